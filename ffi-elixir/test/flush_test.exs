@@ -10,7 +10,13 @@ defmodule Headcount.FlushTest do
 
     {:ok,
      presence:
-       Native.presence_new({"a", 1}, {"flush", 32, false, false}, times, own, {false, false})}
+       Native.presence_new(
+         {"a", 1},
+         {"flush", 32, false, false, false},
+         times,
+         own,
+         {false, false}
+       )}
   end
 
   defp diffs(changes, presence),

@@ -322,12 +322,16 @@ defmodule Headcount.HostileTest do
     assert without_target(State, new: ["a", [codec: :term]]) == []
     assert without_target(Tracker, count: [:none, "room"], size: [:none]) == []
 
-    options = [name: :hostile_watch, mode: :interest, watch_tracked: true]
+    options = [name: :hostile_watch, mode: :interest, counts: true, watch_tracked: true]
     start_supervised!({Headcount.Test.Diffs, options})
 
     assert calls(Tracker, fn -> :hostile_watch end,
              watch: [["room"]],
              unwatch: [["room"]],
+             watch_counts: [["room"]],
+             unwatch_counts: [["room"]],
+             count: [["room"]],
+             count_keys: [["room"]],
              track: [[self(), "room", "ann", %{}]],
              list: [["room"]],
              get_by_key: [["room", "ann"]]

@@ -79,6 +79,27 @@ defmodule Headcount.Transport.NATSTest do
     Wait.until(fn -> Tracker.size(:nats_b) == 0 end)
   end
 
+  test "trackers count what they do not hold", %{servers: servers} do
+    for {name, replica} <- [nats_a: "a", nats_b: "b"] do
+      options = [name: name, cluster: "counters", node_name: replica, broadcast_period: 100]
+      interest = [mode: :interest, counts: true, partitions: 4_096, unwatch_after: 100]
+      transport = [transport: {Headcount.Transport.NATS, servers: servers}]
+      start_supervised!({Diffs, options ++ interest ++ transport}, id: name)
+    end
+
+    Wait.until(fn -> Tracker.synced?(:nats_b) and Tracker.replicas(:nats_b) == [{"a", true}] end)
+    for n <- 1..20, do: {:ok, _} = Tracker.track(:nats_a, self(), "room", n, %{})
+    assert Tracker.count(:nats_b, "room") == {:error, :not_watched}
+    :ok = Tracker.watch_counts(:nats_b, "room")
+    assert_receive {:nats_b, {:counts_ready, "room", _, []}}
+    Wait.until(fn -> Tracker.count(:nats_b, "room") == 20 end)
+    {:ok, _} = Tracker.track(:nats_b, self(), "room", 7, %{})
+    assert Tracker.count_keys(:nats_b, "room") == %Headcount.Keys{at_least: 20, at_most: 21}
+    :ok = Tracker.untrack(:nats_a, self(), "room", 1)
+    Wait.until(fn -> Tracker.count(:nats_b, "room") == 20 end)
+    assert Tracker.size(:nats_b) == 1
+  end
+
   # What was received before is in the mailbox once the trace is said to be delivered.
   defp deltas do
     replicator = Process.whereis(:nats_b_replicator)

@@ -10,13 +10,17 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyTuple;
 use serde::de::IgnoredAny;
 
-use crate::bounds::{BATCH_MAX, collect, copied, room_for};
+use crate::bounds::{BATCH_MAX, collect, copied, look, room_for};
 use crate::convert::{Buffer, type_name};
 use crate::id::{AnyId, Key, PyId};
 use crate::json::{plain_to_json, to_json};
 
 /// About what a member takes while many are put in, with its share of tables that grow.
 const MEMBER_LEN: usize = 512;
+
+/// The length from which each payload is followed by a look at the memory that is left: a batch looks at every few
+/// thousand changes only.
+const LARGE_PAYLOAD: usize = 2 << 10;
 
 /// The format of the payloads of a list, as Python names it.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +43,14 @@ impl<'py> FromPyObject<'_, 'py> for Format {
 
 /// Reads a payload. JSON is checked, because it stands in bundles as it is.
 pub(crate) fn payload(obj: &Bound<'_, PyAny>, format: Option<BodyFormat>) -> PyResult<Bytes> {
+    let payload = read_payload(obj, format)?;
+    if payload.len() >= LARGE_PAYLOAD {
+        look(0)?;
+    }
+    Ok(payload)
+}
+
+fn read_payload(obj: &Bound<'_, PyAny>, format: Option<BodyFormat>) -> PyResult<Bytes> {
     if format == Some(BodyFormat::Json)
         && let Some(json) = plain_to_json(obj)?
     {

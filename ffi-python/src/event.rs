@@ -100,10 +100,10 @@ impl GroupSubscription {
 
 /// An event of the cluster.
 ///
-/// Kinds: `replica_up`, `replica_down`, `replica_forgotten`, `replica_left`, `ready`, `topic_ready`, `divergence`,
-/// `refused`, `duplicate_name`, `reincarnated`, `diffs_dropped`, `signal`, `peer_limit`, `handle_collision`,
-/// `shape_mismatch`, `answer_too_long`, `unreadable`. After `diffs_dropped`, when diffs that nobody polled took more
-/// than 64 MiB, lists are right: read them again.
+/// Kinds: `replica_up`, `replica_down`, `replica_forgotten`, `replica_left`, `ready`, `topic_ready`, `counts_ready`,
+/// `divergence`, `refused`, `duplicate_name`, `reincarnated`, `diffs_dropped`, `signal`, `peer_limit`,
+/// `handle_collision`, `shape_mismatch`, `answer_too_long`, `unreadable`. After `diffs_dropped`, when diffs that nobody
+/// polled took more than 64 MiB, lists are right: read them again.
 #[pyclass(frozen, module = "headcount")]
 #[derive(Debug)]
 pub(crate) struct Event(core::Event);
@@ -146,32 +146,39 @@ impl Event {
         }
     }
 
-    /// The topic that can be read from now on, when the kind is `topic_ready`.
+    /// The topic that can be read from now on, when the kind is `topic_ready`, or counted, when it is `counts_ready`.
     #[getter]
     fn topic(&self) -> Option<&str> {
         match &self.0 {
-            core::Event::TopicReady { topic, .. } => Some(topic),
+            core::Event::TopicReady { topic, .. } | core::Event::CountsReady { topic, .. } => {
+                Some(topic)
+            }
             _ => None,
         }
     }
 
-    /// The time in seconds that has passed, when the kind is `topic_ready`, since the replica was heard last that was
-    /// heard least recently of those whose entries are here: normally a heartbeat, never more than `down_after`.
+    /// The time in seconds that has passed, when the kind is `topic_ready` or `counts_ready`, since the replica was
+    /// heard last that was heard least recently of those whose entries, or counts, are here: normally a heartbeat,
+    /// never more than `down_after`.
     #[getter]
     fn age(&self) -> Option<f64> {
         match &self.0 {
-            core::Event::TopicReady { age, .. } => Some(age.as_secs_f64()),
+            core::Event::TopicReady { age, .. } | core::Event::CountsReady { age, .. } => {
+                Some(age.as_secs_f64())
+            }
             _ => None,
         }
     }
 
     /// The replicas that this node has not caught up with, when the kind is `ready`, or whose entries of the topic are
-    /// not here, when it is `topic_ready`: those of all others that are up are. If some are missing, the event comes
-    /// again when none is.
+    /// not here, when it is `topic_ready`, or whose counts are not, when it is `counts_ready`: those of all others that
+    /// are up are. If some are missing, the event comes again when none is.
     #[getter]
     fn missing(&self) -> Option<Vec<Replica>> {
         match &self.0 {
-            core::Event::Ready { missing } | core::Event::TopicReady { missing, .. } => {
+            core::Event::Ready { missing }
+            | core::Event::TopicReady { missing, .. }
+            | core::Event::CountsReady { missing, .. } => {
                 Some(missing.iter().cloned().map(Replica).collect())
             }
             _ => None,
@@ -213,7 +220,7 @@ impl Event {
     }
 
     /// The shapes of this node and of the other one, when the kind is `shape_mismatch`: of each the number of
-    /// partitions and the mode. Neither hears the other.
+    /// partitions, the mode, and whether it has counts. Neither hears the other.
     #[getter]
     fn shapes(&self) -> Option<(Shape, Shape)> {
         match &self.0 {
@@ -256,7 +263,9 @@ impl Event {
             text += &format!(" {topic:?}");
         }
         text += &match &self.0 {
-            core::Event::Ready { missing } | core::Event::TopicReady { missing, .. } => {
+            core::Event::Ready { missing }
+            | core::Event::TopicReady { missing, .. }
+            | core::Event::CountsReady { missing, .. } => {
                 format!(" missing={missing:?}")
             }
             core::Event::ShapeMismatch { ours, theirs, .. } => {
@@ -272,15 +281,15 @@ impl Event {
     }
 }
 
-/// A number of partitions and the name of a mode.
-type Shape = (u32, &'static str);
+/// A number of partitions, the name of a mode, and whether topics are counted.
+type Shape = (u32, &'static str, bool);
 
 fn shape(shape: core::Shape) -> Shape {
     let mode = match shape.mode() {
         core::Mode::All => "all",
         core::Mode::Interest => "interest",
     };
-    (shape.partitions(), mode)
+    (shape.partitions(), mode, shape.has_counts())
 }
 
 /// A short-lived signal from another node, such as typing.

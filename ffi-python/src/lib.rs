@@ -20,6 +20,7 @@ mod held_windows;
 mod id;
 mod item;
 mod json;
+mod keys;
 mod list_or_roster;
 mod member_list;
 mod network;
@@ -65,6 +66,8 @@ mod _headcount {
     use super::event::{Event, GroupSubscription, Signal, Transmit};
     #[pymodule_export]
     use super::feed::Feed;
+    #[pymodule_export]
+    use super::keys::Keys;
     #[pymodule_export]
     use super::member_list::{MemberList, Snapshot, Upsert};
     #[pymodule_export]

@@ -19,6 +19,7 @@ use crate::diff::Diff;
 use crate::entry::Entry;
 use crate::error::raise;
 use crate::feed::{Feed, Source};
+use crate::keys::Keys;
 use crate::network::{MemoryNetwork, NatsOptions, connect_nats};
 use crate::presence::{Presence, SIGNAL_TTL, check_topic, read_signal};
 use crate::ready::Ready;
@@ -294,17 +295,26 @@ impl NodeBase {
         self.transport_errors.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn _begin_watch(&self, py: Python<'_>, topic: &str) -> PyResult<WatchHandle> {
+    fn _begin_watch(&self, py: Python<'_>, topic: &str, counts: bool) -> PyResult<WatchHandle> {
         check_topic(topic)?;
-        let watch = self.core.write(py, |node| node.watch(topic))?;
+        let begin = if counts {
+            Node::watch_counts
+        } else {
+            Node::watch
+        };
+        let watch = self.core.write(py, |node| begin(node, topic))?;
         Ok(WatchHandle::new(&self.ready, watch))
     }
 
-    fn _check_readable(&self, py: Python<'_>, topic: &str) -> PyResult<()> {
-        let readable = self
-            .core
-            .read(py, |presence| presence.check_readable(topic))?;
-        readable.map_err(raise)
+    /// Checks that a watched topic can be read, or counted.
+    fn _check_watched(&self, py: Python<'_>, topic: &str, counts: bool) -> PyResult<()> {
+        let check = if counts {
+            core::Presence::check_countable
+        } else {
+            core::Presence::check_readable
+        };
+        let checked = self.core.read(py, |presence| check(presence, topic))?;
+        checked.map_err(raise)
     }
 
     #[pyo3(signature = (kind, topic = ""))]

@@ -21,6 +21,7 @@ use crate::diff::Diff;
 use crate::entry::Entry;
 use crate::error::{LimitError, raise};
 use crate::event::{Event, GroupSubscription, Transmit};
+use crate::keys::Keys;
 use crate::replica::{Replica, new_id};
 use crate::sync::Detached;
 use crate::tracker::FRAME_GROWTH;
@@ -30,6 +31,8 @@ use crate::verbs::{ENTRY_LEN, Reads, entry_verbs, making_verbs, reference};
 pub(crate) const SIGNAL_TTL: Duration = Duration::from_secs(5);
 /// The most partitions of a cluster.
 const PARTITIONS_MAX: u32 = 1 << 16;
+/// The most partitions of a cluster with counts.
+const COUNTED_PARTITIONS_MAX: u32 = PARTITIONS_MAX / 2;
 /// The longest part of a host's name in the name of a node.
 const HOST_LEN_MAX: usize = 32;
 
@@ -76,16 +79,19 @@ impl Presence {
     /// In `mode="interest"` (the same on all nodes; `"all"`) a node holds, beside its own entries, those of the topics
     /// that it watches: see `watch`. What others have in a topic is held for `unwatch_after` (30) after its last watch.
     /// Choose it with some thousands of `partitions` when there is more presence than each node can hold, and users of
-    /// a topic are on few nodes. It cannot be combined with `relay`.
+    /// a topic are on few nodes. It cannot be combined with `relay`. With `counts` (the same on all nodes; false) nodes
+    /// tell how many entries they have in each topic, once a heartbeat, so that a node can count topics whose entries
+    /// it does not hold: see `watch_counts`.
     ///
-    /// Raises `ValueError` for a name of more than 64 bytes, a number of partitions that is not a power of two and an
-    /// unknown mode, `LimitError` for more than 65,536 partitions.
+    /// Raises `ValueError` for a name of more than 64 bytes, a number of partitions that is not a power of two, an
+    /// unknown mode, and `counts` in mode `all`; `LimitError` for more than 65,536 partitions, or 32,768 with `counts`.
     #[new]
     #[pyo3(signature = (
         name = None, *, incarnation = None, salt = None, cluster = "headcount", key = None,
         heartbeat = None, down_after = None, forget_after = None, push_after = None,
         flush = None, grace = None, frame_max = None, relay = false, partitions = None,
         vacate_after = None, ready_after = None, mode = Interest(Mode::All), unwatch_after = None,
+        counts = false,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords of a constructor")]
     fn new(
@@ -108,11 +114,13 @@ impl Presence {
         ready_after: Option<Seconds>,
         mode: Interest,
         unwatch_after: Option<Seconds>,
+        counts: bool,
     ) -> PyResult<Self> {
         mode.check(relay)?;
+        mode.check_counts(counts, partitions.as_ref())?;
         let key = key.map(|key| shared_key(&key)).transpose()?;
         let replication = Config::default().cluster(cluster).key(key);
-        let mut replication = replication.relay(relay).mode(mode.0);
+        let mut replication = replication.relay(relay).mode(mode.0).counts(counts);
         replication = set(replication, Config::heartbeat, heartbeat);
         replication = set(replication, Config::down_after, down_after);
         replication = set(replication, Config::forget_after, forget_after);
@@ -284,6 +292,25 @@ impl Presence {
     /// later. A topic that is not watched stays so. O(log topics).
     fn unwatch(&self, py: Python<'_>, now: Seconds, topic: &str) -> PyResult<()> {
         self.core.read(py, |core| core.unwatch(now.0, topic))
+    }
+
+    /// Watch the counts of a topic, in a cluster with `counts`: `count` and `count_keys` answer once the event
+    /// `counts_ready` has come, as `topic_ready` does for `watch`; until then they raise `NotReady`. They are those of
+    /// the last heartbeat of each replica, and of this one as it is now. Nothing else of the topic can be read, and no
+    /// diff has its changes. Watches are counted: each is undone by one `unwatch_counts`. In a cluster without `counts`
+    /// the entries are watched instead; in mode `all` it does nothing. O(replicas) for the first topic of a partition,
+    /// else O(log topics).
+    ///
+    /// Raises `LimitError` for a topic of more than 256 bytes.
+    fn watch_counts(&self, py: Python<'_>, now: Seconds, topic: &str) -> PyResult<()> {
+        check_topic(topic)?;
+        self.core.read(py, |core| core.watch_counts(now.0, topic))
+    }
+
+    /// End a watch of the counts of a topic. After the last one it cannot be counted, unless it is watched by `watch`,
+    /// and what is held of its counts goes `unwatch_after` later. One that is not watched stays so. O(log topics).
+    fn unwatch_counts(&self, py: Python<'_>, now: Seconds, topic: &str) -> PyResult<()> {
+        self.core.read(py, |core| core.unwatch_counts(now.0, topic))
     }
 
     /// Return the next partition whose frames the transport is to bring, or no longer. Ask for it before
@@ -458,6 +485,20 @@ impl Interest {
         if relay && self.0 == Mode::Interest {
             let text = "relay is for mode \"all\": with it every node holds everything";
             return Err(PyValueError::new_err(text));
+        }
+        Ok(())
+    }
+
+    fn check_counts(&self, counts: bool, partitions: Option<&Partitions>) -> PyResult<()> {
+        if counts && self.0 == Mode::All {
+            let text =
+                "counts are for mode \"interest\": in mode \"all\" every node counts what it holds";
+            return Err(PyValueError::new_err(text));
+        }
+        let max = COUNTED_PARTITIONS_MAX;
+        if counts && partitions.is_some_and(|partitions| partitions.0 > max) {
+            let text = format!("with counts there are at most {max} partitions");
+            return Err(LimitError::new_err((text, max)));
         }
         Ok(())
     }

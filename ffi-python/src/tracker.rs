@@ -9,6 +9,7 @@ use crate::convert::{Buffer, Meta, Name, grouped, new_entry};
 use crate::diff::Diff;
 use crate::entry::Entry;
 use crate::error::raise;
+use crate::keys::Keys;
 use crate::replica::{Replica, new_id};
 use crate::sync::Locked;
 use crate::verbs::{ENTRY_LEN, Reads, entry_verbs, making_verbs, reference};
@@ -22,7 +23,7 @@ use crate::verbs::{ENTRY_LEN, Reads, entry_verbs, making_verbs, reference};
 /// >>> t = Tracker("node-1")
 /// >>> _ = t.track("room", "ann", "phone", {"away": True})
 /// >>> _ = t.track("room", "ann", "laptop")
-/// >>> t.count("room"), t.count_keys("room"), ("room", "ann") in t
+/// >>> t.count("room"), t.count_keys("room").at_most, ("room", "ann") in t
 /// (2, 1, True)
 /// >>> t.untrack_owner("phone")
 /// 1

@@ -10,6 +10,7 @@ use pyo3::PyResult;
 
 use crate::entry::Entry;
 use crate::error::raise;
+use crate::keys::Keys;
 
 /// The approximate number of bytes that a copy of an entry takes.
 pub(crate) const ENTRY_LEN: usize = 256;
@@ -19,8 +20,10 @@ pub(crate) trait Reads {
     fn copy_list(&self, topic: &str) -> PyResult<Vec<Entry>>;
     fn copy_sessions(&self, topic: &str, key: Key<'_>) -> PyResult<Vec<Entry>>;
     fn has_sessions(&self, topic: &str, key: Key<'_>) -> PyResult<bool>;
+    /// Counts the entries that are held.
+    fn count_held(&self, topic: &str) -> PyResult<usize>;
     fn count_entries(&self, topic: &str) -> PyResult<usize>;
-    fn count_distinct_keys(&self, topic: &str) -> PyResult<usize>;
+    fn count_distinct_keys(&self, topic: &str) -> PyResult<Keys>;
 }
 
 impl Reads for Tracker {
@@ -36,12 +39,21 @@ impl Reads for Tracker {
         Ok(self.get_by_key(topic, key).next().is_some())
     }
 
+    fn count_held(&self, topic: &str) -> PyResult<usize> {
+        Ok(self.count(topic))
+    }
+
     fn count_entries(&self, topic: &str) -> PyResult<usize> {
         Ok(self.count(topic))
     }
 
-    fn count_distinct_keys(&self, topic: &str) -> PyResult<usize> {
-        Ok(self.count_keys(topic))
+    fn count_distinct_keys(&self, topic: &str) -> PyResult<Keys> {
+        let count = self.count_keys(topic);
+        let keys = headcount::Keys {
+            at_least: count,
+            at_most: count,
+        };
+        Ok(keys.into())
     }
 }
 
@@ -61,13 +73,18 @@ impl Reads for Presence {
         read.map_err(raise)
     }
 
+    fn count_held(&self, topic: &str) -> PyResult<usize> {
+        let read = self.read(topic, |tracker| tracker.count(topic));
+        read.map_err(raise)
+    }
+
     fn count_entries(&self, topic: &str) -> PyResult<usize> {
         self.count(topic).map_err(raise)
     }
 
-    fn count_distinct_keys(&self, topic: &str) -> PyResult<usize> {
+    fn count_distinct_keys(&self, topic: &str) -> PyResult<Keys> {
         let keys = self.count_keys(topic).map_err(raise)?;
-        Ok(keys.at_most)
+        Ok(keys.into())
     }
 }
 
@@ -84,11 +101,15 @@ impl Reads for Node {
         self.presence().has_sessions(topic, key)
     }
 
+    fn count_held(&self, topic: &str) -> PyResult<usize> {
+        self.presence().count_held(topic)
+    }
+
     fn count_entries(&self, topic: &str) -> PyResult<usize> {
         self.presence().count_entries(topic)
     }
 
-    fn count_distinct_keys(&self, topic: &str) -> PyResult<usize> {
+    fn count_distinct_keys(&self, topic: &str) -> PyResult<Keys> {
         self.presence().count_distinct_keys(topic)
     }
 }
@@ -190,7 +211,8 @@ macro_rules! entry_verbs {
             ///
             /// Raises `MemoryError` when there is no room for them.
             fn list(&self, py: Python<'_>, topic: &str) -> PyResult<Vec<Entry>> {
-                room_for(self.count(py, topic)?, ENTRY_LEN)?;
+                let held = self.core.read(py, |entries| entries.count_held(topic))??;
+                room_for(held, ENTRY_LEN)?;
                 self.core
                     .read_long(py, |entries| entries.copy_list(topic))?
             }
@@ -201,14 +223,16 @@ macro_rules! entry_verbs {
                     .read(py, |entries| entries.copy_sessions(topic, key.as_key()))?
             }
 
-            /// Return how many visible entries a topic has. O(replicas).
+            /// Return how many visible entries a topic has: of those that are held, or by what each replica
+            /// counts, where its counts are watched. O(replicas).
             fn count(&self, py: Python<'_>, topic: &str) -> PyResult<usize> {
                 self.core.read(py, |entries| entries.count_entries(topic))?
             }
 
-            /// Return how many distinct visible keys a topic has. O(replicas); while a replica is
-            /// hidden, the first call after a change is O(entries of the topic).
-            fn count_keys(&self, py: Python<'_>, topic: &str) -> PyResult<usize> {
+            /// Return how many distinct visible keys a topic has, as bounds: equal ones where its entries are
+            /// held. O(replicas); while a replica is hidden, the first call after a change is O(entries of the
+            /// topic).
+            fn count_keys(&self, py: Python<'_>, topic: &str) -> PyResult<Keys> {
                 self.core
                     .read(py, |entries| entries.count_distinct_keys(topic))?
             }

@@ -1,4 +1,4 @@
-//! `WatchHandle`: a watch of a topic by a node, in `headcount.Watch` and `headcount.aio.Watch`.
+//! `WatchHandle`: a watch of a topic, or of its counts, by a node, in `headcount.Watch` and `headcount.aio.Watch`.
 
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::feed::{Feed, Source};
 use crate::ready::Ready;
 use crate::sync::Birth;
 
-/// A watch of a topic, until it is closed or nothing refers to it.
+/// A watch of a topic, or of its counts, until it is closed or nothing refers to it.
 #[pyclass(frozen, module = "headcount._headcount")]
 pub(crate) struct WatchHandle {
     birth: Birth,
@@ -44,8 +44,8 @@ impl WatchHandle {
         py.detach(|| self.end());
     }
 
-    /// Return a feed with one item, once the topic can be read, the watch has ended or the node has stopped; `None`
-    /// when the watch has ended before.
+    /// Return a feed with one item, once the topic can be read, or counted, the watch has ended or the node has
+    /// stopped; `None` when the watch has ended before.
     fn ready(&self) -> PyResult<Option<Feed>> {
         self.birth.check()?;
         let watch = self.watch.lock();

@@ -55,6 +55,13 @@ def full_table() -> Any:
     return made
 
 
+@functools.cache
+def json_list() -> Any:
+    made = MemberList(int, groups=["online"], payloads="json")
+    made.upsert(1, "online", 1)
+    return made
+
+
 MEMBERS = [(f"user {n:060}"[-64:], "online", f"name of some length {n}") for n in range(MANY)]
 
 
@@ -100,6 +107,10 @@ JOBS: dict[str, Job] = {
         lambda: full_list().apply_batch(
             ("upsert", name[::-1], "offline", key) for name, _, key in MEMBERS
         ),
+    ),
+    "payloads": (
+        json_list,
+        lambda: json_list().apply_batch(("set_payload", 1, "x" * 10_000) for _ in range(MANY // 5)),
     ),
     "set_group_many": (
         full_list,

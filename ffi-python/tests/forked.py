@@ -31,6 +31,7 @@ def make() -> dict[str, Callable[[], object]]:
         "changes": lambda: changes.next(5),
         "watch": lambda: node.watch("hall").ready(5),
         "watch.ready": lambda: watch.ready(5),
+        "watch_counts": lambda: node.watch_counts("hall").ready(5),
         "track": lambda: tracker.track("room", "ann", "phone"),
         "list": lambda: tracker.list("room"),
         "in": lambda: ("room", "ann") in tracker,

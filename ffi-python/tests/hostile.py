@@ -224,6 +224,12 @@ def watching() -> Presence:
     return made
 
 
+def counting() -> Presence:
+    made = Presence("a", mode="interest", counts=True, unwatch_after=1.0)
+    made.watch_counts(0.0, "room")
+    return made
+
+
 def left() -> Presence:
     made = presence()
     made.leave_gracefully(1.0)
@@ -358,6 +364,8 @@ TARGETS: dict[str, Callable[[], Any]] = {
     "Event": event,
     "Signal": lambda: event().signal,
     "Presence that watches": watching,
+    "Presence that counts": counting,
+    "Keys": lambda: tracker().count_keys("room"),
     "GroupSubscription": lambda: watching().poll_subscription(),
     "Transmit": lambda: next(out for out in presence().poll() if isinstance(out, Transmit)),
     "Group": lambda: member_list().groups()[0],
@@ -373,6 +381,7 @@ TARGETS: dict[str, Callable[[], Any]] = {
     "Node": node,
     "Attendance": lambda: node().presence("room", "1"),
     "Watch": lambda: node().watch("room"),
+    "Watch of counts": lambda: node().watch_counts("room"),
     "MemoryNetwork": MemoryNetwork,
 }
 

@@ -12,7 +12,6 @@ import headcount
 from headcount import (
     Diff,
     Event,
-    GroupSubscription,
     MemoryNetwork,
     NodeStopped,
     NotReady,
@@ -22,67 +21,11 @@ from headcount import (
     aio,
 )
 from headcount.aio import StreamTransport
+from interest import FAST, Carried, connect, deltas, event_of
 from waiting import keys, until, wait_until
 
-FAST: dict[str, Any] = {
-    "mode": "interest",
-    "partitions": 4_096,
-    "heartbeat": 0.05,
-    "down_after": 1.0,
-    "unwatch_after": 0.3,
-}
 
-
-def connect(where: "MemoryNetwork | aio.Transport", name: str, **options: Any) -> aio.Node:
-    return aio.connect(where, name=name, **{**FAST, **options})
-
-
-def deltas(node: headcount.Node | aio.Node) -> int:
-    """The frames of changes that a node was sent."""
-    received = node.stats()["received"]
-    return received["delta"]["frames"] if "delta" in received else 0
-
-
-async def topic_ready(events: aio.Subscription[Event]) -> Event:
-    return await anext(event async for event in events if event.kind == "topic_ready")
-
-
-class SansIo(unittest.TestCase):
-    """Presences whose frames a test carries, by groups."""
-
-    def setUp(self) -> None:
-        self.nodes = {name: Presence(name, mode="interest", partitions=4_096, unwatch_after=10.0) for name in "abc"}
-        self.groups: dict[str, set[int]] = {name: set() for name in self.nodes}
-        self.sent: dict[str, int] = dict.fromkeys(self.nodes, 0)
-        self.outputs: dict[str, list[Event | Diff]] = {name: [] for name in self.nodes}
-        self.now = 0.0
-
-    def run_for(self, seconds: float) -> None:
-        end = self.now + seconds
-        while self.now < end:
-            self.now += 0.005
-            for name, node in self.nodes.items():
-                node.handle_timeout(self.now)
-                for output in node.poll():
-                    self.take(name, output)
-
-    def take(self, name: str, output: GroupSubscription | Transmit | Event | Diff) -> None:
-        match output:
-            case GroupSubscription(partition, True):
-                self.groups[name].add(partition)
-            case GroupSubscription(partition, _):
-                self.groups[name].remove(partition)
-            case Transmit():
-                for to, groups in self.groups.items():
-                    is_meant = output.to in (None, to)
-                    if output.partition is not None:
-                        is_meant = output.partition in groups
-                    if to != name and is_meant:
-                        self.sent[to] += len(output.frame)
-                        self.nodes[to].handle_message(self.now, name, output.frame)
-            case _:
-                self.outputs[name].append(output)
-
+class SansIo(Carried):
     def test_a_node_holds_what_it_watches_and_nothing_else(self) -> None:
         a, b, c = self.nodes.values()
         for n in range(100):
@@ -185,14 +128,12 @@ class Memory(unittest.IsolatedAsyncioTestCase):
             for read in (c.list, c.count, c.subscribe, a.list):
                 with self.assertRaises(NotWatched):
                     read("room")
-            async with c.watch("room") as watch, c.events() as events:
-                with self.assertRaises(NotReady):
-                    c.list("room")
+            async with c.events() as events, c.watch("room") as watch:
                 await asyncio.wait_for(watch.ready(), 20)
                 await watch.ready()
                 self.assertEqual(repr(watch), "<Watch 'room'>")
                 self.assertEqual((c.count("room"), len(c), c.stats()["watches"]), (100, 100, 1))
-                ready = await topic_ready(events)
+                ready = await event_of(events, "topic_ready")
                 self.assertEqual((ready.topic, ready.missing), ("room", []))
                 async with c.subscribe("room") as changes:
                     self.assertEqual(len((await anext(changes)).joins), 100)
@@ -238,10 +179,10 @@ class Memory(unittest.IsolatedAsyncioTestCase):
                 async with b.watch("room") as watch:
                     await watch.ready()
                     self.assertEqual(keys(b, "room"), ["ann"])
-                    first = await topic_ready(events)
+                    first = await event_of(events, "topic_ready")
                     self.assertEqual([replica.name for replica in first.missing or []], ["c"])
                     self.assertIn("missing=[", repr(first))
-                    second = await topic_ready(events)
+                    second = await event_of(events, "topic_ready")
                     self.assertEqual((second.topic, second.missing), ("room", []))
                     self.assertEqual([up for replica, up in b.replicas() if replica.name == "c"], [False])
         self.assertIn("the topic 'room' can be read, but without c", "\n".join(logged.output))

@@ -2,7 +2,7 @@ defmodule Headcount.Bang do
   @moduledoc false
 
   @doc false
-  # Defines the twin of a function that returns `:ok`, `{:ok, value}`, a list or a number, or `{:error, reason}`: it
+  # Defines the twin of a function that returns `:ok`, `{:ok, value}`, a value itself, or `{:error, reason}`: it
   # returns the value and raises the reason. `bang upsert!(list :: t(), id :: id()) :: value()`
   defmacro bang({:"::", _, [{twin, _, arguments}, value]}) do
     name = twin |> to_string() |> String.trim_trailing("!") |> String.to_atom()
@@ -23,5 +23,5 @@ defmodule Headcount.Bang do
   def value!(:ok), do: :ok
   def value!({:ok, value}), do: value
   def value!({:error, reason}), do: raise(Headcount.Error, reason: reason)
-  def value!(value) when is_list(value) or is_integer(value), do: value
+  def value!(value) when is_list(value) or is_integer(value) or is_struct(value), do: value
 end

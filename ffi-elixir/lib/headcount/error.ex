@@ -22,11 +22,12 @@ defmodule Headcount.Error do
   defp describe(:nopresence), do: "there is no such entry to update"
 
   defp describe(:not_watched),
-    do: "this node does not watch the topic: call Headcount.Tracker.watch/2 first"
+    do:
+      "this node does not watch the topic: call Headcount.Tracker.watch/2 first, or watch_counts/2 to count it only"
 
   defp describe(:not_ready),
     do:
-      "the topic is watched, but not ready to be read: wait for the message of Headcount.Tracker.watch/2"
+      "the topic is watched, but not ready: wait for the message of Headcount.Tracker.watch/2 or watch_counts/2"
 
   defp describe({:decode, offset, kind}),
     do: "the frame does not decode at byte #{offset}: #{words(kind)}"

@@ -58,6 +58,8 @@ defmodule Headcount.Presence do
             {:noreply, socket}
           end
 
+      With `counts: true` a channel that shows how many are in other topics, such as a list of rooms, calls
+      `Headcount.Tracker.watch_counts/2` and `Headcount.Tracker.count/2` with the module as the name.
     * See also `Headcount.Tracker`: its leases, its signals and its other functions take the module as the name.
   """
 

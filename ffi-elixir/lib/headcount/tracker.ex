@@ -54,6 +54,8 @@ defmodule Headcount.Tracker do
       is the same on all nodes of a cluster: a node with another one hears nothing of the others
     * `:mode` - what a node holds of the others: everything (`:all`), or, with `:interest`, what it watches. The same
       on all nodes of a cluster, see "More presence than a node can hold" below
+    * `:counts` - whether nodes tell how many entries they have in each topic, for `watch_counts/2`, in mode
+      `:interest` (`false`). The same on all nodes of a cluster, which has 32,768 `:partitions` at most then
     * `:unwatch_after` - milliseconds for which what others have in a topic is held after its last watch has ended
       (30,000), in mode `:interest`
     * `:watch_tracked` - whether a topic is watched while a process is tracked in it by this node, in mode
@@ -131,6 +133,21 @@ defmodule Headcount.Tracker do
     * signals go to the nodes that watch their topic
     * watches survive restarts of shards and callbacks; those of a process end with it
 
+  With `counts: true` a node can count a topic without its entries, such as for the number beside each room of a list:
+
+      :ok = Headcount.Tracker.watch_counts(MyTracker, "room")
+
+      receive do
+        {MyTracker, {:counts_ready, "room", _age, _missing}} -> Headcount.Tracker.count(MyTracker, "room")
+      end
+
+    * `count/2` and `count_keys/2` answer from the counts where the entries are not held. They are those of the last
+      heartbeat of each other node, and of this one as it is now
+    * nothing else of the topic can be read, `handle_diff/2` gets none of its changes, and `stats/1` has none of its
+      entries
+    * each node tells once in a `:broadcast_period` of the topics in which entries came or went: to follow a topic of
+      any size costs a few bytes for each node that has entries in it
+
   ## Clusters with other languages
 
   With `codec: :json` the entries of this node travel as UTF-8 text, so that nodes in Rust and Python
@@ -170,6 +187,7 @@ defmodule Headcount.Tracker do
       listed. If some are, it comes again, and `synced?/1` is true, when none is
     * `{:topic_ready, topic, age, missing}` - a watched topic can be read: what `watch/2` tells its processes. In the
       metadata of `:telemetry` there is `topic`
+    * `{:counts_ready, topic, age, missing}` - a topic can be counted: what `watch_counts/2` tells its processes
     * `{:duplicate_name, name}` - an error: two nodes have one name, this one is silent until the other is gone
     * `{:refused, name, partition, message}` - entries of a node break a limit of this node or cannot be read.
       Reported once for a partition, until entries of it are accepted again
@@ -182,8 +200,8 @@ defmodule Headcount.Tracker do
     * `{:peer_limit, name}` - a node was not let in, as 4,096 are known
     * `{:handle_collision, name}` - an error: a node was not let in, as the hash by which frames name it is that of
       another one. Start it again
-    * `{:shape_mismatch, from, ours, theirs}` - an error: a node of the cluster has other `:partitions`. Both
-      are `{partitions, mode}`, as in `{32, :all}`
+    * `{:shape_mismatch, from, ours, theirs}` - an error: a node of the cluster has other `:partitions`, another
+      `:mode` or other `:counts`. Both are `{partitions, mode, counts}`, as in `{32, :all, false}`
     * `{:answer_too_long, partition, bytes}` - an error: entries are too long for a frame of the transport, so
       another node does not get them
     * `{:unreadable, from, what}` - frames of a node break the format, or are of another cluster. Reported once in
@@ -629,16 +647,7 @@ defmodule Headcount.Tracker do
   """
   @spec watch(atom(), topic()) ::
           :ok | {:error, {:topic_too_long, len :: pos_integer(), max :: pos_integer()}}
-  def watch(name, topic) do
-    case Native.presence_watch(Config.presence!(name), Config.now(), State.check_topic(topic)) do
-      {:ready, age, missing} ->
-        send(self(), {name, {:ready, topic, age, missing}})
-        :ok
-
-      other ->
-        other
-    end
-  end
+  def watch(name, topic), do: watch(name, :entries, :ready, topic)
 
   bang(watch!(name :: atom(), topic :: topic()) :: :ok)
 
@@ -649,10 +658,35 @@ defmodule Headcount.Tracker do
   `:unwatch_after` milliseconds. Until then a new watch costs nothing.
   """
   @spec unwatch(atom(), topic()) :: :ok
-  def unwatch(name, topic) do
-    Native.presence_unwatch(Config.presence!(name), Config.now(), State.check_topic(topic))
-    :ok
-  end
+  def unwatch(name, topic), do: unwatch(name, :entries, topic)
+
+  @doc """
+  Watches the counts of a topic for the calling process, in mode `:interest` with the option `:counts`: `count/2` and
+  `count_keys/2` of the topic answer, and none of its entries are held. O(1), O(nodes) for the first topic of a
+  partition.
+
+  The process gets `{name, {:counts_ready, topic, age, missing}}` when the topic can be counted; `age`, `missing` and
+  when it comes are as `watch/2` has them. The counts are those of the last heartbeat of each other node, and of this
+  one as it is now. A node that is down counts nothing.
+
+  Watches of counts are counted for each process and beside those of `watch/2`: each is undone by an
+  `unwatch_counts/2`, and all by the end of the process. In a cluster without `:counts` the entries are watched
+  instead. In mode `:all` every topic can be counted, and the message comes at once.
+  """
+  @spec watch_counts(atom(), topic()) ::
+          :ok | {:error, {:topic_too_long, len :: pos_integer(), max :: pos_integer()}}
+  def watch_counts(name, topic), do: watch(name, :counts, :counts_ready, topic)
+
+  bang(watch_counts!(name :: atom(), topic :: topic()) :: :ok)
+
+  @doc """
+  Ends a watch of the counts of a topic by the calling process; does nothing when it has none. O(1).
+
+  After the last one the topic cannot be counted, unless it is watched by `watch/2`. What is held of its counts is
+  dropped after `:unwatch_after` milliseconds.
+  """
+  @spec unwatch_counts(atom(), topic()) :: :ok
+  def unwatch_counts(name, topic), do: unwatch(name, :counts, topic)
 
   @doc """
   Returns the entries of a topic on all nodes that are up, in no particular order. O(entries of the topic).
@@ -694,7 +728,10 @@ defmodule Headcount.Tracker do
   bang(get_by_key!(tracker :: tracker(), topic :: topic(), key :: key()) :: [{pid(), meta()}])
 
   @doc """
-  Returns the number of entries of a topic. O(nodes present in the topic).
+  Returns the number of entries of a topic: of those that are held, or by the counts of all nodes. O(nodes).
+
+  In mode `:interest` it is `{:error, :not_watched}` for a topic of which this node watches neither the entries
+  (`watch/2`) nor the counts (`watch_counts/2`), and `{:error, :not_ready}` until one of the two is ready.
 
       iex> Headcount.Tracker.count(Headcount.Tracker.State.new("node-1"), "room")
       0
@@ -709,19 +746,22 @@ defmodule Headcount.Tracker do
   bang(count!(tracker :: tracker(), topic :: topic()) :: non_neg_integer())
 
   @doc """
-  Returns the number of different keys of a topic: a user with two devices counts once.
+  Returns bounds of the number of different keys of a topic: a user with two devices counts once.
+
+  They are equal where the entries are held. Where they are not, but their counts are (`watch_counts/2`), a key on
+  several nodes may count once or several times. The errors are those of `count/2`.
 
       iex> Headcount.Tracker.count_keys(Headcount.Tracker.State.new("node-1"), "room")
-      0
+      %Headcount.Keys{at_least: 0, at_most: 0}
   """
-  @spec count_keys(tracker(), topic()) :: non_neg_integer() | unreadable()
+  @spec count_keys(tracker(), topic()) :: Headcount.Keys.t() | unreadable()
   def count_keys(%State{} = state, topic), do: State.count_keys(state, topic)
 
   def count_keys(name, topic) do
     Native.presence_count_keys(Config.presence!(name), State.check_topic(topic))
   end
 
-  bang(count_keys!(tracker :: tracker(), topic :: topic()) :: non_neg_integer())
+  bang(count_keys!(tracker :: tracker(), topic :: topic()) :: Headcount.Keys.t())
 
   @doc """
   Returns the number of entries in all topics, on all nodes.
@@ -804,6 +844,24 @@ defmodule Headcount.Tracker do
     Replicator.leave_gracefully(config)
     for shard <- Tuple.to_list(config.shards), do: GenServer.stop(shard)
     Supervisor.stop(name)
+  end
+
+  defp watch(name, level, kind, topic) do
+    presence = Config.presence!(name)
+
+    case Native.presence_watch(presence, Config.now(), level, State.check_topic(topic)) do
+      {:ready, age, missing} ->
+        send(self(), {name, {kind, topic, age, missing}})
+        :ok
+
+      other ->
+        other
+    end
+  end
+
+  defp unwatch(name, level, topic) do
+    Native.presence_unwatch(Config.presence!(name), Config.now(), level, State.check_topic(topic))
+    :ok
   end
 
   defp update_in_shard(name, {_pid, topic, _key} = entry, fun, ttl) do

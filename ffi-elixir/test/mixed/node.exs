@@ -88,8 +88,9 @@ defmodule MixedNode do
         [key, meta, Enum.find_index(@statuses, &(&1 == status))]
       end
 
-    counts = [Tracker.count(__MODULE__, topic), Tracker.count_keys(__MODULE__, topic)]
-    %{"entries" => entries, "counts" => counts}
+    keys = Tracker.count_keys(__MODULE__, topic)
+    true = Headcount.Keys.exact?(keys)
+    %{"entries" => entries, "counts" => [Tracker.count(__MODULE__, topic), keys.at_most]}
   end
 
   defp json(nil), do: "null"

@@ -116,13 +116,13 @@ defmodule Headcount.Test.Cluster do
     note(frames)
   end
 
-  # Runs in a peer: a process that watches a topic, and another one with what it is told.
-  def watch(name, topic) do
+  # Runs in a peer: a process that watches a topic, or its counts, and another one with what it is told.
+  def watch(name, topic, function \\ :watch) do
     {:ok, told} = Agent.start(fn -> [] end)
 
     pid =
       spawn(fn ->
-        :ok = Headcount.Tracker.watch(name, topic)
+        :ok = apply(Headcount.Tracker, function, [name, topic])
         keep(told)
       end)
 

@@ -14,7 +14,7 @@
 from collections.abc import Mapping
 from importlib.metadata import version
 
-from headcount._cluster import Event, GroupSubscription, MemoryNetwork, Signal, Transmit
+from headcount._cluster import Event, GroupSubscription, Keys, MemoryNetwork, Signal, Transmit
 from headcount._collation import Collation
 from headcount._errors import (
     AlreadyTracked,
@@ -109,6 +109,7 @@ __all__ = [
     "HeadcountError",
     "Header",
     "HiddenMember",
+    "Keys",
     "LagError",
     "Leave",
     "LimitError",

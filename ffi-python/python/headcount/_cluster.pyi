@@ -14,6 +14,7 @@ __all__ = [
     "Event",
     "Feed",
     "GroupSubscription",
+    "Keys",
     "MemoryNetwork",
     "NodeBase",
     "Signal",
@@ -62,14 +63,40 @@ class GroupSubscription:
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
+class Keys:
+    """Bounds of the number of distinct keys in a topic: what `count_keys` returns. They are equal
+    where the entries are held. A node that holds only counts, see `watch_counts`, does not know
+    which keys of two nodes are the same.
+    """
+
+    __match_args__ = ("at_least", "at_most")
+
+    @property
+    def at_least(self) -> int:
+        """The keys that there are at least: as many as one node has."""
+
+    @property
+    def at_most(self) -> int:
+        """The keys that there are at most: as many as there are if no two nodes have the same
+        one.
+        """
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the bounds leave one number only."""
+
+    def __hash__(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
 class Event:
     """An event of the cluster.
 
     Kinds: `replica_up`, `replica_down`, `replica_forgotten`, `replica_left`, `ready`,
-    `topic_ready`, `divergence`, `refused`, `duplicate_name`, `reincarnated`, `diffs_dropped`,
-    `signal`, `peer_limit`, `handle_collision`, `shape_mismatch`, `answer_too_long`, `unreadable`.
-    After `diffs_dropped`, when diffs that nobody polled took more than 64 MiB, lists are right:
-    read them again.
+    `topic_ready`, `counts_ready`, `divergence`, `refused`, `duplicate_name`, `reincarnated`,
+    `diffs_dropped`, `signal`, `peer_limit`, `handle_collision`, `shape_mismatch`,
+    `answer_too_long`, `unreadable`. After `diffs_dropped`, when diffs that nobody polled took more
+    than 64 MiB, lists are right: read them again.
     """
 
     __match_args__ = ("kind", "replica")
@@ -84,20 +111,23 @@ class Event:
 
     @property
     def topic(self) -> str | None:
-        """The topic that can be read from now on, when the kind is `topic_ready`."""
+        """The topic that can be read from now on, when the kind is `topic_ready`, or counted, when
+        it is `counts_ready`.
+        """
 
     @property
     def age(self) -> float | None:
-        """The time in seconds that has passed, when the kind is `topic_ready`, since the replica
-        was heard last that was heard least recently of those whose entries are here: normally a
-        heartbeat, never more than `down_after`.
+        """The time in seconds that has passed, when the kind is `topic_ready` or `counts_ready`,
+        since the replica was heard last that was heard least recently of those whose entries, or
+        counts, are here: normally a heartbeat, never more than `down_after`.
         """
 
     @property
     def missing(self) -> list[Replica] | None:
         """The replicas that this node has not caught up with, when the kind is `ready`, or whose
-        entries of the topic are not here, when it is `topic_ready`: those of all others that are up
-        are. If some are missing, the event comes again when none is.
+        entries of the topic are not here, when it is `topic_ready`, or whose counts are not, when
+        it is `counts_ready`: those of all others that are up are. If some are missing, the event
+        comes again when none is.
         """
 
     @property
@@ -121,9 +151,9 @@ class Event:
         """
 
     @property
-    def shapes(self) -> tuple[tuple[int, str], tuple[int, str]] | None:
+    def shapes(self) -> tuple[tuple[int, str, bool], tuple[int, str, bool]] | None:
         """The shapes of this node and of the other one, when the kind is `shape_mismatch`: of each
-        the number of partitions and the mode. Neither hears the other.
+        the number of partitions, the mode, and whether it has counts. Neither hears the other.
         """
 
     @property
@@ -249,11 +279,14 @@ class NodeBase:
         """Return the visible entries of a key in a topic. O(entries of the key)."""
 
     def count(self, topic: str) -> int:
-        """Return how many visible entries a topic has. O(replicas)."""
+        """Return how many visible entries a topic has: of those that are held, or by what each
+        replica counts, where its counts are watched. O(replicas).
+        """
 
-    def count_keys(self, topic: str) -> int:
-        """Return how many distinct visible keys a topic has. O(replicas); while a replica is
-        hidden, the first call after a change is O(entries of the topic).
+    def count_keys(self, topic: str) -> Keys:
+        """Return how many distinct visible keys a topic has, as bounds: equal ones where its
+        entries are held. O(replicas); while a replica is hidden, the first call after a change is
+        O(entries of the topic).
         """
 
     def topics(self) -> _list[str]:
@@ -294,20 +327,20 @@ class NodeBase:
     def _close_socket(self) -> None: ...
     def _news(self) -> _list[int]: ...
     def _count_transport_error(self) -> None: ...
-    def _begin_watch(self, topic: str) -> WatchHandle: ...
-    def _check_readable(self, topic: str) -> None: ...
+    def _begin_watch(self, topic: str, counts: bool) -> WatchHandle: ...
+    def _check_watched(self, topic: str, counts: bool) -> None: ...
     def _feed(self, kind: str, topic: str = "") -> Feed: ...
 
 @final
 class WatchHandle:
-    """A watch of a topic, until it is closed or nothing refers to it."""
+    """A watch of a topic, or of its counts, until it is closed or nothing refers to it."""
 
     def close(self) -> None:
         """End the watch."""
 
     def ready(self) -> Feed | None:
-        """Return a feed with one item, once the topic can be read, the watch has ended or the node
-        has stopped; `None` when the watch has ended before.
+        """Return a feed with one item, once the topic can be read, or counted, the watch has ended
+        or the node has stopped; `None` when the watch has ended before.
         """
 
 @final

@@ -130,7 +130,9 @@ class ReadError(HeadcountError):
 
 
 class NotWatched(ReadError):
-    """A read of a topic that this node does not watch: ``watch`` it first."""
+    """A read of a topic that this node does not watch: ``watch`` it first, or its counts
+    (``watch_counts``) to count it only.
+    """
 
     __module__ = "headcount"
 

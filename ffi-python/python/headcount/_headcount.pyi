@@ -9,7 +9,7 @@ from uuid import UUID
 from typing_extensions import Buffer, disjoint_base
 
 from headcount._cluster import (
-    Bridge, Event, Feed, GroupSubscription, MemoryNetwork, NodeBase, Signal, Transmit, WatchHandle,
+    Bridge, Event, Feed, GroupSubscription, Keys, MemoryNetwork, NodeBase, Signal, Transmit, WatchHandle,
 )  # fmt: skip
 from headcount._collation import Collation
 from headcount._options import PresenceOptions
@@ -17,10 +17,10 @@ from headcount._table import Clause, ListMove, ListSpec, ListView, MemberTable, 
 
 __all__ = [
     "BatchReport", "Bridge", "BulkReport", "Bundle", "BundleReport", "Clause", "Client", "Collation", "Diff", "Entry",
-    "Event", "Feed", "Group", "GroupSubscription", "Header", "Leave", "ListMove", "ListRequest", "ListSpec", "ListView",
-    "Member", "MemberList", "MemberTable", "MemoryNetwork", "NodeBase", "Presence", "Replica", "Roster", "RosterReport",
-    "Signal", "Snapshot", "SortedTree", "TableMember", "TableTick", "TableUpsert", "Tick", "TopicDiff", "Tracker",
-    "Transmit", "Update", "Upsert", "Viewer", "WatchHandle", "Window"]  # fmt: skip
+    "Event", "Feed", "Group", "GroupSubscription", "Header", "Keys", "Leave", "ListMove", "ListRequest", "ListSpec",
+    "ListView", "Member", "MemberList", "MemberTable", "MemoryNetwork", "NodeBase", "Presence", "Replica", "Roster",
+    "RosterReport", "Signal", "Snapshot", "SortedTree", "TableMember", "TableTick", "TableUpsert", "Tick", "TopicDiff",
+    "Tracker", "Transmit", "Update", "Upsert", "Viewer", "WatchHandle", "Window"]  # fmt: skip
 
 _Default = TypeVar("_Default")
 _Name: TypeAlias = str | Buffer
@@ -299,11 +299,14 @@ class Tracker:
         """Return the visible entries of a key in a topic. O(entries of the key)."""
 
     def count(self, topic: str) -> int:
-        """Return how many visible entries a topic has. O(replicas)."""
+        """Return how many visible entries a topic has: of those that are held, or by what each
+        replica counts, where its counts are watched. O(replicas).
+        """
 
-    def count_keys(self, topic: str) -> int:
-        """Return how many distinct visible keys a topic has. O(replicas); while a replica is
-        hidden, the first call after a change is O(entries of the topic).
+    def count_keys(self, topic: str) -> Keys:
+        """Return how many distinct visible keys a topic has, as bounds: equal ones where its
+        entries are held. O(replicas); while a replica is hidden, the first call after a change is
+        O(entries of the topic).
         """
 
     def take_diff(self) -> Diff:
@@ -777,6 +780,7 @@ class Presence:
         ready_after: float | None = None,
         mode: Literal["all", "interest"] = ...,
         unwatch_after: float | None = None,
+        counts: bool = False,
     ) -> Presence: ...
     @property
     def replica(self) -> Replica:
@@ -853,6 +857,24 @@ class Presence:
     def unwatch(self, now: float, topic: str) -> None:
         """End a watch of a topic. After the last one it cannot be read, and what others have in it
         goes `unwatch_after` later. A topic that is not watched stays so. O(log topics).
+        """
+
+    def watch_counts(self, now: float, topic: str) -> None:
+        """Watch the counts of a topic, in a cluster with `counts`: `count` and `count_keys` answer
+        once the event `counts_ready` has come, as `topic_ready` does for `watch`; until then they
+        raise `NotReady`. They are those of the last heartbeat of each replica, and of this one as
+        it is now. Nothing else of the topic can be read, and no diff has its changes. Watches are
+        counted: each is undone by one `unwatch_counts`. In a cluster without `counts` the entries
+        are watched instead; in mode `all` it does nothing. O(replicas) for the first topic of a
+        partition, else O(log topics).
+
+        Raises `LimitError` for a topic of more than 256 bytes.
+        """
+
+    def unwatch_counts(self, now: float, topic: str) -> None:
+        """End a watch of the counts of a topic. After the last one it cannot be counted, unless it
+        is watched by `watch`, and what is held of its counts goes `unwatch_after` later. One that
+        is not watched stays so. O(log topics).
         """
 
     def poll_subscription(self) -> GroupSubscription | None:
@@ -933,11 +955,14 @@ class Presence:
         """Return the visible entries of a key in a topic. O(entries of the key)."""
 
     def count(self, topic: str) -> int:
-        """Return how many visible entries a topic has. O(replicas)."""
+        """Return how many visible entries a topic has: of those that are held, or by what each
+        replica counts, where its counts are watched. O(replicas).
+        """
 
-    def count_keys(self, topic: str) -> int:
-        """Return how many distinct visible keys a topic has. O(replicas); while a replica is
-        hidden, the first call after a change is O(entries of the topic).
+    def count_keys(self, topic: str) -> Keys:
+        """Return how many distinct visible keys a topic has, as bounds: equal ones where its
+        entries are held. O(replicas); while a replica is hidden, the first call after a change is
+        O(entries of the topic).
         """
 
     def take_diff(self) -> Diff:

@@ -153,6 +153,9 @@ class NodeParts(NodeBase):
             case "topic_ready" if event.missing:
                 late = ", ".join(replica.name for replica in event.missing)
                 log.warning("node %r: the topic %r can be read, but without %s", name, event.topic, late)
+            case "counts_ready" if event.missing:
+                late = ", ".join(replica.name for replica in event.missing)
+                log.warning("node %r: the topic %r can be counted, but without %s", name, event.topic, late)
             case "divergence":
                 log.error("node %r: the entries of %s differed and are fetched again", name, other)
             case "duplicate_name":
@@ -284,20 +287,25 @@ class Closing:
 class WatchParts:
     """A watch with the parts that do not depend on how a program waits."""
 
-    def __init__(self, node: NodeParts, topic: str) -> None:
+    def __init__(self, node: NodeParts, topic: str, *, counts: bool = False) -> None:
         self._node = node
-        self._handle = node._begin_watch(topic)
+        self._counts = counts
+        self._handle = node._begin_watch(topic, counts)
         self.topic = topic
         """The topic."""
 
     def close(self) -> None:
-        """End the watch. When no other watches the topic, it cannot be read any more, and its
-        changes are not delivered; what other nodes have in it is dropped after `unwatch_after`.
+        """End the watch. When no other watches the topic, it cannot be read, or counted, any more,
+        and its changes are not delivered; what is held of it is dropped after `unwatch_after`.
         """
         self._handle.close()
 
+    def _check(self) -> None:
+        """Raise `NotWatched` or `NotReady` unless the topic can be read, or counted."""
+        self._node._check_watched(self.topic, self._counts)
+
     def __repr__(self) -> str:
-        return f"<Watch {self.topic!r}>"
+        return f"<Watch {'of the counts of ' if self._counts else ''}{self.topic!r}>"
 
 
 class Subscription(Closing, Generic[_T]):
@@ -334,7 +342,8 @@ class Subscription(Closing, Generic[_T]):
 
 
 class Watch(WatchParts, Closing):
-    """A watch of a topic, and a context manager that ends it: what `Node.watch` returns.
+    """A watch of a topic, or of its counts, and a context manager that ends it: what `Node.watch` and
+    `Node.watch_counts` return.
 
     A watch that nothing refers to any more is over too.
     """
@@ -342,9 +351,9 @@ class Watch(WatchParts, Closing):
     _node: "Node"
 
     def ready(self, timeout: float | None = None) -> None:
-        """Wait until the topic can be read: normally one round trip after the watch began, at most
-        `ready_after` seconds and two heartbeats. The event `topic_ready` names the nodes that are
-        missing then.
+        """Wait until the topic can be read, or counted: normally one round trip after the watch began,
+        at most `ready_after` seconds and two heartbeats. The event `topic_ready`, or `counts_ready`,
+        names the nodes that are missing then.
 
         Raises `TimeoutError` after `timeout` seconds, `NotWatched` when the watch has ended.
         """
@@ -354,7 +363,7 @@ class Watch(WatchParts, Closing):
                 self._node._wait(feed, timeout)
             finally:
                 feed.close()
-        self._node._check_readable(self.topic)
+        self._check()
 
 
 _running: "weakref.WeakSet[Node]" = weakref.WeakSet()
@@ -420,6 +429,20 @@ class Node(NodeParts):
         Raises `LimitError` for a topic of more than 256 bytes.
         """
         return Watch(self, topic)
+
+    def watch_counts(self, topic: str) -> Watch:
+        """Watch the counts of a topic, until the context manager that is returned ends or nothing
+        refers to it: `count` and `count_keys` answer once the watch is `ready`.
+
+        In a cluster with ``counts`` none of the entries that others have are held: nothing else of the
+        topic can be read, and no changes come. The counts are those of the last heartbeat of each other
+        node, and of this one as it is now. Watches are counted, beside those of `watch`. Without
+        ``counts`` the entries are watched instead; in mode ``all`` every topic can be counted.
+        O(nodes) for the first topic of a partition, else O(log topics).
+
+        Raises `LimitError` for a topic of more than 256 bytes.
+        """
+        return Watch(self, topic, counts=True)
 
     def events(self) -> Subscription[Event]:
         """Return a subscription to the events of the cluster from now on, signals included."""

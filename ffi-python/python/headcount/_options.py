@@ -29,6 +29,7 @@ class PresenceOptions(TypedDict, total=False):
     ready_after: float | None
     mode: Literal["all", "interest"]
     unwatch_after: float | None
+    counts: bool
 
 
 class NatsOptions(TypedDict, total=False):
@@ -88,7 +89,7 @@ class Stats(TypedDict):
     replicas_down: int
     subscriptions: int
     watches: int
-    """The watches of topics that have not ended."""
+    """The watches of topics, and of their counts, that have not ended."""
     waiting_max: int
     """The items that wait for the slowest subscriber."""
     lagged: int

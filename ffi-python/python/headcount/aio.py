@@ -89,7 +89,8 @@ class Subscription(Closing, Generic[_T]):
 
 
 class Watch(WatchParts, Closing):
-    """A watch of a topic, and a context manager that ends it: what `Node.watch` returns.
+    """A watch of a topic, or of its counts, and a context manager that ends it: what `Node.watch` and
+    `Node.watch_counts` return.
 
     A watch that nothing refers to any more is over too, as is that of a task that was cancelled.
     """
@@ -97,9 +98,9 @@ class Watch(WatchParts, Closing):
     _node: "Node"
 
     async def ready(self) -> None:
-        """Wait until the topic can be read: normally one round trip after the watch began, at most
-        `ready_after` seconds and two heartbeats. The event `topic_ready` names the nodes that are
-        missing then.
+        """Wait until the topic can be read, or counted: normally one round trip after the watch began,
+        at most `ready_after` seconds and two heartbeats. The event `topic_ready`, or `counts_ready`,
+        names the nodes that are missing then.
 
         Raises `NotWatched` when the watch has ended.
         """
@@ -109,7 +110,7 @@ class Watch(WatchParts, Closing):
                 await self._node._wait(feed)
             finally:
                 feed.close()
-        self._node._check_readable(self.topic)
+        self._check()
 
 
 class Node(NodeParts):
@@ -210,6 +211,34 @@ class Node(NodeParts):
         ['ann']
         """
         return Watch(self, topic)
+
+    def watch_counts(self, topic: str) -> Watch:
+        """Watch the counts of a topic, until the context manager that is returned ends or nothing
+        refers to it: `count` and `count_keys` answer once the watch is `ready`.
+
+        In a cluster with ``counts`` none of the entries that others have are held: nothing else of the
+        topic can be read, and no changes come. The counts are those of the last heartbeat of each other
+        node, and of this one as it is now. Watches are counted, beside those of `watch`. Without
+        ``counts`` the entries are watched instead; in mode ``all`` every topic can be counted.
+        O(nodes) for the first topic of a partition, else O(log topics).
+
+        Raises `LimitError` for a topic of more than 256 bytes.
+
+        >>> async def main() -> None:
+        ...     options = {"mode": "interest", "counts": True}
+        ...     async with (
+        ...         connect("memory://halls", name="web-1", **options) as here,
+        ...         connect("memory://halls", name="web-2", **options) as there,
+        ...     ):
+        ...         here.track("hall", "ann", "phone")
+        ...         here.track("hall", "ann", "laptop")
+        ...         async with there.watch_counts("hall") as watch:
+        ...             await watch.ready()
+        ...             print(there.count("hall"), there.count_keys("hall"), len(there))
+        >>> asyncio.run(main())
+        2 <Keys at_least=1 at_most=1> 0
+        """
+        return Watch(self, topic, counts=True)
 
     def events(self) -> Subscription[Event]:
         """Return a subscription to the events of the cluster from now on, signals included."""

@@ -1,4 +1,4 @@
-"""A node in a process of its own, commanded by lines: URL NAME [interest]; see `test_nats.py`."""
+"""A node in a process of its own, commanded by lines: URL NAME [all | interest | counts]; see `test_nats.py`."""
 
 import json
 import os
@@ -45,8 +45,9 @@ def in_child(node: headcount.Node) -> str:
 
 def main() -> None:
     url, name = sys.argv[1:3]
-    mode: Literal["all", "interest"] = "interest" if sys.argv[3:] == ["interest"] else "all"
-    with headcount.connect(url, name=name, mode=mode, heartbeat=0.2, down_after=2.0) as node:
+    counts = sys.argv[3:] == ["counts"]
+    mode: Literal["all", "interest"] = "interest" if counts or sys.argv[3:] == ["interest"] else "all"
+    with headcount.connect(url, name=name, mode=mode, counts=counts, heartbeat=0.2, down_after=2.0) as node:
         print(json.dumps("ready"), flush=True)
         for line in sys.stdin:
             print(json.dumps(answer(node, line)), flush=True)

@@ -136,6 +136,35 @@ class Watches(unittest.IsolatedAsyncioTestCase):
                 self.assertEqual((deltas(b), len(b)), (before, 0))
 
 
+    async def test_nodes_count_what_they_do_not_hold(self) -> None:
+        options: dict[str, Any] = {**FAST, "mode": "interest", "counts": True, "unwatch_after": 0.3}
+        with NatsServer() as server, Process(server.url, "c", "counts") as c:
+            c.ask("track room ann")
+            async with (
+                aio.connect(server.url, name="a", **options) as a,
+                aio.connect(server.url, name="b", **options) as b,
+            ):
+                a.track("room", "ann", "c")
+                a.track("room", "bob", "c")
+                await until(lambda: b.is_synced() and len(b.replicas()) == 2)
+                with self.assertRaises(headcount.NotWatched):
+                    b.count("room")
+                async with b.watch_counts("room") as watch:
+                    await watch.ready()
+                    await until(lambda: b.count("room") == 3)
+                    keys = b.count_keys("room")
+                    self.assertEqual((keys.at_least, keys.at_most, len(b)), (2, 3, 0))
+                    c.ask("untrack room ann")
+                    c.ask("track room cleo")
+                    c.ask("track room dan")
+                    await until(lambda: b.count("room") == 4)
+                    c.child.kill()
+                    await until(lambda: b.count("room") == 2)
+                    self.assertEqual((b.count_keys("room").is_exact, b.stats()["entries"]), (True, 0))
+                with self.assertRaises(headcount.NotWatched):
+                    b.count("room")
+
+
 def deltas(node: aio.Node) -> int:
     received = node.stats()["received"]
     return received["delta"]["frames"] if "delta" in received else 0

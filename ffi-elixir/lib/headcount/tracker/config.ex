@@ -18,6 +18,7 @@ defmodule Headcount.Tracker.Config do
     permdown_period: 20 * 60 * 1_000,
     partitions: 32,
     mode: :all,
+    counts: false,
     unwatch_after: 30_000,
     watch_tracked: false,
     relay: false,
@@ -38,6 +39,8 @@ defmodule Headcount.Tracker.Config do
   # The longest name of a replica, in bytes, in all languages.
   @name_max 64
   @partitions_max 65_536
+  # Each has another one of counts.
+  @counted_partitions_max 32_768
 
   # Shards have names, and names are atoms.
   @pool_size_max 1_024
@@ -77,6 +80,11 @@ defmodule Headcount.Tracker.Config do
       {partitions?(options[:partitions]),
        "partitions must be a power of two from 1 to #{@partitions_max}"},
       {options[:mode] in [:all, :interest], "mode must be :all or :interest"},
+      {is_boolean(options[:counts]), "counts must be true or false"},
+      {options[:counts] != true or options[:mode] == :interest,
+       "counts are for the mode :interest: in the mode :all every node counts what it holds"},
+      {options[:counts] != true or options[:partitions] <= @counted_partitions_max,
+       "partitions must be at most #{@counted_partitions_max} with counts"},
       {time?(options[:unwatch_after]),
        "unwatch_after must be 0 or a positive integer (milliseconds)"},
       {is_boolean(options[:watch_tracked]), "watch_tracked must be true or false"},

@@ -34,6 +34,7 @@ defmodule Headcount.Tracker.Events do
   defp about({:unreadable, from, _what}), do: %{from: from}
   defp about({kind, _}) when kind in [:ready, :other], do: %{}
   defp about({:topic_ready, topic, _age, _missing}), do: %{topic: topic}
+  defp about({:counts_ready, topic, _age, _missing}), do: %{topic: topic}
   defp about({:answer_too_long, _partition, _bytes}), do: %{}
   defp about(event), do: %{replica: elem(event, 1)}
 
@@ -108,6 +109,12 @@ defmodule Headcount.Tracker.Events do
     {:warning, "#{inspect(topic)} can be read, but without #{Enum.join(missing, ", ")}"}
   end
 
+  defp describe({:counts_ready, topic, _age, []}), do: {nil, "#{inspect(topic)} can be counted"}
+
+  defp describe({:counts_ready, topic, _age, missing}) do
+    {:warning, "#{inspect(topic)} can be counted, but without #{Enum.join(missing, ", ")}"}
+  end
+
   defp describe({:duplicate_name, name}) do
     {:error, "another node is called #{name} too. This one is silent until the other is gone"}
   end
@@ -139,8 +146,9 @@ defmodule Headcount.Tracker.Events do
 
   defp describe(event), do: {:warning, inspect(event)}
 
-  defp shape({partitions, :all}), do: "#{partitions} partitions"
-  defp shape({partitions, mode}), do: "#{partitions} partitions in the mode #{mode}"
+  defp shape({partitions, :all, false}), do: "#{partitions} partitions"
+  defp shape({partitions, mode, false}), do: "#{partitions} partitions in the mode #{mode}"
+  defp shape({partitions, mode, true}), do: shape({partitions, mode, false}) <> " with counts"
 
   defp log(%{level: off}, _level, _text) when off in [false, nil], do: :ok
 

@@ -303,13 +303,21 @@ defmodule Headcount.Tracker.Replicator do
   end
 
   defp event({:topic_ready, topic, age, missing, watchers}, state) do
-    message = {state.config.name, {:ready, topic, age, missing}}
-    for pid <- watchers, do: send(pid, message)
+    tell(watchers, {:ready, topic, age, missing}, state)
     Events.event(state.events, {:topic_ready, topic, age, missing})
+  end
+
+  defp event({:counts_ready, topic, age, missing, watchers}, state) do
+    tell(watchers, {:counts_ready, topic, age, missing}, state)
+    Events.event(state.events, {:counts_ready, topic, age, missing})
   end
 
   defp event({:unwatched, shard, topic}, state), do: Shard.unwatched(state.config, shard, topic)
   defp event(event, state), do: Events.event(state.events, event)
+
+  defp tell(watchers, news, state) do
+    for pid <- watchers, do: send(pid, {state.config.name, news})
+  end
 
   # Keeps one timer, for the earliest deadline. Sliced work continues at once, after the messages that wait.
   defp schedule(_at, %{marked?: true} = state), do: state

@@ -237,12 +237,14 @@ defmodule Headcount.Tracker.State do
   @doc """
   Returns the number of keys of a topic: a user with two devices counts once. O(replicas present in the topic).
 
+  A state holds all entries, so both bounds are that number.
+
       iex> state = Headcount.Tracker.State.new("a")
       iex> for owner <- [1, 2], do: Headcount.Tracker.State.track(state, owner, "room", "ann", %{})
       iex> Headcount.Tracker.State.count_keys(state, "room")
-      1
+      %Headcount.Keys{at_least: 1, at_most: 1}
   """
-  @spec count_keys(t(), topic()) :: non_neg_integer()
+  @spec count_keys(t(), topic()) :: Headcount.Keys.t()
   def count_keys(%__MODULE__{ref: ref}, topic) do
     call(:tracker_count_keys, [ref, check_topic(topic)])
   end

@@ -80,7 +80,7 @@ defmodule Headcount.Tracker.Supervisor do
 
     shared =
       {Config.cluster(options), options[:partitions], options[:mode] == :interest,
-       options[:relay]}
+       options[:counts], options[:relay]}
 
     times =
       {options[:broadcast_period], options[:down_period], options[:permdown_period],

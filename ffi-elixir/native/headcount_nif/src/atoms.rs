@@ -20,6 +20,7 @@ rustler::atoms! {
     collapsed,
     count,
     counts,
+    counts_ready,
     decode,
     deletes,
     delta,

@@ -9,6 +9,7 @@ mod atoms;
 mod entries;
 mod errors;
 mod json;
+mod keys;
 mod member_list;
 mod nats;
 mod owner;

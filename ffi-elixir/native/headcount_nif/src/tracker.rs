@@ -9,6 +9,7 @@ use rustler::{Binary, Encoder, Env, Resource, ResourceArc, Term};
 use crate::atoms;
 use crate::entries::{Codec, Reader, binary, limits, written};
 use crate::errors;
+use crate::keys::Keys;
 use crate::shared::{Patience, Shared, answer, twins};
 
 struct State {
@@ -146,7 +147,7 @@ twins! {
     fn tracker_count_keys / "tracker_count_keys_dirty" [env, patience] (
         state: ResourceArc<State>, topic: &'a str,
     ) {
-        answer(env, state.tracker.read(patience, |tracker| tracker.count_keys(topic)))
+        answer(env, state.tracker.read(patience, |tracker| Keys::from(tracker.count_keys(topic))))
     }
 }
 

@@ -5,6 +5,7 @@ use headcount::replica::{Destination, Event, Mode, Shape};
 use rustler::{Binary, Encoder, Env, ResourceArc, Term};
 use std::time::{Duration, Instant};
 
+use super::level::Level;
 use super::{Cluster, changes, signal};
 use crate::atoms;
 use crate::entries;
@@ -135,17 +136,24 @@ fn poll<'a>(env: Env<'a>, cluster: &Cluster) -> (Vec<Term<'a>>, Vec<Term<'a>>) {
     });
     let frames = frames.collect();
     let mut events = Vec::new();
+    let note_ready = |level, topic: &_, age, missing: &[_]| {
+        let presence = &cluster.presence;
+        cluster
+            .topics
+            .note_ready(presence, level, topic, age, missing);
+    };
     while let Some(event) = cluster.presence.poll_event() {
         match event {
             Event::TopicReady {
                 topic,
                 age,
                 missing,
-            } => {
-                let missing = missing.iter().map(|id| id.name().to_owned()).collect();
-                let presence = &cluster.presence;
-                cluster.topics.note_ready(presence, &topic, age, missing);
-            }
+            } => note_ready(Level::Entries, &topic, age, &missing),
+            Event::CountsReady {
+                topic,
+                age,
+                missing,
+            } => note_ready(Level::Counts, &topic, age, &missing),
             event => events.push(event_term(env, cluster, &event)),
         }
     }
@@ -200,11 +208,11 @@ fn event_term<'a>(env: Env<'a>, cluster: &Cluster, event: &Event) -> Term<'a> {
     }
 }
 
-/// Returns the number of partitions and the mode.
-fn shape(shape: Shape) -> (u32, rustler::Atom) {
+/// Returns the number of partitions, the mode, and whether nodes tell how many entries they have.
+fn shape(shape: Shape) -> (u32, rustler::Atom, bool) {
     let mode = match shape.mode() {
         Mode::All => atoms::all(),
         Mode::Interest => atoms::interest(),
     };
-    (shape.partitions(), mode)
+    (shape.partitions(), mode, shape.has_counts())
 }

@@ -3,6 +3,7 @@
 mod changes;
 mod cluster;
 mod groups;
+mod level;
 mod lists;
 mod read;
 mod signal;
@@ -47,6 +48,8 @@ struct Cluster {
     link: bool,
     /// True if this node holds of others what it watches.
     is_interest: bool,
+    /// True if it can hold the counts of a topic without its entries.
+    has_counts: bool,
     /// True if it watches the topics with entries of its own.
     watches_tracked: bool,
     /// True if peers are not trusted: their terms create no atoms.
@@ -101,9 +104,9 @@ impl Clock {
     }
 }
 
-/// What all nodes of a cluster have in common: its name, the number of partitions, whether the mode is `interest`, and
-/// whether nodes pass frames on.
-type Shared<'a> = (&'a str, u32, bool, bool);
+/// What all nodes of a cluster have in common: its name, the number of partitions, whether the mode is `interest`,
+/// whether nodes tell how many entries they have, and whether they pass frames on.
+type Shared<'a> = (&'a str, u32, bool, bool, bool);
 
 /// `(heartbeat, down_after, forget_after, vacate_after, ready_after, unwatch_after, grace)`, in milliseconds.
 type Times = (u64, u64, u64, u64, u64, u64, u64);
@@ -115,7 +118,7 @@ type Own = (bool, bool, usize, u64);
 fn presence_new<'a>(
     env: Env<'a>,
     (name, seed): (&'a str, u64),
-    (cluster, partitions, is_interest, relay): Shared<'a>,
+    (cluster, partitions, is_interest, counts, relay): Shared<'a>,
     times: Times,
     (link, watches_tracked, frame_max, now): Own,
     (json, existing_atoms): (bool, bool),
@@ -130,6 +133,7 @@ fn presence_new<'a>(
         .cluster(cluster)
         .partitions(partitions)
         .mode(mode)
+        .counts(counts)
         .relay(relay)
         .heartbeat(Duration::from_millis(heartbeat))
         .down_after(Duration::from_millis(down))
@@ -148,7 +152,7 @@ fn presence_new<'a>(
         .grace(Duration::from_millis(grace))
         .slice_entries_max(SLICE_ENTRIES_MAX);
     let watch = ResourceArc::new(Watch::default());
-    let topics = ResourceArc::new(Topics::new(watch.clone()));
+    let topics = ResourceArc::new(Topics::new(watch.clone(), counts));
     match ReplicaId::generate(name, SystemTime::now()) {
         Err(error) => errors::described(env, &error),
         Ok(id) => ResourceArc::new(Cluster {
@@ -167,6 +171,7 @@ fn presence_new<'a>(
             has_grace: grace > 0,
             link,
             is_interest,
+            has_counts: is_interest && counts,
             watches_tracked: is_interest && watches_tracked,
             safe: AtomicBool::new(true),
         })

@@ -1,6 +1,6 @@
 //! The topics that this node watches, in mode `interest`: for processes, and because entries of this node are in them.
 
-use headcount::{Presence, TrackError};
+use headcount::{Presence, ReplicaId, TrackError};
 use parking_lot::Mutex;
 use rustler::{Encoder, Env, LocalPid, Monitor, Resource, ResourceArc, Term};
 use std::collections::hash_map::Entry;
@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use super::Cluster;
 use super::changes::shard_of;
+use super::level::{Level, PerLevel};
 use super::watch::Watch;
 use crate::atoms;
 use crate::entries;
 use crate::errors;
 
-/// The watched topics of a tracker. The presence counts one watch for each process and topic, and one for each topic
-/// with entries of this node; it is told under the lock of `watches`, which normal schedulers never take.
+/// The watched topics of a tracker. The presence counts one watch for each process, topic and level, and one for each
+/// topic with entries of this node; it is told under the lock of `watches`, which normal schedulers never take.
 pub(super) struct Topics {
     /// Wakes the process that moves frames.
     watch: ResourceArc<Watch>,
@@ -31,7 +32,9 @@ pub(super) struct Topics {
 
 #[derive(Default)]
 struct Watches {
-    topics: HashMap<Arc<str>, Topic>,
+    /// True if counts can be watched by themselves. If not, the presence watches entries in their place.
+    has_counts: bool,
+    topics: PerLevel<HashMap<Arc<str>, Topic>>,
     watchers: HashMap<LocalPid, Watcher>,
     /// News to be told, the process that took them last, and the number that it took.
     news: Vec<News>,
@@ -50,7 +53,7 @@ struct Topic {
 struct Watcher {
     monitor: Monitor,
     /// The number of watches of each topic.
-    topics: HashMap<Arc<str>, usize>,
+    topics: PerLevel<HashMap<Arc<str>, usize>>,
 }
 
 /// The age in milliseconds of the oldest of the entries, and the names of the nodes that are missing.
@@ -62,6 +65,7 @@ struct Ready {
 
 enum News {
     Ready {
+        level: Level,
         topic: Arc<str>,
         ready: Ready,
         watchers: Vec<LocalPid>,
@@ -83,31 +87,61 @@ impl Resource for Topics {
 }
 
 impl Watches {
+    /// Returns the levels at which the presence watches the same as at this one.
+    fn alike(&self, level: Level) -> impl Iterator<Item = Level> + use<> {
+        let has_counts = self.has_counts;
+        let levels = Level::ALL.into_iter();
+        levels.filter(move |other| *other == level || !has_counts)
+    }
+
+    /// Returns what was told when a topic became ready.
+    fn ready(&self, level: Level, topic: &str) -> Option<Ready> {
+        let topics = self.alike(level).map(|level| &self.topics[level]);
+        topics
+            .filter_map(|topics| topics.get(topic))
+            .find_map(|known| known.ready.clone())
+    }
+
     /// Removes a topic that is watched no longer.
-    fn forget_unwatched(&mut self, topic: &str) {
+    fn forget_unwatched(&mut self, level: Level, topic: &str) {
+        let topics = &mut self.topics[level];
         let is_unwatched = |topic: &Topic| topic.watchers.is_empty() && !topic.is_tracked;
-        if self.topics.get(topic).is_some_and(is_unwatched)
-            && let Some((topic, _)) = self.topics.remove_entry(topic)
+        if topics.get(topic).is_some_and(is_unwatched)
+            && let Some((topic, _)) = topics.remove_entry(topic)
         {
-            self.news.push(News::Unwatched(topic));
+            let mut holders = self.alike(Level::Entries);
+            let is_watched = |level| self.topics[level].contains_key(&topic);
+            if self.alike(Level::Entries).any(|held| held == level) && !holders.any(is_watched) {
+                self.news.push(News::Unwatched(topic));
+            }
         }
     }
 
     /// Ends all watches of a process for a topic.
-    fn end(&mut self, presence: &Presence, now: Duration, pid: LocalPid, topic: &str) {
-        presence.unwatch(now, topic);
-        if let Some(known) = self.topics.get_mut(topic) {
+    fn end(
+        &mut self,
+        presence: &Presence,
+        now: Duration,
+        pid: LocalPid,
+        level: Level,
+        topic: &str,
+    ) {
+        level.unwatch(presence, now, topic);
+        if let Some(known) = self.topics[level].get_mut(topic) {
             known.watchers.remove(&pid);
         }
-        self.forget_unwatched(topic);
+        self.forget_unwatched(level, topic);
     }
 }
 
 impl Topics {
-    pub(super) fn new(watch: ResourceArc<Watch>) -> Self {
+    pub(super) fn new(watch: ResourceArc<Watch>, has_counts: bool) -> Self {
         Self {
             watch,
-            watches: Mutex::default(),
+            watches: Mutex::new(Watches {
+                has_counts,
+                ..Watches::default()
+            }),
             tracked: Mutex::default(),
             checks: Mutex::default(),
             dead: Mutex::default(),
@@ -120,6 +154,7 @@ impl Topics {
         presence: &Presence,
         env: Env<'_>,
         now: Duration,
+        level: Level,
         topic: &str,
     ) -> Option<Ready> {
         let pid = env.pid();
@@ -129,20 +164,23 @@ impl Topics {
             Entry::Vacant(new) => new.insert(Watcher {
                 // There is none for a process that has died: then nothing is watched.
                 monitor: topics.monitor(Some(env), &pid)?,
-                topics: HashMap::new(),
+                topics: PerLevel::default(),
             }),
         };
-        if let Some(count) = watcher.topics.get_mut(topic) {
+        if let Some(count) = watcher.topics[level].get_mut(topic) {
             *count += 1;
         } else {
             let name: Arc<str> = topic.into();
-            watcher.topics.insert(Arc::clone(&name), 1);
-            let known = watches.topics.entry(name).or_default();
+            watcher.topics[level].insert(Arc::clone(&name), 1);
+            let known = watches.topics[level].entry(name).or_default();
             known.watchers.insert(pid);
-            presence.watch(now, topic);
+            level.watch(presence, now, topic);
         }
-        presence.check_readable(topic).ok()?;
-        watches.topics.get(topic)?.ready.clone()
+        if level.is_ready(presence, topic) {
+            watches.ready(level, topic)
+        } else {
+            None
+        }
     }
 
     /// Ends a watch of a process.
@@ -151,6 +189,7 @@ impl Topics {
         presence: &Presence,
         env: Env<'_>,
         now: Duration,
+        level: Level,
         topic: &str,
     ) {
         let pid = env.pid();
@@ -158,17 +197,20 @@ impl Topics {
         let Some(watcher) = watches.watchers.get_mut(&pid) else {
             return;
         };
-        match watcher.topics.get_mut(topic) {
+        let counts = &mut watcher.topics[level];
+        match counts.get_mut(topic) {
             None => return,
             Some(count) if *count > 1 => return *count -= 1,
-            Some(_) => watcher.topics.remove(topic),
+            Some(_) => counts.remove(topic),
         };
-        if watcher.topics.is_empty()
+        if Level::ALL
+            .iter()
+            .all(|&level| watcher.topics[level].is_empty())
             && let Some(watcher) = watches.watchers.remove(&pid)
         {
             topics.demonitor(Some(env), &watcher.monitor);
         }
-        watches.end(presence, now, pid, topic);
+        watches.end(presence, now, pid, level, topic);
     }
 
     /// Ends the watches of the processes that died.
@@ -179,9 +221,13 @@ impl Topics {
         }
         let watches = &mut *self.watches.lock();
         for pid in dead {
-            let watcher = watches.watchers.remove(&pid);
-            for topic in watcher.iter().flat_map(|watcher| watcher.topics.keys()) {
-                watches.end(presence, now, pid, topic);
+            let Some(watcher) = watches.watchers.remove(&pid) else {
+                continue;
+            };
+            for level in Level::ALL {
+                for topic in watcher.topics[level].keys() {
+                    watches.end(presence, now, pid, level, topic);
+                }
             }
         }
     }
@@ -252,53 +298,61 @@ impl Topics {
         if is_tracked {
             self.tracked.lock().insert(Arc::clone(&topic));
         }
-        let known = watches.topics.entry(Arc::clone(&topic)).or_default();
+        let topics = &mut watches.topics[Level::Entries];
+        let known = topics.entry(Arc::clone(&topic)).or_default();
         let was_tracked = std::mem::replace(&mut known.is_tracked, is_tracked);
         if is_tracked && !was_tracked {
             presence.watch(now, &topic);
         } else if was_tracked && !is_tracked {
             presence.unwatch(now, &topic);
         }
-        watches.forget_unwatched(&topic);
+        watches.forget_unwatched(Level::Entries, &topic);
     }
 
-    /// Notes that a topic can be read.
+    /// Notes that a topic can be read, or counted.
     pub(super) fn note_ready(
         &self,
         presence: &Presence,
+        level: Level,
         topic: &Arc<str>,
         age: Duration,
-        missing: Vec<String>,
+        missing: &[ReplicaId],
     ) {
         let watches = &mut *self.watches.lock();
-        // The watch may have ended, and another one begun, since the presence said so.
-        if let Some(known) = watches.topics.get_mut(topic)
-            && presence.check_readable(topic).is_ok()
-        {
-            let age = age.as_millis() as u64;
-            let ready = Ready { age, missing };
-            known.ready = Some(ready.clone());
-            watches.news.push(News::Ready {
-                topic: Arc::clone(topic),
-                ready,
-                watchers: known.watchers.iter().copied().collect(),
-            });
+        let age = age.as_millis() as u64;
+        let missing: Vec<_> = missing.iter().map(|id| id.name().to_owned()).collect();
+        let ready = Ready { age, missing };
+        for level in watches.alike(level) {
+            // The watch may have ended, and another one begun, since the presence said so.
+            if let Some(known) = watches.topics[level].get_mut(topic)
+                && level.is_ready(presence, topic)
+            {
+                known.ready = Some(ready.clone());
+                watches.news.push(News::Ready {
+                    level,
+                    topic: Arc::clone(topic),
+                    ready: ready.clone(),
+                    watchers: known.watchers.iter().copied().collect(),
+                });
+            }
         }
     }
 
-    /// Returns `{:topic_ready, topic, age, missing, pids}` and `{:unwatched, shard, topic}` for the process that takes
-    /// them. It has delivered them when it comes again; else its successor gets them.
+    /// Returns `{:topic_ready, topic, age, missing, pids}`, `{:counts_ready, topic, age, missing, pids}` and
+    /// `{:unwatched, shard, topic}` for the process that takes them. It has delivered them when it comes again; else
+    /// its successor gets them.
     pub(super) fn take_news<'a>(&self, env: Env<'a>, shards: u32) -> Vec<Term<'a>> {
         let taker = Some(env.pid());
         let watches = &mut *self.watches.lock();
         let news = watches.news.iter().map(|news| match news {
             News::Ready {
+                level,
                 topic,
                 ready,
                 watchers,
             } => {
                 let Ready { age, missing } = ready;
-                (atoms::topic_ready(), &**topic, age, missing, watchers).encode(env)
+                (level.ready(), &**topic, age, missing, watchers).encode(env)
             }
             News::Unwatched(topic) => {
                 (atoms::unwatched(), shard_of(topic, shards), &**topic).encode(env)
@@ -321,12 +375,13 @@ impl Topics {
 }
 
 /// Begins a watch of the calling process. Returns `:ok`, `{:ready, age, missing}` if the topic can be read already, or
-/// `{:error, reason}`.
+/// counted, or `{:error, reason}`.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_watch<'a>(
     env: Env<'a>,
     cluster: ResourceArc<Cluster>,
     now: u64,
+    level: Level,
     topic: &str,
 ) -> Term<'a> {
     let max = entries::limits().get_topic_len_max();
@@ -338,7 +393,7 @@ fn presence_watch<'a>(
         return (atoms::ready(), 0, Vec::<String>::new()).encode(env);
     }
     let now = Duration::from_micros(now);
-    let ready = Topics::begin(&cluster.topics, &cluster.presence, env, now, topic);
+    let ready = Topics::begin(&cluster.topics, &cluster.presence, env, now, level, topic);
     cluster.watch.wake(env);
     match ready {
         Some(Ready { age, missing }) => (atoms::ready(), age, missing).encode(env),
@@ -348,8 +403,14 @@ fn presence_watch<'a>(
 
 /// Ends a watch of the calling process.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn presence_unwatch(env: Env<'_>, cluster: ResourceArc<Cluster>, now: u64, topic: &str) {
+fn presence_unwatch(
+    env: Env<'_>,
+    cluster: ResourceArc<Cluster>,
+    now: u64,
+    level: Level,
+    topic: &str,
+) {
     let now = Duration::from_micros(now);
-    Topics::unwatch(&cluster.topics, &cluster.presence, env, now, topic);
+    Topics::unwatch(&cluster.topics, &cluster.presence, env, now, level, topic);
     cluster.watch.wake(env);
 }
