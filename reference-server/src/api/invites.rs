@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::openapi::{Envelope, Refusals};
 use super::{
     params::{PAGE_MAX, PathId},
-    rooms::{Shown, shown},
+    rooms::{PRIVATE, Shown, shown},
 };
 use crate::{
     app::App,
