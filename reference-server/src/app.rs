@@ -303,6 +303,18 @@ impl App {
             .ok_or(not_found)
     }
 
+    /// Returns whether the roles of `caller` admit it to `room`, of which it may be no member.
+    pub(crate) async fn admits(
+        &self,
+        caller: &Identity,
+        room: &db::Room,
+    ) -> Result<bool, ApiError> {
+        if !room.limited || caller.guest {
+            return Ok(!room.limited);
+        }
+        Ok(self.db.admits(room.id, caller.id).await?)
+    }
+
     /// Returns the role of `caller` in `room`; `None` may not read or write there. Guests are in every public
     /// room; users in the rooms that they joined.
     pub(crate) async fn role(
@@ -311,7 +323,7 @@ impl App {
         room: &db::Room,
     ) -> Result<Option<Role>, ApiError> {
         if caller.guest {
-            return Ok((!room.private).then_some(Role::Member));
+            return Ok((!room.private && !room.limited).then_some(Role::Member));
         }
         Ok(self.db.role(room.id, caller.id).await?)
     }

@@ -28,6 +28,7 @@ mod oidc;
 mod origin;
 mod page;
 mod post;
+mod role_change;
 mod room;
 mod server;
 mod socket;

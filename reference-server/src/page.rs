@@ -260,7 +260,7 @@ async fn find(app: &App, reader: &Identity, asked: &str) -> Result<Option<Room>,
         let room = app.db.room_named(&reader.tenant, &name.skeleton).await?;
         room.filter(|room| !room.simulated || app.config.demo > 0)
     };
-    Ok(room.filter(|room| room.kind == "group" && !room.private))
+    Ok(room.filter(|room| room.kind == "group" && !room.private && !room.limited))
 }
 
 async fn open(app: &App, room: Room, before: Option<Uuid>) -> Result<Option<OpenRoom>, ApiError> {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::openapi::{Envelope, Refusals};
 use super::{
     params::{PAGE_MAX, PathId},
-    rooms::{Shown, shown},
+    rooms::{PRIVATE, Shown, shown},
 };
 use crate::{
     app::App,
@@ -119,8 +119,10 @@ pub(super) async fn accept(
     let change = Arc::clone(&app);
     app.finish(async move {
         let id = room.id;
-        change.add_member(&room, &caller).await?;
-        change.db.remove_invite(id, caller.id).await
+        if !change.add_member(&room, &caller).await? {
+            return Err(PRIVATE);
+        }
+        Ok(change.db.remove_invite(id, caller.id).await?)
     })
     .await?;
     app.tell_user(user, "room_created", &payload);

@@ -7,6 +7,7 @@ mod messages;
 mod oidc;
 mod openapi;
 mod params;
+mod roles;
 mod rooms;
 mod servers;
 mod users;
@@ -110,6 +111,11 @@ fn api() -> Router<Arc<App>> {
         .routes(routes!(servers::list_rooms, servers::create_room))
         .routes(routes!(servers::list_categories, servers::create_category))
         .routes(routes!(servers::delete_category))
+        .routes(routes!(roles::list, roles::create, roles::order))
+        .routes(routes!(roles::edit, roles::delete))
+        .routes(routes!(roles::of_member))
+        .routes(routes!(roles::give, roles::take))
+        .routes(routes!(roles::limit_room))
         .routes(routes!(rooms::list, rooms::create))
         .routes(routes!(rooms::show, rooms::delete))
         .routes(routes!(rooms::join))

@@ -22,6 +22,7 @@ use crate::{
 
 /// The most rooms that a user may own.
 const ROOMS_OWNED_MAX: u32 = 100;
+pub(super) const PRIVATE: ApiError = ApiError::Forbidden("the room is private");
 
 #[derive(Deserialize, utoipa::ToSchema)]
 pub(super) struct RoomInput {
@@ -184,7 +185,10 @@ pub(super) async fn create_on(
 async fn visible(app: &App, caller: &Identity, id: &str) -> Result<Room, ApiError> {
     let room = app.room(caller, id).await?;
     if room.private && app.role(caller, &room).await?.is_none() {
-        return Err(ApiError::Forbidden("the room is private"));
+        return Err(PRIVATE);
+    }
+    if !app.admits(caller, &room).await? {
+        return Err(PRIVATE);
     }
     Ok(room)
 }
@@ -286,8 +290,10 @@ pub(super) async fn join(
     let answer = json!({ "room_id": room.id, "user_id": caller.id, "joined": true });
     if !caller.guest {
         let change = Arc::clone(&app);
-        app.finish(async move { change.add_member(&room, &caller).await })
-            .await?;
+        let joined = app.finish(async move { change.add_member(&room, &caller).await });
+        if !joined.await? {
+            return Err(PRIVATE);
+        }
     }
     ok(answer)
 }

@@ -24,7 +24,8 @@ const SERVERS_OWNED_MAX: u32 = 100;
 const ROOMS_MAX: u32 = 500;
 const CATEGORIES_MAX: usize = 50;
 const NO_SERVER: ApiError = ApiError::NotFound("no such server");
-const NOT_OWNER: ApiError = ApiError::Forbidden("only the owner of the server does that");
+pub(super) const NOT_OWNER: ApiError =
+    ApiError::Forbidden("only the owner of the server does that");
 
 #[derive(Deserialize, utoipa::ToSchema)]
 pub(super) struct NameInput {
@@ -253,13 +254,13 @@ pub(super) async fn delete_category(
     ok(json!({ "id": id, "deleted": true }))
 }
 
-async fn find(app: &App, caller: &Identity, id: &str) -> Result<Server, ApiError> {
+pub(super) async fn find(app: &App, caller: &Identity, id: &str) -> Result<Server, ApiError> {
     let id = id.parse().map_err(|_| NO_SERVER)?;
     app.db.server(&caller.tenant, id).await?.ok_or(NO_SERVER)
 }
 
 /// Returns a server, if the caller owns it.
-async fn owned(app: &App, caller: &Identity, id: &str) -> Result<Server, ApiError> {
+pub(super) async fn owned(app: &App, caller: &Identity, id: &str) -> Result<Server, ApiError> {
     let server = find(app, caller, id).await?;
     if server.owner_id == Some(caller.id) {
         Ok(server)

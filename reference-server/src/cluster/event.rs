@@ -60,6 +60,8 @@ pub(crate) enum Event {
     },
     /// A membership ended.
     MemberRemoved { room: Uuid, user: Uuid },
+    /// A room was limited to roles, which no guest has.
+    RoomLimited { room: Uuid },
     /// A room was deleted.
     RoomDeleted { room: Uuid },
     /// A user chose a status.

@@ -144,6 +144,7 @@ impl App {
             Event::MessageChanged { .. }
             | Event::MemberAdded { .. }
             | Event::MemberRemoved { .. }
+            | Event::RoomLimited { .. }
             | Event::RoomDeleted { .. }
             | Event::UserEnded { .. } => {
                 let app = Arc::clone(self);
@@ -167,6 +168,7 @@ impl App {
                 username,
             } => hub.show_member(room, user, &username).await,
             Event::MemberRemoved { room, user } => hub.hide_member(room, user).await,
+            Event::RoomLimited { room } => hub.evict_guests(room).await,
             Event::RoomDeleted { room } => hub.close(room).await,
             Event::UserEnded {
                 user,

@@ -41,19 +41,27 @@ impl App {
         });
     }
 
-    /// Makes `user` a stored member of the room.
+    /// Makes `user` a stored member of the room. Returns false if its roles do not admit it.
     pub(crate) async fn add_member(
         &self,
         room: &db::Room,
         user: &Identity,
-    ) -> Result<(), StorageError> {
-        self.hub.add_member(&self.db, room, user).await?;
+    ) -> Result<bool, StorageError> {
+        if !self.hub.add_member(&self.db, room, user).await? {
+            return Ok(false);
+        }
         self.announce(|| Event::MemberAdded {
             room: room.id,
             user: user.id,
             username: user.username.to_string(),
         });
-        Ok(())
+        Ok(true)
+    }
+
+    /// Ends the channels that guests have of a room that has become limited, on all nodes.
+    pub(crate) async fn evict_guests(&self, room: Uuid) {
+        self.hub.evict_guests(room).await;
+        self.announce(|| Event::RoomLimited { room });
     }
 
     /// Ends a membership; the user's channels of the room end with it.

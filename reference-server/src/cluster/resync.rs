@@ -93,6 +93,9 @@ impl App {
                 self.hub.hide_member(room.id, user).await;
             }
         }
+        if self.db.is_limited(room.id).await? {
+            self.hub.evict_guests(room.id).await;
+        }
         Ok(())
     }
 }

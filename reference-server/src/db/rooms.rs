@@ -27,6 +27,8 @@ pub(crate) struct Room {
     pub(crate) owner_id: Option<Uuid>,
     pub(crate) private: bool,
     pub(crate) simulated: bool,
+    /// True for a room that admits only users with one of its roles, and the owner of the server.
+    pub(crate) limited: bool,
     /// The number of the newest message, and so of all that were posted.
     pub(crate) last_seq: i64,
     pub(crate) member_count: i64,
@@ -97,7 +99,7 @@ macro_rules! select_rooms {
     ($rest:literal) => {
         concat!(
             "SELECT r.id, r.tenant, r.server_id, r.category_id, r.kind, r.name, r.description, r.owner_id, r.private,
-             r.simulated, r.last_seq, r.member_count, r.inserted_at FROM rooms r ",
+             r.simulated, r.limited, r.last_seq, r.member_count, r.inserted_at FROM rooms r ",
             $rest
         )
     };
@@ -226,6 +228,9 @@ impl Db {
              LEFT JOIN room_members m ON m.room_id = r.id AND m.user_id = $1
              WHERE r.server_id = $2 AND r.kind = 'group' AND r.id > $3 AND (NOT r.simulated OR $4)
              AND (NOT r.private OR m.user_id IS NOT NULL)
+             AND (NOT r.limited OR EXISTS (SELECT 1 FROM servers s WHERE s.id = $2 AND s.owner_id = $1)
+                  OR EXISTS (SELECT 1 FROM room_roles l JOIN role_holders h ON h.role_id = l.role_id
+                             WHERE l.room_id = r.id AND h.user_id = $1))
              ORDER BY r.id LIMIT $5")
         .bind(user)
         .bind(server)
@@ -332,14 +337,21 @@ impl Db {
         Ok(read)
     }
 
-    /// Returns the role of `user` in the room; `None` if it is no member.
+    /// Returns the role of `user` in the room; `None` if it is no member, or the room is limited to roles that it does
+    /// not have.
     pub(crate) async fn role(&self, room: Uuid, user: Uuid) -> Result<Option<Role>, sqlx::Error> {
-        let role: Option<String> =
-            sql("SELECT role FROM room_members WHERE room_id = $1 AND user_id = $2")
-                .bind(room)
-                .bind(user)
-                .scalar_optional(&self.reader)
-                .await?;
+        let role: Option<String> = sql(
+            "SELECT m.role FROM room_members m JOIN rooms r ON r.id = m.room_id
+             LEFT JOIN servers s ON s.id = r.server_id
+             WHERE m.room_id = $1 AND m.user_id = $2
+             AND (NOT r.limited OR s.owner_id = $2 OR EXISTS
+                 (SELECT 1 FROM room_roles l JOIN role_holders h ON h.role_id = l.role_id
+                  WHERE l.room_id = $1 AND h.user_id = $2))",
+        )
+        .bind(room)
+        .bind(user)
+        .scalar_optional(&self.reader)
+        .await?;
         Ok(role.map(|role| {
             if role == "admin" {
                 Role::Admin

@@ -3,7 +3,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -169,17 +169,29 @@ impl Hub {
         self.find(room)
     }
 
-    /// Makes `user` a stored member of the room.
+    /// Makes `user` a stored member of the room. Returns false if its roles do not admit it.
     pub(crate) async fn add_member(
         &self,
         db: &Db,
         room: &db::Room,
         user: &Identity,
-    ) -> Result<(), StorageError> {
+    ) -> Result<bool, StorageError> {
         let _lock = in_time(self.locks.lock(room.id)).await?;
+        if !db.admits(room.id, user.id).await? {
+            return Ok(false);
+        }
         db.join_room(room.id, user.id).await?;
         self.add_to_open(room.id, user.id, &user.username);
-        Ok(())
+        Ok(true)
+    }
+
+    /// Ends the channels of a room that has become limited of all that are no stored members: of guests.
+    pub(crate) async fn evict_guests(&self, room: Uuid) {
+        let _lock = self.locks.lock(room).await;
+        if let Some(open) = self.find(room) {
+            let stored: HashSet<Uuid> = open.stored_members().into_iter().collect();
+            open.evict(&self.presence, |user| !stored.contains(&user));
+        }
     }
 
     /// Shows a user that has become a stored member.

@@ -30,6 +30,7 @@ impl Scene {
             description: String::new(),
             owner_id: None,
             private: false,
+            limited: false,
             simulated: false,
             last_seq: 0,
             member_count: 0,

@@ -19,6 +19,7 @@ mod postgres;
 mod presence;
 mod refused_joins;
 mod rest;
+mod roles;
 mod servers;
 mod socket;
 mod storage;

@@ -1,0 +1,325 @@
+//! Roles of a server, their holders, and rooms that are limited to them.
+
+use std::{collections::HashSet, sync::Arc};
+
+use axum::extract::{Path, State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::openapi::{Envelope, Refusals};
+use super::{
+    params::PathId,
+    rooms::shown,
+    servers::{NOT_OWNER, find, owned},
+};
+use crate::{
+    app::App,
+    auth::{CurrentUser, Identity},
+    db::{RoleAdded, RoleContent, Room, Server, ServerRole},
+    error::{ApiError, ApiResult, Body, FieldErrors, created, ok},
+    names::RoomName,
+};
+
+/// The most roles of a server.
+const ROLES_MAX: u32 = 250;
+const NO_ROLE: ApiError = ApiError::NotFound("no such role");
+const NO_ROOM: ApiError = ApiError::NotFound("no such room");
+
+/// The content of a role. What a change leaves out stays.
+#[derive(Deserialize, utoipa::ToSchema)]
+pub(super) struct RoleInput {
+    name: Option<String>,
+    /// As `#rrggbb`; empty for none.
+    colour: Option<String>,
+    hoisted: Option<bool>,
+}
+
+/// Roles by id.
+#[derive(Deserialize, utoipa::ToSchema)]
+pub(super) struct RoleIds {
+    role_ids: Option<Vec<String>>,
+}
+
+impl RoleIds {
+    /// Returns the ids, each of which must be one of `roles` and stand there once.
+    fn parse(self, roles: &[ServerRole]) -> Result<Vec<Uuid>, FieldErrors> {
+        let wrong = |message: &str| FieldErrors::one("role_ids", message);
+        let known: HashSet<Uuid> = roles.iter().map(|role| role.id).collect();
+        let texts = self.role_ids.ok_or_else(|| wrong("can't be blank"))?;
+        let mut named = HashSet::new();
+        let mut ids = Vec::new();
+        for text in texts {
+            let id: Option<Uuid> = text.parse().ok().filter(|id| known.contains(id));
+            let id = id.ok_or_else(|| wrong("names a role that is none of this server"))?;
+            if !named.insert(id) {
+                return Err(wrong("names a role twice"));
+            }
+            ids.push(id);
+        }
+        Ok(ids)
+    }
+}
+
+fn taken() -> FieldErrors {
+    FieldErrors::one("name", "has already been taken")
+}
+
+/// Checks a colour: `#` and six hexadecimal digits, or nothing.
+fn parse_colour(text: &str) -> Result<String, String> {
+    let digits = text.strip_prefix('#').unwrap_or_default();
+    let is_colour = digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    if is_colour || text.is_empty() {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("must be # and six hexadecimal digits, or empty".into())
+    }
+}
+
+/// `GET /servers/:id/roles`: the highest first.
+#[utoipa::path(
+    get,
+    path = "/servers/{id}/roles",
+    tag = "roles",
+    operation_id = "roles_list",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Envelope<Vec<ServerRole>>), Refusals),
+)]
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+    PathId(id): PathId,
+) -> ApiResult<Vec<ServerRole>> {
+    let server = find(&app, &caller, &id).await?;
+    ok(app.db.roles(server.id).await?)
+}
+
+/// `POST /servers/:id/roles {name, colour?, hoisted?}`: below all others, by the owner of the server.
+#[utoipa::path(
+    post,
+    path = "/servers/{id}/roles",
+    tag = "roles",
+    operation_id = "roles_create",
+    request_body = RoleInput,
+    params(("id" = String, Path)),
+    responses((status = 201, body = Envelope<ServerRole>), Refusals),
+)]
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+    PathId(id): PathId,
+    Body(input): Body<RoleInput>,
+) -> ApiResult<ServerRole> {
+    let server = owned(&app, &caller, &id).await?;
+    let mut errors = FieldErrors::default();
+    let name = errors.check("name", RoomName::parse(input.name.as_deref()));
+    let colour = parse_colour(input.colour.as_deref().unwrap_or_default());
+    let colour = errors.check("colour", colour);
+    let Some((name, colour)) = name.zip(colour) else {
+        return Err(errors.into());
+    };
+    let content = RoleContent {
+        name: &name.name,
+        skeleton: &name.skeleton,
+        colour: &colour,
+        hoisted: input.hoisted.unwrap_or_default(),
+    };
+    match app.db.insert_role(server.id, &content, ROLES_MAX).await? {
+        RoleAdded::New(role) => created(role),
+        RoleAdded::Taken => Err(taken().into()),
+        RoleAdded::Full => Err(ApiError::Forbidden(
+            "the server has 250 roles, which is the limit",
+        )),
+    }
+}
+
+/// `PUT /servers/:id/roles {role_ids}`: orders all roles, the highest first; by the owner of the server.
+#[utoipa::path(
+    put,
+    path = "/servers/{id}/roles",
+    tag = "roles",
+    operation_id = "roles_order",
+    request_body = RoleIds,
+    params(("id" = String, Path)),
+    responses((status = 200, body = Envelope<Vec<ServerRole>>), Refusals),
+)]
+pub(super) async fn order(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+    PathId(id): PathId,
+    Body(input): Body<RoleIds>,
+) -> ApiResult<Vec<ServerRole>> {
+    let server = owned(&app, &caller, &id).await?;
+    let ids = input.parse(&app.db.roles(server.id).await?)?;
+    if !app.db.order_roles(server.id, &ids).await? {
+        let message = "must name every role of the server once";
+        return Err(FieldErrors::one("role_ids", message).into());
+    }
+    ok(app.db.roles(server.id).await?)
+}
+
+/// `PATCH /servers/:id/roles/:role_id {name?, colour?, hoisted?}`: by the owner of the server.
+#[utoipa::path(
+    patch,
+    path = "/servers/{id}/roles/{role_id}",
+    tag = "roles",
+    operation_id = "roles_edit",
+    request_body = RoleInput,
+    params(("id" = String, Path), ("role_id" = String, Path)),
+    responses((status = 200, body = Envelope<ServerRole>), Refusals),
+)]
+pub(super) async fn edit(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+    Path((id, role)): Path<(String, String)>,
+    Body(input): Body<RoleInput>,
+) -> ApiResult<ServerRole> {
+    let server = owned(&app, &caller, &id).await?;
+    let role = role_of(&app, &server, &role).await?;
+    let mut errors = FieldErrors::default();
+    let name = input.name.as_deref().unwrap_or(&role.name);
+    let name = errors.check("name", RoomName::parse(Some(name)));
+    let colour = parse_colour(input.colour.as_deref().unwrap_or(&role.colour));
+    let colour = errors.check("colour", colour);
+    let Some((name, colour)) = name.zip(colour) else {
+        return Err(errors.into());
+    };
+    let content = RoleContent {
+        name: &name.name,
+        skeleton: &name.skeleton,
+        colour: &colour,
+        hoisted: input.hoisted.unwrap_or(role.hoisted),
+    };
+    let updated = app.db.update_role(&role, &content).await?;
+    ok(updated.ok_or_else(taken)?)
+}
+
+/// `DELETE /servers/:id/roles/:role_id`: by the owner of the server. A room that was limited to this role alone then
+/// admits only the owner.
+#[utoipa::path(
+    delete,
+    path = "/servers/{id}/roles/{role_id}",
+    tag = "roles",
+    operation_id = "roles_delete",
+    params(("id" = String, Path), ("role_id" = String, Path)),
+    responses((status = 200, body = Envelope<Value>), Refusals),
+)]
+pub(super) async fn delete(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+    Path((id, role)): Path<(String, String)>,
+) -> ApiResult<Value> {
+    let server = owned(&app, &caller, &id).await?;
+    let role = role_of(&app, &server, &role).await?.id;
+    app.finish(Arc::clone(&app).delete_role(role)).await?;
+    ok(json!({ "id": role, "deleted": true }))
+}
+
+/// `GET /servers/:id/members/:user_id/roles`: the highest first.
+#[utoipa::path(
+    get,
+    path = "/servers/{id}/members/{user_id}/roles",
+    tag = "roles",
+    operation_id = "roles_of_member",
+    params(("id" = String, Path), ("user_id" = String, Path)),
+    responses((status = 200, body = Envelope<Vec<ServerRole>>), Refusals),
+)]
+pub(super) async fn of_member(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+    Path((id, user)): Path<(String, String)>,
+) -> ApiResult<Vec<ServerRole>> {
+    let server = find(&app, &caller, &id).await?;
+    let user = user_of(&app, &caller, &user).await?;
+    ok(app.db.roles_of(server.id, user).await?)
+}
+
+/// `PUT /servers/:id/members/:user_id/roles/:role_id`: gives the role, by the owner of the server.
+#[utoipa::path(
+    put,
+    path = "/servers/{id}/members/{user_id}/roles/{role_id}",
+    tag = "roles",
+    operation_id = "roles_give",
+    params(("id" = String, Path), ("user_id" = String, Path), ("role_id" = String, Path)),
+    responses((status = 200, body = Envelope<Vec<ServerRole>>), Refusals),
+)]
+pub(super) async fn give(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+    Path((id, user, role)): Path<(String, String, String)>,
+) -> ApiResult<Vec<ServerRole>> {
+    let server = owned(&app, &caller, &id).await?;
+    let user = user_of(&app, &caller, &user).await?;
+    let role = role_of(&app, &server, &role).await?.id;
+    let opened = app.finish(Arc::clone(&app).give_role(role, user)).await?;
+    for room in opened {
+        let payload = json!(shown(&app, room).await).to_string();
+        app.tell_user(user, "room_created", &payload);
+    }
+    ok(app.db.roles_of(server.id, user).await?)
+}
+
+/// `DELETE /servers/:id/members/:user_id/roles/:role_id`: takes the role, by the owner of the server. The user leaves
+/// the rooms to which no other role admits it.
+#[utoipa::path(
+    delete,
+    path = "/servers/{id}/members/{user_id}/roles/{role_id}",
+    tag = "roles",
+    operation_id = "roles_take",
+    params(("id" = String, Path), ("user_id" = String, Path), ("role_id" = String, Path)),
+    responses((status = 200, body = Envelope<Vec<ServerRole>>), Refusals),
+)]
+pub(super) async fn take(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+    Path((id, user, role)): Path<(String, String, String)>,
+) -> ApiResult<Vec<ServerRole>> {
+    let server = owned(&app, &caller, &id).await?;
+    let user = user_of(&app, &caller, &user).await?;
+    let role = role_of(&app, &server, &role).await?.id;
+    app.finish(Arc::clone(&app).take_role(role, user)).await?;
+    ok(app.db.roles_of(server.id, user).await?)
+}
+
+/// `PUT /rooms/:id/roles {role_ids}`: limits a room to users with one of the roles; none opens it to all. By the owner
+/// of its server.
+#[utoipa::path(
+    put,
+    path = "/rooms/{id}/roles",
+    tag = "roles",
+    operation_id = "roles_limit_room",
+    request_body = RoleIds,
+    params(("id" = String, Path)),
+    responses((status = 200, body = Envelope<Room>), Refusals),
+)]
+pub(super) async fn limit_room(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+    PathId(id): PathId,
+    Body(input): Body<RoleIds>,
+) -> ApiResult<Room> {
+    let room = app.room(&caller, &id).await?;
+    let server = room.server_id.ok_or(NO_ROOM)?;
+    let server = app.db.server(&caller.tenant, server).await?;
+    let server = server.ok_or(NO_ROOM)?;
+    if server.owner_id != Some(caller.id) {
+        return Err(NOT_OWNER);
+    }
+    let ids = input.parse(&app.db.roles(server.id).await?)?;
+    app.finish(Arc::clone(&app).limit_room(room, ids)).await?;
+    ok(app.room(&caller, &id).await?)
+}
+
+/// Returns the role of that id, if it is one of the server.
+async fn role_of(app: &App, server: &Server, id: &str) -> Result<ServerRole, ApiError> {
+    let id = id.parse().map_err(|_| NO_ROLE)?;
+    app.db.server_role(server.id, id).await?.ok_or(NO_ROLE)
+}
+
+/// Returns the id of a registered user of the caller's tenant.
+async fn user_of(app: &App, caller: &Identity, id: &str) -> Result<Uuid, ApiError> {
+    let none = || ApiError::NotFound("no such user");
+    let id: Uuid = id.parse().map_err(|_| none())?;
+    let user = app.db.user(&caller.tenant, id).await?;
+    user.map(|_| id).ok_or_else(none)
+}

@@ -1,0 +1,297 @@
+//! Roles of a server, their holders, and the rooms that are limited to them.
+
+use serde::Serialize;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::{
+    Db, StorageError, now_micros, rfc3339,
+    rooms::{Member, Room, select_rooms},
+    servers::server_lock,
+    sql::{Link, sql},
+};
+
+/// A role of a server as it is stored and returned.
+#[derive(Debug, Clone, Serialize, FromRow, utoipa::ToSchema)]
+pub(crate) struct ServerRole {
+    pub(crate) id: Uuid,
+    pub(crate) server_id: Uuid,
+    pub(crate) name: String,
+    /// As `#rrggbb`; empty for none.
+    pub(crate) colour: String,
+    /// True for a role whose members are to be a group of their own in member lists.
+    pub(crate) hoisted: bool,
+    /// The highest role has the lowest position.
+    pub(crate) position: i64,
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) inserted_at: i64,
+}
+
+/// The content of a role that its server's owner chooses.
+#[derive(Debug)]
+pub(crate) struct RoleContent<'a> {
+    pub(crate) name: &'a str,
+    /// The skeleton of the name, unique among the roles of a server.
+    pub(crate) skeleton: &'a str,
+    pub(crate) colour: &'a str,
+    pub(crate) hoisted: bool,
+}
+
+/// The result of adding a role.
+#[derive(Debug)]
+pub(crate) enum RoleAdded {
+    New(ServerRole),
+    /// The server has a role whose name looks the same.
+    Taken,
+    /// The server has as many roles as it may.
+    Full,
+}
+
+impl Db {
+    /// Adds a role below all others of the server, of which there are then at most `roles_max`.
+    pub(crate) async fn insert_role(
+        &self,
+        server: Uuid,
+        new: &RoleContent<'_>,
+        roles_max: u32,
+    ) -> Result<RoleAdded, StorageError> {
+        let mut tx = self.writer.begin().await?;
+        tx.lock(&server_lock(server)).await?;
+        let count = sql("SELECT count(*) FROM roles WHERE server_id = $1")
+            .bind(server)
+            .count(&mut *tx)
+            .await?;
+        if count >= roles_max {
+            tx.commit().await?;
+            return Ok(RoleAdded::Full);
+        }
+        let role = sql(
+            "INSERT INTO roles (id, server_id, name, skeleton, colour, hoisted, position, inserted_at)
+             VALUES ($1, $2, $3, $4, $5, $6,
+                     (SELECT coalesce(max(position) + 1, 0) FROM roles WHERE server_id = $2), $7)
+             ON CONFLICT DO NOTHING RETURNING *",
+        )
+        .bind(Uuid::now_v7())
+        .bind(server)
+        .bind(new.name)
+        .bind(new.skeleton)
+        .bind(new.colour)
+        .bind(new.hoisted)
+        .bind(now_micros())
+        .fetch_optional(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(role.map_or(RoleAdded::Taken, RoleAdded::New))
+    }
+
+    /// Changes a role; `None` if it is gone, or another one of its server has a name that looks the same.
+    pub(crate) async fn update_role(
+        &self,
+        role: &ServerRole,
+        content: &RoleContent<'_>,
+    ) -> Result<Option<ServerRole>, StorageError> {
+        let mut tx = self.writer.begin().await?;
+        tx.lock(&server_lock(role.server_id)).await?;
+        let updated = sql(
+            "UPDATE roles SET name = $1, skeleton = $2, colour = $3, hoisted = $4
+             WHERE id = $5 AND NOT EXISTS (SELECT 1 FROM roles o
+                 WHERE o.server_id = $6 AND o.skeleton = $2 AND o.id <> $5) RETURNING *",
+        )
+        .bind(content.name)
+        .bind(content.skeleton)
+        .bind(content.colour)
+        .bind(content.hoisted)
+        .bind(role.id)
+        .bind(role.server_id)
+        .fetch_optional(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(updated)
+    }
+
+    /// Returns the roles of a server, the highest first.
+    pub(crate) async fn roles(&self, server: Uuid) -> Result<Vec<ServerRole>, sqlx::Error> {
+        sql("SELECT * FROM roles WHERE server_id = $1 ORDER BY position, id")
+            .bind(server)
+            .fetch_all(&self.reader)
+            .await
+    }
+
+    /// Returns the role of that id on a server.
+    pub(crate) async fn server_role(
+        &self,
+        server: Uuid,
+        id: Uuid,
+    ) -> Result<Option<ServerRole>, sqlx::Error> {
+        sql("SELECT * FROM roles WHERE id = $1 AND server_id = $2")
+            .bind(id)
+            .bind(server)
+            .fetch_optional(&self.reader)
+            .await
+    }
+
+    /// Returns the roles of a server that a user has, the highest first.
+    pub(crate) async fn roles_of(
+        &self,
+        server: Uuid,
+        user: Uuid,
+    ) -> Result<Vec<ServerRole>, sqlx::Error> {
+        sql(
+            "SELECT r.* FROM roles r JOIN role_holders h ON h.role_id = r.id
+             WHERE h.user_id = $1 AND r.server_id = $2 ORDER BY r.position, r.id",
+        )
+        .bind(user)
+        .bind(server)
+        .fetch_all(&self.reader)
+        .await
+    }
+
+    /// Orders the roles of a server, the highest first. Returns false, and changes nothing, unless `order` names each
+    /// of them once.
+    pub(crate) async fn order_roles(
+        &self,
+        server: Uuid,
+        order: &[Uuid],
+    ) -> Result<bool, StorageError> {
+        let mut tx = self.writer.begin().await?;
+        tx.lock(&server_lock(server)).await?;
+        let stored: Vec<(Uuid,)> = sql("SELECT id FROM roles WHERE server_id = $1")
+            .bind(server)
+            .fetch_all(&mut *tx)
+            .await?;
+        let mut stored: Vec<Uuid> = stored.into_iter().map(|(id,)| id).collect();
+        let mut named = order.to_vec();
+        stored.sort_unstable();
+        named.sort_unstable();
+        if stored != named {
+            tx.commit().await?;
+            return Ok(false);
+        }
+        for (position, id) in (0_i64..).zip(order) {
+            sql("UPDATE roles SET position = $1 WHERE id = $2")
+                .bind(position)
+                .bind(id)
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Deletes a role. The rooms that were limited to it alone then admit the owner of the server only.
+    pub(crate) async fn delete_role(&self, id: Uuid) -> Result<(), StorageError> {
+        let mut tx = self.writer.begin().await?;
+        sql("DELETE FROM roles WHERE id = $1")
+            .bind(id)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await
+    }
+
+    /// Gives a user a role; no effect on one that has it, or if the role is gone.
+    pub(crate) async fn give_role(&self, role: Uuid, user: Uuid) -> Result<(), StorageError> {
+        let mut tx = self.writer.begin().await?;
+        sql("INSERT INTO role_holders (role_id, user_id)
+             SELECT id, $1 FROM roles WHERE id = $2 ON CONFLICT DO NOTHING")
+        .bind(user)
+        .bind(role)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await
+    }
+
+    /// Takes a role from a user; no effect on one that does not have it.
+    pub(crate) async fn take_role(&self, role: Uuid, user: Uuid) -> Result<(), StorageError> {
+        let mut tx = self.writer.begin().await?;
+        sql("DELETE FROM role_holders WHERE role_id = $1 AND user_id = $2")
+            .bind(role)
+            .bind(user)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await
+    }
+
+    /// Limits a room to users with one of `roles`, which are of its server; opens it to all if there are none.
+    pub(crate) async fn limit_room(&self, room: Uuid, roles: &[Uuid]) -> Result<(), StorageError> {
+        let mut tx = self.writer.begin().await?;
+        sql("DELETE FROM room_roles WHERE room_id = $1")
+            .bind(room)
+            .execute(&mut *tx)
+            .await?;
+        for role in roles {
+            admit(&mut tx, room, *role).await?;
+        }
+        sql("UPDATE rooms SET limited = $1 WHERE id = $2")
+            .bind(!roles.is_empty())
+            .bind(room)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await
+    }
+
+    /// Returns the rooms that are limited to a role.
+    pub(crate) async fn rooms_limited_to(&self, role: Uuid) -> Result<Vec<Room>, sqlx::Error> {
+        sql(select_rooms!(
+            "JOIN room_roles l ON l.room_id = r.id WHERE l.role_id = $1 AND r.kind = 'group'"
+        ))
+        .bind(role)
+        .fetch_all(&self.reader)
+        .await
+    }
+
+    /// Returns whether the roles of `user` admit it to the room. A room without limit, and the owner of the server in
+    /// each of its rooms, need none.
+    pub(crate) async fn admits(&self, room: Uuid, user: Uuid) -> Result<bool, sqlx::Error> {
+        let admitted = sql("SELECT count(*) FROM rooms r
+             LEFT JOIN servers s ON s.id = r.server_id
+             WHERE r.id = $1 AND (NOT r.limited OR s.owner_id = $2 OR EXISTS
+                 (SELECT 1 FROM room_roles l JOIN role_holders h ON h.role_id = l.role_id
+                  WHERE l.room_id = r.id AND h.user_id = $2))")
+        .bind(room)
+        .bind(user)
+        .count(&self.reader)
+        .await?;
+        Ok(admitted == 1)
+    }
+
+    /// Returns whether a room is limited to roles.
+    pub(crate) async fn is_limited(&self, room: Uuid) -> Result<bool, sqlx::Error> {
+        let limited = sql("SELECT count(*) FROM rooms WHERE id = $1 AND limited")
+            .bind(room)
+            .count(&self.reader)
+            .await?;
+        Ok(limited == 1)
+    }
+
+    /// Returns up to `limit` stored members of a room whom their roles do not admit.
+    pub(crate) async fn members_without_role(
+        &self,
+        room: Uuid,
+        limit: u32,
+    ) -> Result<Vec<Member>, sqlx::Error> {
+        sql(
+            "SELECT m.user_id, u.username, m.role, m.joined_at, u.last_seen_at
+             FROM room_members m JOIN users u ON u.id = m.user_id JOIN rooms r ON r.id = m.room_id
+             LEFT JOIN servers s ON s.id = r.server_id
+             WHERE m.room_id = $1 AND r.limited AND (s.owner_id IS NULL OR s.owner_id <> m.user_id)
+             AND NOT EXISTS (SELECT 1 FROM room_roles l JOIN role_holders h ON h.role_id = l.role_id
+                 WHERE l.room_id = r.id AND h.user_id = m.user_id)
+             ORDER BY m.user_id LIMIT $2",
+        )
+        .bind(room)
+        .bind(limit)
+        .fetch_all(&self.reader)
+        .await
+    }
+}
+
+async fn admit(tx: &mut Link, room: Uuid, role: Uuid) -> Result<(), sqlx::Error> {
+    sql("INSERT INTO room_roles (room_id, role_id)
+         SELECT $1, id FROM roles WHERE id = $2 ON CONFLICT DO NOTHING")
+    .bind(room)
+    .bind(role)
+    .execute(tx)
+    .await
+    .map(drop)
+}

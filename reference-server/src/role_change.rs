@@ -1,0 +1,92 @@
+//! What a change of roles does to rooms: who is no longer admitted leaves them, and who is newly admitted hears of them.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{
+    app::App,
+    db::{Room, StorageError},
+};
+
+/// Members that lose a room and are read at once.
+const PAGE: u32 = 100;
+
+impl App {
+    /// Gives a user a role. Returns the limited rooms that it admits the user to, and nothing did before.
+    pub(crate) async fn give_role(
+        self: Arc<Self>,
+        role: Uuid,
+        user: Uuid,
+    ) -> Result<Vec<Room>, StorageError> {
+        let mut opened = Vec::new();
+        for room in self.db.rooms_limited_to(role).await? {
+            if !room.private && !self.db.admits(room.id, user).await? {
+                opened.push(room);
+            }
+        }
+        self.db.give_role(role, user).await?;
+        Ok(opened)
+    }
+
+    /// Takes a role from a user, and with it the rooms to which no other role admits the user.
+    pub(crate) async fn take_role(
+        self: Arc<Self>,
+        role: Uuid,
+        user: Uuid,
+    ) -> Result<(), StorageError> {
+        self.db.take_role(role, user).await?;
+        for room in self.db.rooms_limited_to(role).await? {
+            if !self.db.admits(room.id, user).await? {
+                self.end_access(&room, user).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes a role, and ends the memberships of those whom only this role admitted.
+    pub(crate) async fn delete_role(self: Arc<Self>, role: Uuid) -> Result<(), StorageError> {
+        let rooms = self.db.rooms_limited_to(role).await?;
+        self.db.delete_role(role).await?;
+        for room in rooms {
+            self.end_refused(&room).await?;
+        }
+        Ok(())
+    }
+
+    /// Limits a room to roles, or opens it to all if there are none.
+    pub(crate) async fn limit_room(
+        self: Arc<Self>,
+        room: Room,
+        roles: Vec<Uuid>,
+    ) -> Result<(), StorageError> {
+        self.db.limit_room(room.id, &roles).await?;
+        if roles.is_empty() {
+            return Ok(());
+        }
+        self.end_refused(&room).await?;
+        self.evict_guests(room.id).await;
+        Ok(())
+    }
+
+    /// Ends the memberships of all whom their roles do not admit to the room.
+    async fn end_refused(&self, room: &Room) -> Result<(), StorageError> {
+        loop {
+            let refused = self.db.members_without_role(room.id, PAGE).await?;
+            if refused.is_empty() {
+                return Ok(());
+            }
+            for member in refused {
+                self.end_access(room, member.user_id).await?;
+            }
+        }
+    }
+
+    async fn end_access(&self, room: &Room, user: Uuid) -> Result<(), StorageError> {
+        self.remove_member(room, user).await?;
+        let payload = json!({ "id": room.id }).to_string();
+        self.tell_user(user, "room_removed", &payload);
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+//! Roles of a server, and rooms that are limited to them.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::client::{Server, User, error};
+
+async fn made(server: &Server, user: &User, path: &str, body: Value) -> Value {
+    let (status, answer) = server.post(user, path, body).await;
+    assert_eq!(status, StatusCode::CREATED, "{path}: {answer}");
+    answer["data"].clone()
+}
+
+async fn put(server: &Server, user: &User, path: &str, body: Value) -> (StatusCode, Value) {
+    server
+        .call(Method::PUT, path, Some(&user.token), Some(body))
+        .await
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+fn names(answer: &Value) -> Vec<&str> {
+    let list = answer["data"].as_array().unwrap().iter();
+    list.map(|item| item["name"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn the_owner_makes_orders_and_deletes_roles() {
+    let server = Server::start().await;
+    let ada = server.register("ada").await;
+    let bob = server.register("bob").await;
+    let guild = made(&server, &ada, "/servers", json!({ "name": "Guild" })).await;
+    let roles = format!("/servers/{}/roles", text(&guild["id"]));
+    let body = json!({ "name": "Crew", "colour": "#AA0000", "hoisted": true });
+    let crew = made(&server, &ada, &roles, body).await;
+    assert_eq!(crew["colour"], "#aa0000");
+    let mates = made(&server, &ada, &roles, json!({ "name": "Matés" })).await;
+    for (body, field) in [
+        (json!({ "name": "CREW" }), "name"),
+        (json!({ "name": " " }), "name"),
+        (json!({ "name": "x", "colour": "red" }), "colour"),
+    ] {
+        let (status, answer) = server.post(&ada, &roles, body).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(answer["errors"][field].is_array(), "{answer}");
+    }
+    let order = json!({ "role_ids": [mates["id"], crew["id"]] });
+    let refused = error("only the owner of the server does that");
+    let refused = (StatusCode::FORBIDDEN, refused);
+    assert_eq!(put(&server, &bob, &roles, order.clone()).await, refused);
+    let (status, answer) = put(&server, &ada, &roles, order).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!(names(&server.get(&bob, &roles).await.1), ["Matés", "Crew"]);
+    let partial = json!({ "role_ids": [crew["id"]] });
+    let (status, _) = put(&server, &ada, &roles, partial).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    let one = format!("{roles}/{}", text(&mates["id"]));
+    assert_eq!(server.delete(&bob, &one).await, refused);
+    assert_eq!(server.delete(&ada, &one).await.0, StatusCode::OK);
+    assert_eq!(names(&server.get(&bob, &roles).await.1), ["Crew"]);
+}
+
+#[tokio::test]
+async fn a_limited_room_admits_those_with_a_role_while_they_have_it() {
+    let server = Server::start().await;
+    let ada = server.register("ada").await;
+    let bob = server.register("bob").await;
+    let cyd = server.register("cyd").await;
+    let guest = server.guest().await;
+    let guild = made(&server, &ada, "/servers", json!({ "name": "Guild" })).await;
+    let at = format!("/servers/{}", text(&guild["id"]));
+    let crew = made(
+        &server,
+        &ada,
+        &format!("{at}/roles"),
+        json!({ "name": "Crew" }),
+    )
+    .await;
+    let hall = made(
+        &server,
+        &ada,
+        &format!("{at}/rooms"),
+        json!({ "name": "hall" }),
+    )
+    .await;
+    let room = text(&hall["id"]);
+    let topic = format!("room:{room}");
+    let join = format!("/rooms/{room}/join");
+    let given = format!("{at}/members/{}/roles/{}", bob.id, text(&crew["id"]));
+    for user in [&bob, &cyd] {
+        assert_eq!(server.post(user, &join, json!({})).await.0, StatusCode::OK);
+    }
+    let (status, _) = put(&server, &ada, &given, json!({})).await;
+    assert_eq!(status, StatusCode::OK);
+    let mut of_guest = server.connect(&guest).await;
+    assert_eq!(of_guest.join(&topic, "1").await["status"], "ok");
+    let mut of_bob = server.connect(&bob).await;
+    assert_eq!(of_bob.join(&topic, "1").await["status"], "ok");
+
+    let limit = json!({ "role_ids": [crew["id"]] });
+    let (status, answer) = put(&server, &ada, &format!("/rooms/{room}/roles"), limit).await;
+    assert_eq!(
+        (status, &answer["data"]["limited"]),
+        (StatusCode::OK, &json!(true))
+    );
+    of_guest.expect("phx_close").await;
+    for user in [&cyd, &guest] {
+        for (method, path) in [
+            (Method::GET, format!("/rooms/{room}")),
+            (Method::GET, format!("/rooms/{room}/members")),
+            (Method::GET, format!("/rooms/{room}/messages")),
+            (Method::POST, join.clone()),
+        ] {
+            let (status, answer) = server.call(method, &path, Some(&user.token), None).await;
+            assert_eq!(status, StatusCode::FORBIDDEN, "{path}: {answer}");
+        }
+    }
+    let rooms = format!("{at}/rooms");
+    assert_eq!(names(&server.get(&cyd, &rooms).await.1).len(), 0);
+    assert_eq!(names(&server.get(&bob, &rooms).await.1), ["hall"]);
+    let messages = format!("/rooms/{room}/messages");
+    assert_eq!(server.get(&ada, &messages).await.0, StatusCode::OK);
+    assert_eq!(server.get(&bob, &messages).await.0, StatusCode::OK);
+
+    let own = format!("user:{}", bob.id);
+    assert_eq!(of_bob.join(&own, "2").await["status"], "ok");
+    assert_eq!(server.delete(&ada, &given).await.0, StatusCode::OK);
+    of_bob.expect("phx_close").await;
+    assert_eq!(of_bob.expect("room_removed").await[4]["id"], room);
+    assert_eq!(server.get(&bob, &messages).await.0, StatusCode::FORBIDDEN);
+    put(&server, &ada, &given, json!({})).await;
+    assert_eq!(of_bob.expect("room_created").await[4]["id"], room);
+    assert_eq!(server.post(&bob, &join, json!({})).await.0, StatusCode::OK);
+    // Without its role the room is open to nobody but the owner.
+    let role = format!("{at}/roles/{}", text(&crew["id"]));
+    assert_eq!(server.delete(&ada, &role).await.0, StatusCode::OK);
+    assert_eq!(server.get(&bob, &messages).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(server.get(&ada, &messages).await.0, StatusCode::OK);
+}
