@@ -192,7 +192,8 @@ async fn a_refusal_names_the_database_and_what_to_do_and_no_password() {
     let url = postgres.create().await;
     node(&url).await.stop().await;
     let mut admin = PgConnection::connect(&url).await.unwrap();
-    let newer = "UPDATE _sqlx_migrations SET version = 9999";
+    let newer = "UPDATE _sqlx_migrations SET version = 9999
+         WHERE version = (SELECT max(version) FROM _sqlx_migrations)";
     sqlx::query(newer).execute(&mut admin).await.unwrap();
     let text = refusal(&url).await;
     assert!(text.contains("storage of a newer version"), "{text}");
