@@ -1,4 +1,4 @@
-//! What a change of roles does to rooms: who is no longer admitted leaves them, and who is newly admitted hears of them.
+//! What a change of roles does to rooms: who is no longer admitted leaves them, and who newly is hears of them.
 
 use std::sync::Arc;
 

@@ -62,6 +62,20 @@ async fn the_owner_makes_orders_and_deletes_roles() {
     assert_eq!(names(&server.get(&bob, &roles).await.1), ["Crew"]);
 }
 
+/// Checks that a user can read nothing of a room, nor join it.
+async fn is_refused(server: &Server, user: &User, room: &str) {
+    for (method, path) in [
+        (Method::GET, ""),
+        (Method::GET, "/members"),
+        (Method::GET, "/messages"),
+        (Method::POST, "/join"),
+    ] {
+        let path = format!("/rooms/{room}{path}");
+        let (status, answer) = server.call(method, &path, Some(&user.token), None).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{path}: {answer}");
+    }
+}
+
 #[tokio::test]
 async fn a_limited_room_admits_those_with_a_role_while_they_have_it() {
     let server = Server::start().await;
@@ -107,15 +121,7 @@ async fn a_limited_room_admits_those_with_a_role_while_they_have_it() {
     );
     of_guest.expect("phx_close").await;
     for user in [&cyd, &guest] {
-        for (method, path) in [
-            (Method::GET, format!("/rooms/{room}")),
-            (Method::GET, format!("/rooms/{room}/members")),
-            (Method::GET, format!("/rooms/{room}/messages")),
-            (Method::POST, join.clone()),
-        ] {
-            let (status, answer) = server.call(method, &path, Some(&user.token), None).await;
-            assert_eq!(status, StatusCode::FORBIDDEN, "{path}: {answer}");
-        }
+        is_refused(&server, user, &room).await;
     }
     let rooms = format!("{at}/rooms");
     assert_eq!(names(&server.get(&cyd, &rooms).await.1).len(), 0);
