@@ -105,7 +105,8 @@ fn seal(sender: &mut Sender, frames: usize, mut now: Duration) {
     for n in 0..frames {
         now += PAUSE;
         let room = format!("room-{}", n % ROOMS);
-        let (key, owner) = (format!("user-{n}"), format!("{}-{n}", sender.name));
+        let key = format!("user-{n}");
+        let owner = format!("{}-{n}", sender.name);
         let entry = NewEntry::new(&room, &key, &owner);
         sender.presence.track(&entry).expect("a good entry");
         sender.presence.handle_timeout(now);

@@ -35,7 +35,7 @@ impl Keys {
         self.0.at_most
     }
 
-    /// Whether the bounds leave one number only.
+    /// Return whether the bounds leave one number only.
     #[getter]
     fn is_exact(&self) -> bool {
         self.0.exact().is_some()

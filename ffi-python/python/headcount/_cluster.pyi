@@ -83,7 +83,7 @@ class Keys:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the bounds leave one number only."""
+        """Return whether the bounds leave one number only."""
 
     def __hash__(self) -> int: ...
     def __eq__(self, other: object, /) -> bool: ...

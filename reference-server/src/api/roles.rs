@@ -41,6 +41,46 @@ pub(super) struct RoleIds {
     role_ids: Option<Vec<String>>,
 }
 
+/// The content of a role, after it was checked.
+struct CheckedRole {
+    name: RoomName,
+    colour: String,
+    hoisted: bool,
+}
+
+impl RoleInput {
+    /// Checks the content; what it leaves out is that of the role of before.
+    fn check(self, before: Option<&ServerRole>) -> Result<CheckedRole, FieldErrors> {
+        let mut errors = FieldErrors::default();
+        let name = self.name.as_deref();
+        let name = name.or(before.map(|role| role.name.as_str()));
+        let colour = self.colour.as_deref();
+        let colour = colour.or(before.map(|role| role.colour.as_str()));
+        let name = errors.check("name", RoomName::parse(name));
+        let colour = errors.check("colour", parse_colour(colour.unwrap_or_default()));
+        let hoisted = self.hoisted.or(before.map(|role| role.hoisted));
+        let Some((name, colour)) = name.zip(colour) else {
+            return Err(errors);
+        };
+        Ok(CheckedRole {
+            name,
+            colour,
+            hoisted: hoisted.unwrap_or_default(),
+        })
+    }
+}
+
+impl CheckedRole {
+    fn content(&self) -> RoleContent<'_> {
+        RoleContent {
+            name: &self.name.name,
+            skeleton: &self.name.skeleton,
+            colour: &self.colour,
+            hoisted: self.hoisted,
+        }
+    }
+}
+
 impl RoleIds {
     /// Returns the ids, each of which must be one of `roles` and stand there once.
     fn parse(self, roles: &[ServerRole]) -> Result<Vec<Uuid>, FieldErrors> {
@@ -111,19 +151,8 @@ pub(super) async fn create(
     Body(input): Body<RoleInput>,
 ) -> ApiResult<ServerRole> {
     let server = owned(&app, &caller, &id).await?;
-    let mut errors = FieldErrors::default();
-    let name = errors.check("name", RoomName::parse(input.name.as_deref()));
-    let colour = parse_colour(input.colour.as_deref().unwrap_or_default());
-    let colour = errors.check("colour", colour);
-    let Some((name, colour)) = name.zip(colour) else {
-        return Err(errors.into());
-    };
-    let content = RoleContent {
-        name: &name.name,
-        skeleton: &name.skeleton,
-        colour: &colour,
-        hoisted: input.hoisted.unwrap_or_default(),
-    };
+    let role = input.check(None)?;
+    let content = role.content();
     match app.db.insert_role(server.id, &content, ROLES_MAX).await? {
         RoleAdded::New(role) => created(role),
         RoleAdded::Taken => Err(taken().into()),
@@ -176,21 +205,8 @@ pub(super) async fn edit(
 ) -> ApiResult<ServerRole> {
     let server = owned(&app, &caller, &id).await?;
     let role = role_of(&app, &server, &role).await?;
-    let mut errors = FieldErrors::default();
-    let name = input.name.as_deref().unwrap_or(&role.name);
-    let name = errors.check("name", RoomName::parse(Some(name)));
-    let colour = parse_colour(input.colour.as_deref().unwrap_or(&role.colour));
-    let colour = errors.check("colour", colour);
-    let Some((name, colour)) = name.zip(colour) else {
-        return Err(errors.into());
-    };
-    let content = RoleContent {
-        name: &name.name,
-        skeleton: &name.skeleton,
-        colour: &colour,
-        hoisted: input.hoisted.unwrap_or(role.hoisted),
-    };
-    let updated = app.db.update_role(&role, &content).await?;
+    let checked = input.check(Some(&role))?;
+    let updated = app.db.update_role(&role, &checked.content()).await?;
     ok(updated.ok_or_else(taken)?)
 }
 
@@ -246,17 +262,15 @@ pub(super) async fn of_member(
 pub(super) async fn give(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
-    Path((id, user, role)): Path<(String, String, String)>,
+    Path(holding): Path<(String, String, String)>,
 ) -> ApiResult<Vec<ServerRole>> {
-    let server = owned(&app, &caller, &id).await?;
-    let user = user_of(&app, &caller, &user).await?;
-    let role = role_of(&app, &server, &role).await?.id;
+    let (server, user, role) = holding_of(&app, &caller, holding).await?;
     let opened = app.finish(Arc::clone(&app).give_role(role, user)).await?;
     for room in opened {
         let payload = json!(shown(&app, room).await).to_string();
         app.tell_user(user, "room_created", &payload);
     }
-    ok(app.db.roles_of(server.id, user).await?)
+    ok(app.db.roles_of(server, user).await?)
 }
 
 /// `DELETE /servers/:id/members/:user_id/roles/:role_id`: takes the role, by the owner of the server. The user leaves
@@ -272,13 +286,11 @@ pub(super) async fn give(
 pub(super) async fn take(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
-    Path((id, user, role)): Path<(String, String, String)>,
+    Path(holding): Path<(String, String, String)>,
 ) -> ApiResult<Vec<ServerRole>> {
-    let server = owned(&app, &caller, &id).await?;
-    let user = user_of(&app, &caller, &user).await?;
-    let role = role_of(&app, &server, &role).await?.id;
+    let (server, user, role) = holding_of(&app, &caller, holding).await?;
     app.finish(Arc::clone(&app).take_role(role, user)).await?;
-    ok(app.db.roles_of(server.id, user).await?)
+    ok(app.db.roles_of(server, user).await?)
 }
 
 /// `PUT /rooms/:id/roles {role_ids}`: limits a room to users with one of the roles; none opens it to all. By the owner
@@ -306,8 +318,26 @@ pub(super) async fn limit_room(
         return Err(NOT_OWNER);
     }
     let ids = input.parse(&app.db.roles(server.id).await?)?;
+    let was_limited = room.limited;
     app.finish(Arc::clone(&app).limit_room(room, ids)).await?;
-    ok(app.room(&caller, &id).await?)
+    let room = app.room(&caller, &id).await?;
+    if was_limited && !room.limited && !room.private {
+        let payload = json!(shown(&app, room.clone()).await).to_string();
+        app.tell_tenant(&caller.tenant, "room_created", &payload);
+    }
+    ok(room)
+}
+
+/// Returns the ids of a server that the caller owns, of a user, and of a role of that server.
+async fn holding_of(
+    app: &App,
+    caller: &Identity,
+    (id, user, role): (String, String, String),
+) -> Result<(Uuid, Uuid, Uuid), ApiError> {
+    let server = owned(app, caller, &id).await?;
+    let user = user_of(app, caller, &user).await?;
+    let role = role_of(app, &server, &role).await?;
+    Ok((server.id, user, role.id))
 }
 
 /// Returns the role of that id, if it is one of the server.

@@ -184,13 +184,12 @@ pub(super) async fn create_on(
 /// Returns the room, if the caller may read it.
 async fn visible(app: &App, caller: &Identity, id: &str) -> Result<Room, ApiError> {
     let room = app.room(caller, id).await?;
-    if room.private && app.role(caller, &room).await?.is_none() {
-        return Err(PRIVATE);
-    }
-    if !app.admits(caller, &room).await? {
-        return Err(PRIVATE);
-    }
-    Ok(room)
+    let is_visible = if room.private {
+        app.role(caller, &room).await?.is_some()
+    } else {
+        app.admits(caller, &room).await?
+    };
+    if is_visible { Ok(room) } else { Err(PRIVATE) }
 }
 
 /// `GET /rooms/:id`

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     Db, StorageError, now_micros, rfc3339,
-    rooms::{Member, Room, select_rooms},
+    rooms::{Member, Room, admits, select_rooms},
     servers::server_lock,
     sql::{Link, sql},
 };
@@ -243,11 +243,10 @@ impl Db {
     /// Returns whether the roles of `user` admit it to the room. A room without limit, and the owner of the server in
     /// each of its rooms, need none.
     pub(crate) async fn admits(&self, room: Uuid, user: Uuid) -> Result<bool, sqlx::Error> {
-        let admitted = sql("SELECT count(*) FROM rooms r
-             LEFT JOIN servers s ON s.id = r.server_id
-             WHERE r.id = $1 AND (NOT r.limited OR s.owner_id = $2 OR EXISTS
-                 (SELECT 1 FROM room_roles l JOIN role_holders h ON h.role_id = l.role_id
-                  WHERE l.room_id = r.id AND h.user_id = $2))")
+        let admitted = sql(concat!(
+            "SELECT count(*) FROM rooms r WHERE r.id = $1 AND ",
+            admits!("$2")
+        ))
         .bind(room)
         .bind(user)
         .count(&self.reader)
@@ -270,15 +269,13 @@ impl Db {
         room: Uuid,
         limit: u32,
     ) -> Result<Vec<Member>, sqlx::Error> {
-        sql(
+        sql(concat!(
             "SELECT m.user_id, u.username, m.role, m.joined_at, u.last_seen_at
              FROM room_members m JOIN users u ON u.id = m.user_id JOIN rooms r ON r.id = m.room_id
-             LEFT JOIN servers s ON s.id = r.server_id
-             WHERE m.room_id = $1 AND r.limited AND (s.owner_id IS NULL OR s.owner_id <> m.user_id)
-             AND NOT EXISTS (SELECT 1 FROM room_roles l JOIN role_holders h ON h.role_id = l.role_id
-                 WHERE l.room_id = r.id AND h.user_id = m.user_id)
-             ORDER BY m.user_id LIMIT $2",
-        )
+             WHERE m.room_id = $1 AND NOT ",
+            admits!("m.user_id"),
+            " ORDER BY m.user_id LIMIT $2"
+        ))
         .bind(room)
         .bind(limit)
         .fetch_all(&self.reader)

@@ -94,6 +94,23 @@ pub(crate) struct Member {
     pub(crate) last_seen_at: Option<i64>,
 }
 
+/// Is true in SQL if the roles of a user, which stands in it as the text given, admit it to the room `r`. A room without
+/// limit needs none, nor does the owner of the server.
+macro_rules! admits {
+    ($user:literal) => {
+        concat!(
+            "(NOT r.limited
+              OR EXISTS (SELECT 1 FROM servers s WHERE s.id = r.server_id AND s.owner_id = ",
+            $user,
+            ") OR EXISTS (SELECT 1 FROM room_roles l JOIN role_holders h ON h.role_id = l.role_id
+                          WHERE l.room_id = r.id AND h.user_id = ",
+            $user,
+            "))"
+        )
+    };
+}
+pub(super) use admits;
+
 /// The beginning of every query of rooms.
 macro_rules! select_rooms {
     ($rest:literal) => {
@@ -224,14 +241,14 @@ impl Db {
         after: Uuid,
         limit: u32,
     ) -> Result<Vec<ListedRoom>, sqlx::Error> {
-        sql("SELECT r.*, m.read_seq FROM rooms r
+        sql(concat!(
+            "SELECT r.*, m.read_seq FROM rooms r
              LEFT JOIN room_members m ON m.room_id = r.id AND m.user_id = $1
              WHERE r.server_id = $2 AND r.kind = 'group' AND r.id > $3 AND (NOT r.simulated OR $4)
-             AND (NOT r.private OR m.user_id IS NOT NULL)
-             AND (NOT r.limited OR EXISTS (SELECT 1 FROM servers s WHERE s.id = $2 AND s.owner_id = $1)
-                  OR EXISTS (SELECT 1 FROM room_roles l JOIN role_holders h ON h.role_id = l.role_id
-                             WHERE l.room_id = r.id AND h.user_id = $1))
-             ORDER BY r.id LIMIT $5")
+             AND (NOT r.private OR m.user_id IS NOT NULL) AND ",
+            admits!("$1"),
+            " ORDER BY r.id LIMIT $5"
+        ))
         .bind(user)
         .bind(server)
         .bind(after)
@@ -340,14 +357,11 @@ impl Db {
     /// Returns the role of `user` in the room; `None` if it is no member, or the room is limited to roles that it does
     /// not have.
     pub(crate) async fn role(&self, room: Uuid, user: Uuid) -> Result<Option<Role>, sqlx::Error> {
-        let role: Option<String> = sql(
+        let role: Option<String> = sql(concat!(
             "SELECT m.role FROM room_members m JOIN rooms r ON r.id = m.room_id
-             LEFT JOIN servers s ON s.id = r.server_id
-             WHERE m.room_id = $1 AND m.user_id = $2
-             AND (NOT r.limited OR s.owner_id = $2 OR EXISTS
-                 (SELECT 1 FROM room_roles l JOIN role_holders h ON h.role_id = l.role_id
-                  WHERE l.room_id = $1 AND h.user_id = $2))",
-        )
+             WHERE m.room_id = $1 AND m.user_id = $2 AND ",
+            admits!("$2")
+        ))
         .bind(room)
         .bind(user)
         .scalar_optional(&self.reader)

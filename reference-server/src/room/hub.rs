@@ -46,6 +46,8 @@ pub(crate) struct Hub {
     node: Arc<str>,
     pub(crate) refused: RefusedJoins,
     next_subscription: AtomicU64,
+    /// Evictions so far: who was admitted to a room before one may be no longer.
+    evictions: AtomicU64,
     /// Beats so far. Held during one: diffs must reach the rooms in the order they were taken.
     beats: Mutex<u64>,
 }
@@ -75,6 +77,7 @@ impl Hub {
             node: Uuid::new_v4().to_string().into(),
             refused,
             next_subscription: AtomicU64::new(first + 1),
+            evictions: AtomicU64::new(0),
             beats: Mutex::new(0),
         }
     }
@@ -188,10 +191,29 @@ impl Hub {
     /// Ends the channels of a room that has become limited of all that are no stored members: of guests.
     pub(crate) async fn evict_guests(&self, room: Uuid) {
         let _lock = self.locks.lock(room).await;
-        if let Some(open) = self.find(room) {
+        if let Some(open) = self.begin_eviction(room) {
             let stored: HashSet<Uuid> = open.stored_members().into_iter().collect();
             open.evict(&self.presence, |user| !stored.contains(&user));
         }
+    }
+
+    /// Ends the subscriptions that a user has of a room.
+    pub(crate) fn evict_user(&self, room: Uuid, user: Uuid) {
+        if let Some(open) = self.begin_eviction(room) {
+            open.evict(&self.presence, |u| u == user);
+        }
+    }
+
+    /// Returns the room if it is open. A join that is under way and comes after the eviction sees that there was one,
+    /// whether the room was open or not.
+    fn begin_eviction(&self, room: Uuid) -> Option<Arc<Room>> {
+        self.evictions.fetch_add(1, Ordering::AcqRel);
+        self.find(room)
+    }
+
+    /// Counts the evictions, of all rooms.
+    pub(crate) fn evictions(&self) -> u64 {
+        self.evictions.load(Ordering::Acquire)
     }
 
     /// Shows a user that has become a stored member.
@@ -227,8 +249,8 @@ impl Hub {
     }
 
     fn remove_from_open(&self, room: Uuid, user: Uuid) {
+        self.evict_user(room, user);
         if let Some(open) = self.find(room) {
-            open.evict(&self.presence, |u| u == user);
             open.remove_member(user);
         }
     }

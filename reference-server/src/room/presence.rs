@@ -34,7 +34,7 @@ use super::{
 const PARTITIONS: u32 = 4_096;
 /// A room is opened after this time at the latest with what is known of it, if a node does not answer.
 const READY_AFTER: Duration = Duration::from_secs(2);
-/// What is held of a room, or counted in it, stays for this long after it was last used.
+/// Keeps what is held of a room, or counted in it, for this long after its last use.
 const UNWATCH_AFTER: Duration = Duration::from_secs(60);
 
 /// Parses the status that a session may have: one of the four words, not `offline`.

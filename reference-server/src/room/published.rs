@@ -212,7 +212,7 @@ mod tests {
             profile: br#"{"username":"x"}"#,
             status,
         });
-        shown.unwrap();
+        shown.expect("a good session");
     }
 
     /// Marks what changed, and returns the next diff as JSON.

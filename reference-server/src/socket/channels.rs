@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
 use tracing::Instrument as _;
+use uuid::Uuid;
 
 use super::{
     CloseReason, Outbox, Vsn,
@@ -360,6 +361,8 @@ impl Channels {
             ApiError::NotFound(_) => JoinRefusal::NotFound,
             error => storage_reason(&error).map_or(JoinRefusal::Crashed, JoinRefusal::Storage),
         };
+        let hub = &self.app.hub;
+        let evictions = hub.evictions();
         let room = messages::room_of(&self.app, &self.identity, &push.topic);
         let room = room.await.map_err(reason)?;
         let role = self.app.role(&self.identity, &room).await.map_err(reason)?;
@@ -380,12 +383,31 @@ impl Channels {
             vsn: self.vsn,
             join_ref: push.join_ref.clone(),
         };
-        let hub = &self.app.hub;
         let replaced = old.map(|subscription| subscription.id);
-        hub.join(&self.app.db, &room, visitor, &push.reference, replaced)
+        let subscription = hub
+            .join(&self.app.db, &room, visitor, &push.reference, replaced)
             .await
             .map_err(|error| reason(error.into()))?
-            .ok_or(JoinRefusal::NotFound)
+            .ok_or(JoinRefusal::NotFound)?;
+        if evictions != hub.evictions() {
+            self.evict_if_refused(room.id).await;
+        }
+        Ok(subscription)
+    }
+
+    /// Ends the user's channels of a room that admits it no longer: it may have lost the room while it joined.
+    async fn evict_if_refused(&self, room: Uuid) {
+        let admitted = async {
+            let room = self.app.db.room(&self.identity.tenant, room).await?;
+            match room {
+                Some(room) => self.app.role(&self.identity, &room).await,
+                None => Ok(None),
+            }
+        };
+        // One that cannot be asked for may be lost: the client joins again.
+        if !matches!(admitted.await, Ok(Some(_))) {
+            self.app.hub.evict_user(room, self.identity.id);
+        }
     }
 
     /// Leaves a channel. The server always replies: a client whose join timed out may leave a channel that the server

@@ -140,6 +140,16 @@ async fn a_limited_room_admits_those_with_a_role_while_they_have_it() {
     put(&server, &ada, &given, json!({})).await;
     assert_eq!(of_bob.expect("room_created").await[4]["id"], room);
     assert_eq!(server.post(&bob, &join, json!({})).await.0, StatusCode::OK);
+    // It opens to all, and is limited again.
+    let mut of_cyd = server.connect(&cyd).await;
+    let joined = format!("user:{}", cyd.id);
+    of_cyd.push(&joined, "1", "phx_join", json!({})).await;
+    for role_ids in [json!([]), json!([crew["id"]])] {
+        let limit = json!({ "role_ids": role_ids });
+        put(&server, &ada, &format!("/rooms/{room}/roles"), limit).await;
+    }
+    assert_eq!(of_cyd.expect("room_created").await[4]["id"], room);
+    is_refused(&server, &cyd, &room).await;
     // Without its role the room is open to nobody but the owner.
     let role = format!("{at}/roles/{}", text(&crew["id"]));
     assert_eq!(server.delete(&ada, &role).await.0, StatusCode::OK);

@@ -442,3 +442,36 @@ async fn a_message_acknowledged_during_a_stop_is_stored() {
         assert!(stored.contains(&content), "{content} is lost");
     }
 }
+
+/// A membership ended between the check of a join and the join: the user stayed in the room.
+#[tokio::test]
+async fn who_loses_a_room_while_it_joins_hears_nothing_of_it() {
+    let server = Server::start().await;
+    let ada = server.register("ada").await;
+    let bob = server.register("bob").await;
+    let room = server.create_room(&ada, "Engines").await;
+    let path = format!("/rooms/{room}");
+    server.post(&bob, &format!("{path}/join"), json!({})).await;
+    let mut socket = server.connect(&bob).await;
+    let options = SqliteConnectOptions::new().filename(database(server.dir()));
+    let mut other = SqliteConnection::connect_with(&options).await.unwrap();
+    let begin = sqlx::query("BEGIN IMMEDIATE").execute(&mut other);
+    begin.await.unwrap();
+    let leave = format!("{path}/leave");
+    let (left, ()) = tokio::join!(server.delete(&bob, &leave), async {
+        // The removal waits for the database, and the join, which was admitted, for the removal.
+        sleep(Duration::from_millis(300)).await;
+        let join = json!(["1", "1", format!("room:{room}"), "phx_join", {}]);
+        socket.send(join).await;
+        sleep(Duration::from_millis(300)).await;
+        let end = sqlx::query("ROLLBACK").execute(&mut other);
+        end.await.unwrap();
+    });
+    assert_eq!(left.0, StatusCode::OK, "{}", left.1);
+    socket.expect("phx_close").await;
+    let secret = json!({ "content": "secret" });
+    let (status, _) = server.post(&ada, &format!("{path}/messages"), secret).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let heard = socket.drain().await;
+    assert!(heard.iter().all(|f| !f.to_string().contains("secret")));
+}
