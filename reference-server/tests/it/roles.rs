@@ -140,19 +140,33 @@ async fn a_limited_room_admits_those_with_a_role_while_they_have_it() {
     put(&server, &ada, &given, json!({})).await;
     assert_eq!(of_bob.expect("room_created").await[4]["id"], room);
     assert_eq!(server.post(&bob, &join, json!({})).await.0, StatusCode::OK);
-    // It opens to all, and is limited again.
-    let mut of_cyd = server.connect(&cyd).await;
-    let joined = format!("user:{}", cyd.id);
-    of_cyd.push(&joined, "1", "phx_join", json!({})).await;
-    for role_ids in [json!([]), json!([crew["id"]])] {
-        let limit = json!({ "role_ids": role_ids });
-        put(&server, &ada, &format!("/rooms/{room}/roles"), limit).await;
-    }
-    assert_eq!(of_cyd.expect("room_created").await[4]["id"], room);
-    is_refused(&server, &cyd, &room).await;
     // Without its role the room is open to nobody but the owner.
     let role = format!("{at}/roles/{}", text(&crew["id"]));
     assert_eq!(server.delete(&ada, &role).await.0, StatusCode::OK);
     assert_eq!(server.get(&bob, &messages).await.0, StatusCode::FORBIDDEN);
     assert_eq!(server.get(&ada, &messages).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_room_that_opens_to_all_is_announced_to_all() {
+    let server = Server::start().await;
+    let ada = server.register("ada").await;
+    let cyd = server.register("cyd").await;
+    let guild = made(&server, &ada, "/servers", json!({ "name": "Guild" })).await;
+    let at = format!("/servers/{}", text(&guild["id"]));
+    let crew = json!({ "name": "Crew" });
+    let crew = made(&server, &ada, &format!("{at}/roles"), crew).await;
+    let hall = json!({ "name": "hall" });
+    let hall = made(&server, &ada, &format!("{at}/rooms"), hall).await;
+    let room = text(&hall["id"]);
+    let limit = format!("/rooms/{room}/roles");
+    put(&server, &ada, &limit, json!({ "role_ids": [crew["id"]] })).await;
+    is_refused(&server, &cyd, &room).await;
+    let mut of_cyd = server.connect(&cyd).await;
+    let own = format!("user:{}", cyd.id);
+    of_cyd.push(&own, "1", "phx_join", json!({})).await;
+    put(&server, &ada, &limit, json!({ "role_ids": [] })).await;
+    assert_eq!(of_cyd.expect("room_created").await[4]["id"], room);
+    let join = format!("/rooms/{room}/join");
+    assert_eq!(server.post(&cyd, &join, json!({})).await.0, StatusCode::OK);
 }
