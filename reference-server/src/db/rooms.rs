@@ -94,8 +94,8 @@ pub(crate) struct Member {
     pub(crate) last_seen_at: Option<i64>,
 }
 
-/// Is true in SQL if the roles of a user, which stands in it as the text given, admit it to the room `r`. A room that has
-/// no limit needs none, nor does the owner of the server.
+/// Is true in SQL if the roles of a user, which stands in it as the text given, admit it to the room `r`. A room
+/// without limit needs none, nor does the owner of the server.
 macro_rules! admits {
     ($user:literal) => {
         concat!(
