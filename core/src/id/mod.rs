@@ -15,6 +15,7 @@
 //! # Ok::<(), headcount::id::IdError>(())
 //! ```
 
+mod by_name;
 #[cfg(feature = "serde")]
 mod serde_impls;
 
@@ -24,6 +25,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
+
+pub(crate) use self::by_name::ByName;
 
 /// The longest name of a replica, in bytes.
 pub const NAME_LEN_MAX: usize = 64;

@@ -50,12 +50,13 @@ impl Presence {
         from: &str,
         frame: &Bytes,
     ) -> Result<(), DecodeError> {
+        // Other threads have their frames handled meanwhile.
+        let received = self.frame_reader.open(frame);
+        let from = Address::from(from);
         let control = &mut *self.control.lock();
         control.advance(now);
         self.observe(control);
-        let handled = control
-            .replica
-            .handle_message(now, &Address::from(from), frame);
+        let handled = control.replica.handle_message(now, &from, frame, received);
         self.run(control);
         Ok(handled?)
     }

@@ -17,6 +17,7 @@ impl Presence {
         Self {
             id: RwLock::new(self.id()),
             shape: self.shape,
+            frame_reader: self.frame_reader.clone(),
             shards: self.shards.iter().map(copy).collect(),
             count_shards: self.count_shards.iter().map(copy).collect(),
             changed: AtomicU32::new(self.changed.load(Ordering::Acquire)),

@@ -54,7 +54,7 @@ use std::time::Duration;
 
 use crate::codec::Shape;
 use crate::id::{Origin, ReplicaId, topic_hash};
-use crate::replica::{Partitions, Replica};
+use crate::replica::{FrameReader, Partitions, Replica};
 
 pub use self::config::PresenceConfig;
 pub use self::counts::Keys;
@@ -96,6 +96,7 @@ const LEAVE_WIRE_LEN: usize = 8;
 pub struct Presence {
     id: RwLock<ReplicaId>,
     shape: Shape,
+    frame_reader: FrameReader,
     /// As many as there are locks: a power of two, at most 32.
     shards: Box<[RwLock<Partitions>]>,
     /// As many again, for counts; none in a cluster without.
@@ -145,6 +146,7 @@ impl Presence {
         Self {
             id: RwLock::new(replica),
             shape,
+            frame_reader: plane.frame_reader(),
             shards: (0..shards).map(|_| RwLock::new(shard.clone())).collect(),
             count_shards: (0..count_shards)
                 .map(|_| RwLock::new(count_shard.clone()))

@@ -68,4 +68,4 @@ pub(crate) use output::{Access, Action, Answered};
 pub(crate) use partitions::Partitions;
 #[cfg(feature = "testing")]
 pub(crate) use relay::Relayed;
-pub(crate) use routing::Replica;
+pub(crate) use routing::{FrameReader, Replica};

@@ -1,6 +1,6 @@
 //! `Peers`: the other replicas: admission, hearing, hiding, forgetting.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::gap_check::GapCheck;
@@ -14,7 +14,7 @@ use super::sum_check::SumCheck;
 use crate::codec::Shape;
 use crate::error::ApplyError;
 use crate::fault::{Fault, is_broken};
-use crate::id::ReplicaId;
+use crate::id::{ByName, ReplicaId};
 
 /// A replica that is known.
 #[derive(Debug, Clone)]
@@ -126,7 +126,7 @@ pub(super) struct Bounds {
 pub(super) struct Peers {
     bounds: Bounds,
     known: BTreeMap<Handle, KnownReplica>,
-    by_name: HashMap<Arc<str>, Handle>,
+    by_name: ByName<Handle>,
     markers: BTreeMap<Arc<str>, Marker>,
 }
 
@@ -180,7 +180,7 @@ impl Peers {
         Self {
             bounds,
             known: BTreeMap::new(),
-            by_name: HashMap::new(),
+            by_name: ByName::default(),
             markers: BTreeMap::new(),
         }
     }
@@ -195,8 +195,7 @@ impl Peers {
 
     /// Returns the handle of exactly this replica, if it is known.
     pub(super) fn find(&self, id: &ReplicaId) -> Option<Handle> {
-        let handle = *self.by_name.get(id.name())?;
-        (self.known[&handle].id == *id).then_some(handle)
+        self.by_name.get_exact(id)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &KnownReplica> {
@@ -222,11 +221,8 @@ impl Peers {
         if self.known.get(&handle).is_some_and(|known| known.id != *id) {
             return Admission::Collision;
         }
-        if let Some(known) = self
-            .by_name
-            .get(id.name())
-            .map(|handle| &self.known[handle])
-        {
+        if let Some((_, handle)) = self.by_name.get(id.name()) {
+            let known = &self.known[handle];
             return match id.cmp(&known.id) {
                 std::cmp::Ordering::Less => Admission::Fenced {
                     greater: known.id.clone(),
@@ -267,7 +263,7 @@ impl Peers {
         address: &Address,
         now: u64,
     ) -> Option<KnownReplica> {
-        let replaced = self.by_name.get(id.name()).copied();
+        let replaced = self.by_name.get(id.name()).map(|(_, handle)| *handle);
         let replaced = replaced.and_then(|handle| self.remove(handle));
         let marker = self.markers.remove(id.name());
         let marker = marker.filter(|marker| marker.id == *id);
@@ -291,7 +287,7 @@ impl Peers {
             refused: BTreeMap::new(),
         };
         self.known.insert(handle, known);
-        self.by_name.insert(id.name().into(), handle);
+        self.by_name.insert(id.clone(), handle);
         replaced
     }
 
@@ -385,8 +381,8 @@ impl Peers {
         heartbeat: u64,
         now: u64,
     ) -> Option<KnownReplica> {
-        let known = self.by_name.get(id.name()).copied();
-        if known.is_some_and(|handle| self.known[&handle].id > *id) {
+        let known = self.by_name.get(id.name()).cloned();
+        if known.as_ref().is_some_and(|(known, _)| known > id) {
             return None;
         }
         if self
@@ -404,7 +400,7 @@ impl Peers {
             heard: now,
             until: now + 2 * self.bounds.forget,
         });
-        known.and_then(|handle| self.remove(handle))
+        known.and_then(|(_, handle)| self.remove(handle))
     }
 
     fn mark(&mut self, marker: Marker) {

@@ -1,10 +1,8 @@
 //! All origins of a tracker, and which of them are visible. Number 0 is the local one.
 
-use hashbrown::HashMap;
-
 use super::leave::LeaveReason;
 use super::origin::OriginState;
-use crate::id::ReplicaId;
+use crate::id::{ByName, ReplicaId};
 
 /// The number of the local origin.
 pub(super) const LOCAL: u16 = 0;
@@ -12,7 +10,7 @@ pub(super) const LOCAL: u16 = 0;
 #[derive(Debug, Clone)]
 pub(super) struct Origins {
     list: Vec<Option<Member>>,
-    by_name: HashMap<Box<str>, u16>,
+    by_name: ByName<u16>,
     free: Vec<u16>,
     retired: Vec<u16>,
     /// Replaced lives whose entries stay visible for a while; no part of the state any more.
@@ -59,7 +57,7 @@ impl Origins {
     pub(super) fn new(local: ReplicaId) -> Self {
         let mut origins = Self {
             list: Vec::new(),
-            by_name: HashMap::new(),
+            by_name: ByName::default(),
             free: Vec::new(),
             retired: Vec::new(),
             lingering: Vec::new(),
@@ -154,13 +152,12 @@ impl Origins {
 
     /// Returns the origin of that name, whatever its incarnation.
     pub(super) fn by_name(&self, name: &str) -> Option<u16> {
-        self.by_name.get(name).copied()
+        self.by_name.get(name).map(|(_, number)| *number)
     }
 
     /// Returns the origin of exactly that replica.
     pub(super) fn find(&self, id: &ReplicaId) -> Option<u16> {
-        self.by_name(id.name())
-            .filter(|&number| self.get(number).id() == id)
+        self.by_name.get_exact(id)
     }
 
     /// Returns the origin of exactly that replica, unless it is the local one.
@@ -174,7 +171,7 @@ impl Origins {
     }
 
     fn insert(&mut self, state: OriginState) -> u16 {
-        let name = state.id().name().into();
+        let id = state.id().clone();
         let number = self.free.pop().unwrap_or(self.list.len() as u16);
         if usize::from(number) == self.list.len() {
             self.list.push(None);
@@ -182,7 +179,7 @@ impl Origins {
         }
         self.list[usize::from(number)] = Some(Member::new(state));
         self.visible[usize::from(number)] = true;
-        self.by_name.insert(name, number);
+        self.by_name.insert(id, number);
         number
     }
 
@@ -191,7 +188,7 @@ impl Origins {
         self.epoch = self.epoch.wrapping_add(1);
         let old = self.get(LOCAL).id().clone();
         self.by_name.remove(old.name());
-        self.by_name.insert(id.name().into(), LOCAL);
+        self.by_name.insert(id.clone(), LOCAL);
         self.get_mut(LOCAL).set_id(id);
     }
 
@@ -243,8 +240,8 @@ impl Origins {
         let member = self.member_mut(number);
         member.retired = Some(retired);
         member.state.give_up();
-        let name: Box<str> = member.state.id().name().into();
-        self.by_name.remove(&name);
+        let id = member.state.id().clone();
+        self.by_name.remove(id.name());
     }
 
     /// Returns the retired origin to clear next.
@@ -260,7 +257,7 @@ impl Origins {
                 self.invisible -= 1;
             }
             let name = member.state.id().name();
-            if self.by_name.get(name) == Some(&number) {
+            if self.by_name(name) == Some(number) {
                 self.by_name.remove(name);
             }
             self.retired.retain(|&retired| retired != number);

@@ -21,7 +21,7 @@ use super::leave_ages::LeaveAges;
 use super::message::{Data, Position, Same};
 use super::output::{Access, Action, Answered, Apply, Found, Outcome, Pushed, Report, Serve};
 use crate::codec::Shape;
-use crate::id::ReplicaId;
+use crate::id::{ByName, ReplicaId};
 use crate::tracker::{Content, Diff, LeaveReason, Limits, OriginInfo, TopicShare, Tracker};
 
 /// The entries of this node and those that it holds of others.
@@ -78,7 +78,7 @@ struct Partition {
     /// True while the own origin has a life.
     is_occupied: bool,
     /// The replica and the life that are held of each other name.
-    lives: HashMap<Box<str>, (ReplicaId, u64)>,
+    lives: ByName<u64>,
     /// Replaced replicas of which something may still be visible.
     lingering: Vec<ReplicaId>,
 }
@@ -86,8 +86,7 @@ struct Partition {
 impl Partition {
     /// Returns the life that is held of exactly this replica.
     fn life(&self, id: &ReplicaId) -> Option<u64> {
-        let (held, life) = self.lives.get(id.name())?;
-        (held == id).then_some(*life)
+        self.lives.get_exact(id)
     }
 
     fn leave_log_len(&self) -> usize {
@@ -97,13 +96,7 @@ impl Partition {
     /// Notes the life that is held of a replica; the tracker has dropped an earlier one of its
     /// name.
     fn set_life(&mut self, id: &ReplicaId, life: u64) {
-        match self.lives.get_mut(id.name()) {
-            Some(held) => *held = (id.clone(), life),
-            None => {
-                let name = id.name().into();
-                self.lives.insert(name, (id.clone(), life));
-            }
-        }
+        self.lives.insert(id.clone(), life);
     }
 }
 
@@ -492,7 +485,7 @@ impl Partitions {
             Partition {
                 tracker: tracker.generation(self.made),
                 is_occupied: false,
-                lives: HashMap::new(),
+                lives: ByName::default(),
                 lingering: Vec::new(),
             }
         })

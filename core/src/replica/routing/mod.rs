@@ -37,6 +37,8 @@ use crate::fault::{Fault, is_broken};
 use crate::id::ReplicaId;
 use crate::replica::rng::Rng;
 
+pub(crate) use self::passing::{FrameReader, Received};
+
 /// Frames waiting for the transport; beyond it new ones are dropped, which the protocol mends.
 const OUT_MAX: usize = 8_192;
 /// Addresses of which unreadable frames are reported, until a minute has passed.
@@ -145,7 +147,7 @@ impl Replica {
         }
     }
 
-    /// Takes one frame from a neighbour.
+    /// Takes one frame from a neighbour, and what its [`FrameReader`] made of it.
     ///
     /// # Errors
     /// When the frame is not of this cluster, or malformed; nothing has changed then, but for an
@@ -155,12 +157,13 @@ impl Replica {
         now: Duration,
         from: &Address,
         frame: &Bytes,
+        received: Result<Received, OpenError>,
     ) -> Result<(), OpenError> {
         self.advance(now);
         if self.own.has_left() {
             return Ok(());
         }
-        let heard = self.receive(from, frame);
+        let heard = received.and_then(|received| self.receive(from, frame, received));
         let heard = heard.inspect_err(|error| self.report_unreadable(from, error))?;
         let Some((from, frame)) = heard else {
             return Ok(());

@@ -39,10 +39,19 @@ fn hear(replica: &mut Replica, ms: u64, sender: &ReplicaId, message: &Message) -
     let now = Duration::from_millis(ms);
     let from = sender.name().into();
     while replica.poll_transmit().is_some() {}
-    replica
-        .handle_message(now, &from, &frame(sender, message))
-        .unwrap();
+    take(replica, now, &from, &frame(sender, message)).unwrap();
     sent(replica)
+}
+
+/// Hands a frame to a replica.
+fn take(
+    replica: &mut Replica,
+    now: Duration,
+    from: &Address,
+    frame: &Bytes,
+) -> Result<(), OpenError> {
+    let received = replica.frame_reader().open(frame);
+    replica.handle_message(now, from, frame, received)
 }
 
 fn sent(replica: &mut Replica) -> Vec<Message> {
@@ -89,7 +98,7 @@ fn a_frame_of_another_shape_is_reported_once_a_minute_and_changes_nothing() {
     let mut reports = Vec::new();
     for second in 0..130 {
         let now = Duration::from_secs(second);
-        let refused = a.handle_message(now, &from, &bytes);
+        let refused = take(&mut a, now, &from, &bytes);
         assert_eq!(refused, Err(OpenError::OtherShape(theirs)));
         reports.extend(events(&mut a));
     }
@@ -102,9 +111,10 @@ fn a_frame_of_another_shape_is_reported_once_a_minute_and_changes_nothing() {
 #[test]
 fn addresses_of_unreadable_frames_are_remembered_within_a_bound() {
     let mut a = replica("a", Config::default());
+    let noise = Bytes::from_static(b"noise");
     for number in 0..2 * REPORTED_MAX {
         let from = number.to_string().into();
-        let refused = a.handle_message(Duration::ZERO, &from, &Bytes::from_static(b"noise"));
+        let refused = take(&mut a, Duration::ZERO, &from, &noise);
         assert!(refused.is_err());
     }
     assert_eq!(a.reported.len(), REPORTED_MAX);
