@@ -16,6 +16,7 @@ use headcount::{NewEntry, Tracker};
 use headcount_benches::crowd::{Crowd, Layout, empty};
 use headcount_benches::memory::Counting;
 use headcount_benches::meter::{Took, live_bytes, timed};
+use headcount_benches::partitioned;
 use headcount_benches::table::{Goal, Table, save, sizes};
 
 #[global_allocator]
@@ -50,6 +51,7 @@ fn main() {
         run.goals();
         tables.push(run.table);
     }
+    tables.push(partitioned::table());
     criterion.final_summary();
     tables.iter().for_each(Table::print);
     save(&tables);

@@ -5,6 +5,7 @@ pub mod ingest;
 pub mod list;
 pub mod memory;
 pub mod meter;
+pub mod partitioned;
 pub mod people;
 pub mod redis;
 pub mod report;

@@ -16,6 +16,7 @@ Examples:
   scale --nodes 200,1000 --interest           each node holds what it watches
   scale --nodes 200 --operations 0 --json     a calm cluster, the result as JSON
   scale ingest                                frames a second that one process takes
+  scale watch --writers 1,3,284               time until a room that is watched is ready
 
 All nodes run in this process. Bytes are exact and the same at each run; only `took` is of this machine.";
 
@@ -65,19 +66,50 @@ enum Measure {
         #[arg(long, value_delimiter = ',', default_values_t = [1, 2])]
         threads: Vec<usize>,
     },
+    /// Prints the simulated time until a room that a node watches is ready, and the frames for it.
+    Watch {
+        /// Numbers of nodes that have a user in the room, each measured by itself.
+        #[arg(long, value_delimiter = ',', default_values_t = [1, 3, 30, 284])]
+        writers: Vec<usize>,
+    },
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if let Some(Measure::Ingest {
-        origins,
-        frames,
-        threads,
-    }) = args.measure
-    {
-        ingest::print(origins, frames, &threads);
-        return ExitCode::SUCCESS;
+    match args.measure {
+        Some(Measure::Ingest {
+            origins,
+            frames,
+            threads,
+        }) => {
+            ingest::print(origins, frames, &threads);
+            ExitCode::SUCCESS
+        }
+        Some(Measure::Watch { writers }) => print_watches(&writers),
+        None => print_traffic(&args),
     }
+}
+
+fn print_watches(writers: &[usize]) -> ExitCode {
+    println!("on a network that takes 1 ms in each direction");
+    println!("| writers | ms to ready | frames sent | received | bytes received |");
+    println!("|---|---|---|---|---|");
+    for &writers in writers {
+        match testing::measure_watch(writers) {
+            Ok(ready) => println!(
+                "| {writers} | {} | {} | {} | {} |",
+                ready.ms, ready.sent, ready.received, ready.bytes
+            ),
+            Err(what) => {
+                eprintln!("error: {writers} writers: {what}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn print_traffic(args: &Args) -> ExitCode {
     if !args.json {
         println!(
             "bytes a node and second; newcomer: bytes received, or these / bytes of its state"

@@ -70,7 +70,7 @@ use std::fmt;
 
 pub use crate::fault::Fault;
 pub use stats::{Incident, Incidents, Stats};
-pub use traffic::{Load, Traffic, measure};
+pub use traffic::{Load, TimeToReady, Traffic, measure, measure_watch};
 
 /// The error of a schedule that broke a promise.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -106,6 +106,73 @@ pub fn measure(load: &Load) -> Result<Traffic, String> {
     Ok(traffic)
 }
 
+/// What it takes until a room is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeToReady {
+    /// Milliseconds, on a network that takes one in each direction.
+    pub ms: u64,
+    /// Frames that the node sent at once.
+    pub sent: u64,
+    /// Frames that it received.
+    pub received: u64,
+    /// Bytes that it received.
+    pub bytes: u64,
+}
+
+/// Measures a watch of a room in which that many other nodes have a user each.
+///
+/// # Errors
+/// A node refuses a frame, or the room is not ready in time, or not complete then.
+pub fn measure_watch(writers: usize) -> Result<TimeToReady, String> {
+    const ROOM: &str = "room";
+    let load = Load {
+        nodes: writers,
+        entries: 1,
+        operations: 0,
+        seconds: 0,
+        is_interest: true,
+        has_counts: false,
+    };
+    let mut cluster = Cluster::new(&load);
+    let watcher = writers;
+    cluster.start(&load);
+    for writer in 0..writers {
+        cluster.track(writer, ROOM, &format!("user:{writer}"));
+    }
+    cluster.run(SETTLE_MS, &load)?;
+    cluster.newcomer = 0;
+    cluster.newcomer_frames = 0;
+    let start_ms = cluster.now_ms;
+    cluster.nodes[watcher]
+        .presence
+        .watch(cluster.now(watcher), ROOM);
+    cluster.collect(watcher);
+    cluster.tend(watcher);
+    let sent = cluster.flights.len() as u64;
+    while cluster.nodes[watcher]
+        .presence
+        .check_readable(ROOM)
+        .is_err()
+    {
+        if cluster.now_ms > start_ms + SECOND_MS {
+            return Err("a room does not become ready".into());
+        }
+        cluster.run(1, &load)?;
+    }
+    let count = cluster.nodes[watcher].presence.count(ROOM);
+    match count {
+        Ok(count) if count == writers => Ok(TimeToReady {
+            ms: cluster.now_ms - start_ms,
+            sent,
+            received: cluster.newcomer_frames,
+            bytes: cluster.newcomer,
+        }),
+        other => Err(format!(
+            "of {writers} users a room that is ready shows {other:?}"
+        )),
+    }
+}
+
 /// A frame under way.
 struct Flight {
     from: usize,
@@ -122,8 +189,9 @@ struct Cluster {
     now_ms: u64,
     /// Bytes received by all nodes, by kind.
     received: BTreeMap<u8, u64>,
-    /// Bytes received by the node that was started last.
+    /// Bytes and frames received by the node that was started last.
     newcomer: u64,
+    newcomer_frames: u64,
     /// The nodes that have subscribed to each partition.
     groups: HashMap<u16, Vec<usize>>,
     is_interest: bool,
@@ -150,6 +218,7 @@ impl Cluster {
             now_ms: 0,
             received: BTreeMap::new(),
             newcomer: 0,
+            newcomer_frames: 0,
             groups: HashMap::new(),
             is_interest: load.is_interest,
         };
@@ -186,6 +255,7 @@ impl Cluster {
         self.nodes.push(Process::new(id, settings));
         self.addresses.push(number.to_string().into());
         self.newcomer = 0;
+        self.newcomer_frames = 0;
         if load.is_interest {
             let home = number % load.nodes.max(1);
             let rooms = (0..load.entries).map(|entry| room(load, home, entry));
@@ -208,10 +278,13 @@ impl Cluster {
     }
 
     fn write(&mut self, load: &Load, node: usize, entry: usize) {
-        let topic = room(load, node, entry);
         let user = format!("user:{node}:{entry}");
+        self.track(node, &room(load, node, entry), &user);
+    }
+
+    fn track(&mut self, node: usize, topic: &str, user: &str) {
         let meta = self.rng.next_u64().to_le_bytes();
-        let new = NewEntry::new(&topic, &user, &user).meta(&meta);
+        let new = NewEntry::new(topic, user, user).meta(&meta);
         let written = self.nodes[node].presence.upsert(&new);
         written.expect("a short entry is within the limits");
     }
@@ -228,14 +301,19 @@ impl Cluster {
             }
             self.deliver()?;
             for node in 0..self.nodes.len() {
-                let now = self.now(node);
-                if self.nodes[node].is_due(now) {
-                    self.nodes[node].presence.handle_timeout(now);
-                    self.collect(node);
-                }
+                self.tend(node);
             }
         }
         Ok(())
+    }
+
+    /// Has a node do what is due.
+    fn tend(&mut self, node: usize) {
+        let now = self.now(node);
+        if self.nodes[node].is_due(now) {
+            self.nodes[node].presence.handle_timeout(now);
+            self.collect(node);
+        }
     }
 
     fn deliver(&mut self) -> Result<(), String> {
@@ -245,6 +323,7 @@ impl Cluster {
             *self.received.entry(kind.0).or_default() += len;
             if flight.to + 1 == self.nodes.len() {
                 self.newcomer += len;
+                self.newcomer_frames += 1;
             }
             let now = self.now(flight.to);
             let from = &self.addresses[flight.from];

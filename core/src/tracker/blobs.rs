@@ -2,7 +2,10 @@
 //!
 //! Pieces of up to 512 bytes live in chunks of 128 equal places, one set of chunks per multiple of
 //! 16 bytes, so that an entry needs no allocation of its own, and freeing a million of them frees
-//! few chunks. Larger pieces are boxes of their own.
+//! few chunks. The first chunk of a set grows as it needs: most partitions hold few entries. Larger
+//! pieces are boxes of their own.
+
+use super::slab::grown;
 
 const STEP: usize = 16;
 const CLASSES: usize = 32;
@@ -11,14 +14,15 @@ const NONE: u32 = u32::MAX;
 
 #[derive(Debug, Clone)]
 pub(super) struct Blobs {
-    classes: [Class; CLASSES],
+    /// As many as the longest piece so far needs.
+    classes: Vec<Class>,
     big: Vec<Box<[u8]>>,
     big_free: Vec<u32>,
 }
 
 #[derive(Debug, Clone)]
 struct Class {
-    chunks: Vec<Box<[u8]>>,
+    chunks: Vec<Vec<u8>>,
     /// First free place below `next`; each free place holds the number of the following one.
     free: u32,
     /// The first place that was never used.
@@ -28,14 +32,8 @@ struct Class {
 
 impl Blobs {
     pub(super) fn new() -> Self {
-        const EMPTY: Class = Class {
-            chunks: Vec::new(),
-            free: NONE,
-            next: 0,
-            used: 0,
-        };
         Self {
-            classes: [EMPTY; CLASSES],
+            classes: Vec::new(),
             big: Vec::new(),
             big_free: Vec::new(),
         }
@@ -45,7 +43,12 @@ impl Blobs {
     #[inline]
     pub(super) fn alloc(&mut self, len: usize) -> u32 {
         match class_of(len) {
-            Some(class) => self.classes[class].alloc(size_of_class(class)),
+            Some(class) => {
+                if class >= self.classes.len() {
+                    self.classes.resize(class + 1, Class::EMPTY);
+                }
+                self.classes[class].alloc(size_of_class(class))
+            }
             None => {
                 let bytes = vec![0; len].into_boxed_slice();
                 if let Some(place) = self.big_free.pop() {
@@ -109,6 +112,13 @@ fn size_of_class(class: usize) -> usize {
 }
 
 impl Class {
+    const EMPTY: Self = Self {
+        chunks: Vec::new(),
+        free: NONE,
+        next: 0,
+        used: 0,
+    };
+
     #[inline]
     fn place(&mut self, place: u32, size: usize) -> &mut [u8] {
         let at = (place % CHUNK_PLACES) as usize * size;
@@ -125,24 +135,33 @@ impl Class {
             return place;
         }
         let place = self.next;
-        if place.is_multiple_of(CHUNK_PLACES) {
-            self.chunks
-                .push(vec![0; CHUNK_PLACES as usize * size].into_boxed_slice());
+        if place < CHUNK_PLACES {
+            self.grow_first(place as usize, size);
+        } else if place.is_multiple_of(CHUNK_PLACES) {
+            self.chunks.push(vec![0; CHUNK_PLACES as usize * size]);
         }
         self.next += 1;
         place
+    }
+
+    /// Makes room for a place of the first chunk.
+    fn grow_first(&mut self, place: usize, size: usize) {
+        if self.chunks.is_empty() {
+            self.chunks.push(Vec::new());
+        }
+        let chunk = &mut self.chunks[0];
+        if chunk.len() == place * size {
+            let len = grown(place, CHUNK_PLACES as usize) * size;
+            chunk.reserve_exact(len - chunk.len());
+            chunk.resize(len, 0);
+        }
     }
 
     #[inline]
     fn free(&mut self, place: u32, size: usize) {
         self.used -= 1;
         if self.used == 0 {
-            *self = Self {
-                chunks: Vec::new(),
-                free: NONE,
-                next: 0,
-                used: 0,
-            };
+            *self = Self::EMPTY;
             return;
         }
         let next = self.free;

@@ -12,15 +12,26 @@ pub(super) struct LoggedLeave {
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct LeaveLog {
-    /// In the order of their ops.
-    leaves: VecDeque<LoggedLeave>,
+    /// `None` until there is one: of other origins none are remembered where only origins answer.
+    leaves: Option<Box<Leaves>>,
     /// The newest op whose leave was dropped.
     horizon: u64,
 }
 
+/// Leaves in the order of their ops.
+#[derive(Debug, Clone, Default)]
+struct Leaves(VecDeque<LoggedLeave>);
+
+/// What a log without leaves has.
+static NONE: Leaves = Leaves(VecDeque::new());
+
 impl LeaveLog {
+    fn list(&self) -> &VecDeque<LoggedLeave> {
+        &self.leaves.as_deref().unwrap_or(&NONE).0
+    }
+
     pub(super) fn len(&self) -> usize {
-        self.leaves.len()
+        self.list().len()
     }
 
     /// Returns the newest op whose leave was dropped: a `Delta` can start from there.
@@ -32,51 +43,55 @@ impl LeaveLog {
     /// Remembers a leave; beyond `len_max` the oldest is dropped and the horizon rises.
     #[inline]
     pub(super) fn push(&mut self, leave: LoggedLeave, len_max: usize) {
-        self.leaves.push_back(leave);
-        while self.leaves.len() > len_max {
+        let leaves = &mut self.leaves.get_or_insert_default().0;
+        leaves.push_back(leave);
+        while self.len() > len_max {
             self.drop_oldest();
         }
     }
 
     /// Drops leaves up to and including `op`.
     pub(super) fn trim(&mut self, op: u64) {
-        while self.leaves.front().is_some_and(|leave| leave.op <= op) {
+        while self.list().front().is_some_and(|leave| leave.op <= op) {
             self.drop_oldest();
         }
-        if self.leaves.len() < self.leaves.capacity() / 4 {
-            self.leaves.shrink_to(self.leaves.len() * 2);
+        if let Some(Leaves(leaves)) = self.leaves.as_deref_mut()
+            && leaves.len() < leaves.capacity() / 4
+        {
+            leaves.shrink_to(leaves.len() * 2);
         }
     }
 
     /// Drops all but the newest `len_max` leaves.
     pub(super) fn limit(&mut self, len_max: usize) {
-        let cut = self.leaves.len().checked_sub(len_max + 1);
-        if let Some(last) = cut.and_then(|cut| self.leaves.get(cut)) {
+        let cut = self.len().checked_sub(len_max + 1);
+        if let Some(last) = cut.and_then(|cut| self.list().get(cut)) {
             self.trim(last.op);
         }
     }
 
     /// Forgets all leaves: no `Delta` starts from below `horizon` any more.
     pub(super) fn restart(&mut self, horizon: u64) {
-        self.leaves.clear();
+        self.leaves = None;
         self.horizon = horizon;
     }
 
     fn drop_oldest(&mut self) {
-        if let Some(leave) = self.leaves.pop_front() {
+        let leaves = self.leaves.as_deref_mut();
+        if let Some(leave) = leaves.and_then(|leaves| leaves.0.pop_front()) {
             self.horizon = leave.op;
         }
     }
 
     /// Returns the leaves after `op`, oldest first. O(log leaves).
     pub(super) fn after(&self, op: u64) -> impl Iterator<Item = LoggedLeave> {
-        let first = self.leaves.partition_point(|leave| leave.op <= op);
-        self.leaves.range(first..).copied()
+        let first = self.list().partition_point(|leave| leave.op <= op);
+        self.list().range(first..).copied()
     }
 
     /// Returns the newest leave.
     pub(super) fn newest(&self) -> Option<LoggedLeave> {
-        self.leaves.back().copied()
+        self.list().back().copied()
     }
 }
 

@@ -1,6 +1,8 @@
 //! The state of one origin: its clock, its entries by version and by birth, its leave log, its
 //! fingerprint.
 
+use std::num::NonZeroU64;
+
 use hashbrown::HashTable;
 
 use super::entry::{EntryVersions, NewEntry};
@@ -18,11 +20,19 @@ pub(super) struct OriginState {
     len: u32,
     order: VersionOrder,
     leaves: LeaveLog,
-    /// `None` for the local origin, which never needs it.
-    births: Option<Births>,
+    /// Entries are found by birth, but for those of the local origin.
+    is_remote: bool,
+    /// `None` while there are so few entries that a walk finds them.
+    births: Option<Box<Births>>,
     /// The token of the work in slices that holds this origin.
-    claim: Option<u64>,
+    claim: Option<NonZeroU64>,
 }
+
+/// The most entries of an origin that are found by birth by a walk.
+const WALK_MAX: u32 = 4;
+
+/// A cluster of many nodes and partitions has an origin for each pair of them.
+const _: () = assert!(size_of::<OriginState>() == 80);
 
 impl OriginState {
     pub(super) fn local(id: ReplicaId) -> Self {
@@ -33,6 +43,7 @@ impl OriginState {
             len: 0,
             order: VersionOrder::new(),
             leaves: LeaveLog::default(),
+            is_remote: false,
             births: None,
             claim: None,
         }
@@ -40,7 +51,7 @@ impl OriginState {
 
     pub(super) fn remote(id: ReplicaId) -> Self {
         Self {
-            births: Some(Births::default()),
+            is_remote: true,
             ..Self::local(id)
         }
     }
@@ -48,7 +59,8 @@ impl OriginState {
     /// Makes room for that many entries in an origin without any, so that a load does not look at
     /// all of them again whenever it has doubled. O(1).
     pub(super) fn reserve(&mut self, entries: u32) {
-        if let Some(births) = self.births.as_mut().filter(|_| self.len == 0) {
+        if self.is_remote && self.len == 0 && entries > WALK_MAX {
+            let births = self.births.get_or_insert_default();
             births.table.reserve(entries as usize, |_| 0);
         }
     }
@@ -58,10 +70,15 @@ impl OriginState {
     pub(super) fn insert(&mut self, store: &mut Store, index: u32) {
         self.fingerprint = self.fingerprint.wrapping_add(store.fingerprint(index));
         self.order.append(store, index);
+        self.len += 1;
         if let Some(births) = &mut self.births {
             births.insert(store, index);
+        } else if self.is_remote && self.len > WALK_MAX {
+            let mut births = Births::default();
+            let entries = self.order.entries(store);
+            entries.for_each(|entry| births.insert(store, entry));
+            self.births = Some(Box::new(births));
         }
-        self.len += 1;
     }
 
     /// Gives an entry new content: it becomes the newest one. O(1).
@@ -92,10 +109,12 @@ impl OriginState {
     pub(super) fn remove(&mut self, store: &mut Store, index: u32) {
         self.fingerprint = self.fingerprint.wrapping_sub(store.fingerprint(index));
         self.order.unlink(store, index);
-        if let Some(births) = &mut self.births {
+        self.len -= 1;
+        if self.len == 0 {
+            self.births = None;
+        } else if let Some(births) = &mut self.births {
             births.remove(store, index);
         }
-        self.len -= 1;
     }
 
     #[inline]
@@ -135,7 +154,14 @@ impl OriginState {
     /// Returns an entry of a remote origin by its birth. O(1).
     #[inline]
     pub(super) fn by_birth(&self, store: &Store, birth: u64) -> Option<u32> {
-        self.births.as_ref()?.find(store, birth)
+        match &self.births {
+            Some(births) => births.find(store, birth),
+            None if self.is_remote => {
+                let mut entries = self.order.entries(store);
+                entries.find(|&index| store.row(index).birth == birth)
+            }
+            None => None,
+        }
     }
 
     #[inline]
@@ -160,9 +186,9 @@ impl OriginState {
         self.order.end_cursor(token);
     }
 
-    /// Lets the work in slices that `token` names hold this origin.
+    /// Lets the work in slices that `token`, not 0, names hold this origin.
     pub(super) fn claim(&mut self, token: u64) {
-        self.claim = Some(token);
+        self.claim = NonZeroU64::new(token);
     }
 
     pub(super) fn end_claim(&mut self) {
@@ -176,7 +202,7 @@ impl OriginState {
     }
 
     pub(super) fn is_claimed_by(&self, token: u64) -> bool {
-        self.claim == Some(token)
+        self.claim.is_some_and(|claim| claim.get() == token)
     }
 
     /// Ends everything that belongs to a name: the origin gave its own up.

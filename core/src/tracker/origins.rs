@@ -2,6 +2,7 @@
 
 use super::leave::LeaveReason;
 use super::origin::OriginState;
+use super::slab::grown;
 use crate::id::{ByName, ReplicaId};
 
 /// The number of the local origin.
@@ -174,6 +175,10 @@ impl Origins {
         let id = state.id().clone();
         let number = self.free.pop().unwrap_or(self.list.len() as u16);
         if usize::from(number) == self.list.len() {
+            if self.list.len() == self.list.capacity() {
+                let len = self.list.len();
+                self.list.reserve_exact(grown(len, usize::MAX) - len);
+            }
             self.list.push(None);
             self.visible.push(true);
         }

@@ -1,4 +1,4 @@
-//! Rows of entries, addressed by 32-bit indexes, in chunks that never move.
+//! Rows of entries, addressed by 32-bit indexes, in chunks: to grow moves no more than one chunk.
 
 /// The index that means "no entry".
 pub(super) const NIL: u32 = u32::MAX;
@@ -54,6 +54,13 @@ impl Row {
     }
 }
 
+/// Returns to how many places a first chunk grows that has `len`, so that a partition with few
+/// entries takes no room for many.
+#[inline]
+pub(super) fn grown(len: usize, chunk: usize) -> usize {
+    chunk.min(len + (len / 4).max(2))
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Slab {
     chunks: Vec<Vec<Row>>,
@@ -87,9 +94,16 @@ impl Slab {
             return index;
         }
         match self.chunks.last_mut() {
-            Some(chunk) if chunk.len() < CHUNK => chunk.push(row),
-            _ => {
-                let mut chunk = Vec::with_capacity(CHUNK);
+            Some(chunk) if chunk.len() < CHUNK => {
+                // Only the first chunk is not made whole.
+                if chunk.len() == chunk.capacity() {
+                    chunk.reserve_exact(grown(chunk.len(), CHUNK) - chunk.len());
+                }
+                chunk.push(row);
+            }
+            last => {
+                let places = if last.is_none() { 1 } else { CHUNK };
+                let mut chunk = Vec::with_capacity(places);
                 chunk.push(row);
                 self.chunks.push(chunk);
             }

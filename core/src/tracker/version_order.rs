@@ -7,9 +7,13 @@ use super::store::Store;
 pub(super) struct VersionOrder {
     oldest: u32,
     newest: u32,
-    /// Walks under way between which entries move.
-    cursors: Vec<Cursor>,
+    /// `None` while no walk is under way: most origins have one seldom, and there are many.
+    cursors: Option<Box<Cursors>>,
 }
+
+/// Walks under way between which entries move.
+#[derive(Debug, Clone, Default)]
+struct Cursors(Vec<Cursor>);
 
 /// The place of a walk that continues while entries are written. It steps aside when its entry
 /// moves.
@@ -34,7 +38,7 @@ impl VersionOrder {
         Self {
             oldest: NIL,
             newest: NIL,
-            cursors: Vec::new(),
+            cursors: None,
         }
     }
 
@@ -69,7 +73,7 @@ impl VersionOrder {
     pub(super) fn unlink(&mut self, store: &mut Store, index: u32) {
         let older = store.row(index).older;
         let newer = store.row(index).newer;
-        for cursor in &mut self.cursors {
+        for cursor in self.cursors_mut() {
             if cursor.index == index {
                 cursor.index = match cursor.direction {
                     Direction::Newer => newer,
@@ -101,12 +105,15 @@ impl VersionOrder {
         found
     }
 
+    /// Returns all entries, oldest first.
+    pub(super) fn entries<'a>(&self, store: &'a Store) -> impl Iterator<Item = u32> + use<'a> {
+        let entry = |index: u32| (index != NIL).then_some(index);
+        std::iter::successors(entry(self.oldest), move |&i| entry(store.row(i).newer))
+    }
+
     /// Returns the versions of all entries, oldest first.
     pub(super) fn versions<'a>(&self, store: &'a Store) -> impl Iterator<Item = u64> + use<'a> {
-        let entry = |index: u32| (index != NIL).then_some(index);
-        let oldest_first =
-            std::iter::successors(entry(self.oldest), move |&i| entry(store.row(i).newer));
-        oldest_first.map(|index| store.row(index).version)
+        self.entries(store).map(|index| store.row(index).version)
     }
 
     /// Starts a walk from one end. `token` names it.
@@ -115,7 +122,8 @@ impl VersionOrder {
             Direction::Newer => self.oldest,
             Direction::Older => self.newest,
         };
-        self.cursors.push(Cursor {
+        let cursors = self.cursors.get_or_insert_default();
+        cursors.0.push(Cursor {
             token,
             index,
             direction,
@@ -125,19 +133,31 @@ impl VersionOrder {
     /// Returns the entry that a walk comes to next: `NIL` at its end, `None` when there is no such
     /// walk.
     pub(super) fn cursor(&self, token: u64) -> Option<u32> {
-        let cursor = self.cursors.iter().find(|cursor| cursor.token == token);
-        cursor.map(|cursor| cursor.index)
+        let mut cursors = self.cursors.as_ref()?.0.iter();
+        let cursor = cursors.find(|cursor| cursor.token == token)?;
+        Some(cursor.index)
+    }
+
+    #[inline]
+    fn cursors_mut(&mut self) -> impl Iterator<Item = &mut Cursor> {
+        let cursors = self.cursors.as_mut();
+        cursors.into_iter().flat_map(|cursors| &mut cursors.0)
     }
 
     pub(super) fn set_cursor(&mut self, token: u64, index: u32) {
-        let mut cursors = self.cursors.iter_mut();
+        let mut cursors = self.cursors_mut();
         if let Some(cursor) = cursors.find(|cursor| cursor.token == token) {
             cursor.index = index;
         }
     }
 
     pub(super) fn end_cursor(&mut self, token: u64) {
-        self.cursors.retain(|cursor| cursor.token != token);
+        if let Some(cursors) = &mut self.cursors {
+            cursors.0.retain(|cursor| cursor.token != token);
+            if cursors.0.is_empty() {
+                self.cursors = None;
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::support::schedules::converge;
 
 #[test]
 fn schedules_converge() {
-    converge(1_000_000, 100_000, |seed| testing::simulate(seed, None));
+    converge(1_000_000, 200_000, |seed| testing::simulate(seed, None));
 }
 
 /// A process rolled back behind its index answered each question with a life that was over, and was
@@ -84,6 +84,16 @@ fn the_rooms_of_200_nodes_reach_those_that_watch_them() {
         assert!((90..100).contains(&traffic.held), "{traffic:?}");
         assert!(traffic.control <= 25_000, "{traffic:?}");
         assert!(traffic.deltas <= 500, "{traffic:?}");
+    }
+}
+
+/// The network takes a millisecond in each direction. At most 256 questions are open at once.
+#[test]
+fn a_room_is_ready_after_one_round_trip() {
+    for (writers, ms) in [(1, 2), (3, 2), (200, 2), (284, 4)] {
+        let ready = testing::measure_watch(writers).unwrap_or_else(|what| panic!("{what}"));
+        assert_eq!(ready.ms, ms, "{writers} writers: {ready:?}");
+        assert!(ready.bytes <= 150 * writers as u64, "{ready:?}");
     }
 }
 
