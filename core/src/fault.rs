@@ -118,6 +118,40 @@ pub enum Fault {
     PassOnAgain,
     /// Pass no frame to one replica on.
     PassOnToNone,
+    /// Note no row of a list that changed where it is.
+    ForgetRowChange,
+    /// Note only the new place of a row that moved.
+    MarkNewPlaceOnly,
+    /// Note no bulk work on a list.
+    ForgetBulk,
+    /// Take headers as unchanged that have another count.
+    MissHeaderCount,
+    /// Lose the last row that a DELTA deletes.
+    LoseDelete,
+    /// Lose the last row that a DELTA updates.
+    LoseUpdate,
+    /// Send only the fields that changed last.
+    LastFieldsOnly,
+    /// Send a SYNC with the first index of earlier.
+    StaleBase,
+    /// Tell no first indexes of windows that were shifted only.
+    TellNoBases,
+    /// Do not tell the new name of a window whose anchor left.
+    RenameUntold,
+    /// Take ticks that a viewer missed as if there had been none.
+    GoOnAfterMiss,
+    /// Make earlier rows with the content of later ones.
+    UndoNoUpdates,
+    /// Resume with the fields that the first missed step changed.
+    FieldsOfOneStep,
+    /// Count the matches of a search on its page only.
+    CountPage,
+    /// Forget a change that came too early for a search.
+    ForgetEarlyChange,
+    /// Apply bundles of an earlier epoch.
+    TakeOldEpoch,
+    /// Never send a bundle without news.
+    NeverRemind,
 }
 
 #[cfg(feature = "testing")]
@@ -175,6 +209,27 @@ impl Fault {
         Self::CountNoLeaves,
         Self::PassOnAgain,
         Self::PassOnToNone,
+    ];
+
+    /// Every rule of windows that models of lists show to be broken.
+    pub const WINDOWS: &[Self] = &[
+        Self::ForgetRowChange,
+        Self::MarkNewPlaceOnly,
+        Self::ForgetBulk,
+        Self::MissHeaderCount,
+        Self::LoseDelete,
+        Self::LoseUpdate,
+        Self::LastFieldsOnly,
+        Self::StaleBase,
+        Self::TellNoBases,
+        Self::RenameUntold,
+        Self::GoOnAfterMiss,
+        Self::UndoNoUpdates,
+        Self::FieldsOfOneStep,
+        Self::CountPage,
+        Self::ForgetEarlyChange,
+        Self::TakeOldEpoch,
+        Self::NeverRemind,
     ];
 }
 

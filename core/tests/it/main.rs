@@ -46,6 +46,7 @@ mod tracker_model;
 mod waiting_diffs;
 mod windows;
 mod windows_discord;
+mod windows_mutants;
 mod windows_panics;
 mod windows_resume;
 mod windows_resume_model;

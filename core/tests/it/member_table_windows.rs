@@ -262,7 +262,7 @@ fn tick(world: &mut World, now: &mut Duration) -> TableTick<u64> {
     world.table.tick(*now, Bodies::None)
 }
 
-fn clients_hold_their_list(seed: u64, faults: usize) {
+pub(crate) fn clients_hold_their_list(seed: u64, faults: usize) {
     let mut world = World::new(seed, Keys::ALL[seed as usize % Keys::ALL.len()], 400);
     (0..4).for_each(|_| world.add_list());
     (0..300).for_each(|_| world.upsert());

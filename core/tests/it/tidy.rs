@@ -27,7 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "tracker",
         &["id", "codec", "error", "fault", "text_or_bytes"],
     ),
-    ("member_list", &["id", "codec", "text_or_bytes"]),
+    ("member_list", &["id", "codec", "fault", "text_or_bytes"]),
     ("replica", &["id", "codec", "error", "fault", "tracker"]),
     (
         "presence",

@@ -254,7 +254,7 @@ impl Connection {
 }
 
 /// Runs without faults: at every tick every client shows the rows of the list.
-fn run_exact(seed: u64, members: usize) -> u64 {
+pub(crate) fn run_exact(seed: u64, members: usize) -> u64 {
     let mut world = World::new(seed, members);
     let mut connections: Vec<Connection> = (0..3).map(|_| Connection::new(0)).collect();
     for _ in 0..60 {
@@ -286,7 +286,7 @@ fn run_exact(seed: u64, members: usize) -> u64 {
 }
 
 /// Runs with lost, doubled and late bundles: in the end every client shows the rows of the list.
-fn run_faulty(seed: u64, members: usize) {
+pub(crate) fn run_faulty(seed: u64, members: usize) {
     let mut world = World::new(seed, members);
     let mut connections: Vec<Connection> = (0..3).map(|at| Connection::new(2 + at)).collect();
     for _ in 0..80 {

@@ -233,7 +233,7 @@ impl<I: Id> Visitor<I> {
 }
 
 /// Makes two lists on each of two nodes.
-fn worlds<I: Id>(seed: u64, keys: Keys, id_of: fn(u64) -> I) -> Vec<NaiveWorld<I>> {
+pub(crate) fn worlds<I: Id>(seed: u64, keys: Keys, id_of: fn(u64) -> I) -> Vec<NaiveWorld<I>> {
     let worlds = [
         ("first", "a"),
         ("second", "a"),
@@ -252,7 +252,7 @@ fn worlds<I: Id>(seed: u64, keys: Keys, id_of: fn(u64) -> I) -> Vec<NaiveWorld<I
     worlds.collect()
 }
 
-fn run<I: Id>(mut worlds: Vec<NaiveWorld<I>>, faults: usize) -> usize {
+pub(crate) fn run<I: Id>(mut worlds: Vec<NaiveWorld<I>>, faults: usize) -> usize {
     let mut visitors: Vec<Visitor<I>> = (0..3).map(|_| Visitor::new(faults)).collect();
     for _ in 0..70 {
         for visitor in &mut visitors {
@@ -384,7 +384,7 @@ fn another_node_is_entered_by_an_answer_only() {
 }
 
 #[test]
-fn a_lost_last_frame_is_noticed_within_30_s() {
+pub(crate) fn a_lost_last_frame_is_noticed_within_30_s() {
     let mut worlds = worlds::<u64>(3, Keys::Guild, |id| id);
     let world = &mut worlds[0];
     (0..9).for_each(|_| world.join());

@@ -168,7 +168,7 @@ fn sent(bundle: &Bundle<u64>, rng: &mut Rng) -> Bundle<u64> {
     read
 }
 
-fn clients_hold_what_is_found(seed: u64) {
+pub(crate) fn clients_hold_what_is_found(seed: u64) {
     let mut world = World::new(seed);
     let prefix = ["m", "mo", "MOR", "", "mö1", "zz"][world.rng.index(6)];
     let key = SortKey::from_name(prefix);
@@ -258,7 +258,7 @@ fn hundred() -> (MemberList<u64>, GroupId) {
 }
 
 #[test]
-fn a_search_is_published_at_most_once_a_second() {
+pub(crate) fn a_search_is_published_at_most_once_a_second() {
     let (mut list, group) = hundred();
     let mut viewer = Viewer::new();
     let spec = WindowSpec::search(&SortKey::from_name("name 1"), 0);

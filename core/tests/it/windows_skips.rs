@@ -103,7 +103,7 @@ impl Connection {
 
 /// Runs viewers of one list that are left out of half of all ticks, each of different ones, and of
 /// all empty ticks. Some catch up when they are stale, the others wait for the next tick.
-fn run(seed: u64, members: usize, epochs: bool) -> usize {
+pub(crate) fn run(seed: u64, members: usize, epochs: bool) -> usize {
     let mut world = World::new(seed, members);
     let mut connections: Vec<Connection> = (0..4).map(|_| Connection::new()).collect();
     let mut newest_version = 0;

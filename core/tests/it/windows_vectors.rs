@@ -375,7 +375,7 @@ fn path(name: &str) -> PathBuf {
 }
 
 #[test]
-fn list_frame_vectors_hold() {
+pub(crate) fn list_frame_vectors_hold() {
     let bless = std::env::var_os("HEADCOUNT_BLESS").is_some();
     for name in NAMES {
         if bless {

@@ -3,6 +3,7 @@
 
 use hashbrown::HashMap;
 
+use crate::fault::{Fault, is_broken};
 use crate::member_list::Id;
 
 /// Members noted by id before the marks give up on detail.
@@ -122,7 +123,9 @@ impl<I: Id> MemberMarks<I> {
     /// Notes that these fields of a member's body changed.
     pub(crate) fn fields(&mut self, id: &I, fields: Fields) {
         if self.watched && fields != Fields::NONE && self.fields.has_room_for(id) {
-            let known = self.fields.known.get(id).map_or(0, |known| known.0);
+            let known = self.fields.known.get(id);
+            let known = known.filter(|_| !is_broken(Fault::LastFieldsOnly));
+            let known = known.map_or(0, |known| known.0);
             self.fields
                 .known
                 .insert(id.clone(), Fields(known | fields.0));

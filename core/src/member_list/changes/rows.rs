@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::fault::{Fault, is_broken};
+
 /// Marks noted one by one; with more than this the whole list counts as changed.
 const MARKS_MAX: usize = 16_384;
 
@@ -44,7 +46,8 @@ impl RowMarks {
     /// Notes that a row went, came, moved or changed. O(1).
     pub(crate) fn mark(&mut self, old: Option<usize>, new: Option<usize>) {
         self.touched = true;
-        if self.all || (old, new) == (None, None) {
+        let is_forgotten = old == new && is_broken(Fault::ForgetRowChange);
+        if self.all || (old, new) == (None, None) || is_forgotten {
             return;
         }
         if self.marks.len() == MARKS_MAX {
@@ -55,7 +58,11 @@ impl RowMarks {
 
     /// Notes bulk work: everything may have changed. O(1).
     pub(crate) fn mark_all(&mut self) {
-        (self.all, self.touched) = (true, true);
+        self.touched = true;
+        if is_broken(Fault::ForgetBulk) {
+            return;
+        }
+        self.all = true;
         self.marks = Vec::new();
     }
 
@@ -78,6 +85,7 @@ impl RowMarks {
         // Rows fit 32 bits, so a range is one number, and numbers are sorted fastest.
         let packed = |mark: &Mark| {
             let (start, end) = match (mark.old, mark.new) {
+                (Some(_), Some(new)) if is_broken(Fault::MarkNewPlaceOnly) => (new, new + 1),
                 (Some(old), Some(new)) => (old.min(new), old.max(new) + 1),
                 (at, other) => (at.or(other).unwrap_or(usize::MAX), usize::MAX),
             };

@@ -8,6 +8,7 @@ mod delta;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::fault::{Fault, is_broken};
 use crate::member_list::frames::model::{
     Bundle, Counts, CountsTable, Epoch, Frame, FrameChange, FrameRow, HeldWindow, WindowVersion,
 };
@@ -337,7 +338,7 @@ impl<I: Id> Client<I> {
 
     fn take(&mut self, bundle: &Bundle<I>, is_answer: bool, report: &mut BundleReport) {
         let is_late = bundle.epoch.number < self.epoch.number;
-        if is_late || !self.enter_epoch(bundle, report) {
+        if is_late && !is_broken(Fault::TakeOldEpoch) || !self.enter_epoch(bundle, report) {
             return;
         }
         self.list = Some(bundle.list.clone());

@@ -4,6 +4,8 @@ use std::hash::Hash;
 
 use hashbrown::HashMap;
 
+use crate::fault::{Fault, is_broken};
+
 /// A row as the diff sees it: a key, and a content to compare.
 pub(crate) trait Diffable {
     type Key: Eq + Hash;
@@ -82,6 +84,12 @@ pub(crate) fn script<R: Diffable>(old: &[R], new: &[R], was: &[Option<u32>]) -> 
     }
     for back in (1..=tail).rev() {
         update(old.len() - back, new.len() - back, &mut script.updates);
+    }
+    if is_broken(Fault::LoseDelete) {
+        script.deletes.pop();
+    }
+    if is_broken(Fault::LoseUpdate) {
+        script.updates.pop();
     }
     script
 }

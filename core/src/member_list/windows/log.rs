@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 
+use crate::fault::{Fault, is_broken};
 use crate::member_list::Id;
 use crate::member_list::changes::members::Fields;
 use crate::member_list::frames::model::RowKey;
@@ -116,7 +117,11 @@ impl<I: Id> LogStep<I> {
             old.push(row);
         }
         old.extend(deleted.map(|(_, gone)| gone.clone()));
-        for content in &self.updated {
+        for content in self
+            .updated
+            .iter()
+            .filter(|_| !is_broken(Fault::UndoNoUpdates))
+        {
             let row = &mut old[content.at as usize];
             (row.stamp, row.attrs) = (content.stamp, content.attrs);
         }
@@ -226,7 +231,10 @@ impl<I: Id> Past<I> {
 
     /// Adds the fields that the last steps of a log changed, from the one at `start` on.
     pub(crate) fn note_since(&mut self, log: &WindowLog<I>, start: usize) {
-        for step in log.steps.range(start..) {
+        for (at, step) in log.steps.range(start..).enumerate() {
+            if at > 0 && is_broken(Fault::FieldsOfOneStep) {
+                continue;
+            }
             self.note(&step.fields);
         }
     }

@@ -3,6 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use crate::fault::{Fault, is_broken};
 use crate::member_list::Id;
 use crate::member_list::frames::model::{Base, Bundle, Frame, WindowVersion};
 use crate::member_list::windows::base::under_name;
@@ -221,6 +222,7 @@ impl<I: Id> OpenWindow<I> {
         match tick.frame_from(handle, self.version) {
             Some(_) => tick.renamed(handle).is_some_and(|next| next.is_none()),
             None if tick.is_past(handle, self.version) => true,
+            None if is_broken(Fault::GoOnAfterMiss) => false,
             None => missed_some && !handle.has_base(self.version),
         }
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 
+use crate::fault::{Fault, is_broken};
 use crate::member_list::Id;
 use crate::member_list::frames::model::{Counts, Epoch, Frame, Shared};
 use crate::member_list::limits::SEARCH_GROUPS_MAX;
@@ -156,6 +157,7 @@ impl<I: Id> Windows<I> {
         if self.has_viewers() && self.counts.is_due(now) {
             tick.counts = self.counts.publish(counts(builder.list(), self.version));
             tick.bases = Some(std::mem::take(&mut self.slid)).filter(|slid| !slid.is_empty());
+            tick.bases.take_if(|_| is_broken(Fault::TellNoBases));
             if tick.counts.is_some() || tick.bases.is_some() {
                 self.counts.sent(now);
             }
@@ -177,7 +179,7 @@ impl<I: Id> Windows<I> {
         let last = *self.last_reminder.get_or_insert(now);
         let is_quiet = now.saturating_sub(last) < REMINDER / 2;
         let is_viewed = Arc::strong_count(&self.mark) > 1 || !self.older.is_empty();
-        let reminds = is_viewed && (!is_quiet || now < last);
+        let reminds = is_viewed && (!is_quiet || now < last) && !is_broken(Fault::NeverRemind);
         if reminds {
             self.last_reminder = Some(now);
         }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::fault::{Fault, is_broken};
 use crate::member_list::Id;
 use crate::member_list::frames::model::RowKey;
 use crate::member_list::store::groups::GroupId;
@@ -31,7 +32,8 @@ impl<I: Id> Diffable for WindowRow<I> {
     }
 
     fn same_content(&self, next: &Self) -> bool {
-        self.stamp == next.stamp && self.attrs == next.attrs
+        let is_missed = self.slot == NO_SLOT && is_broken(Fault::MissHeaderCount);
+        is_missed || self.stamp == next.stamp && self.attrs == next.attrs
     }
 }
 

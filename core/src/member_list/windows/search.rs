@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::fault::{Fault, is_broken};
 use crate::member_list::frames::model::RowKey;
 use crate::member_list::limits::{SEARCH_GROUPS_MAX, SEARCH_ROWS};
 use crate::member_list::store::groups::GroupId;
@@ -76,6 +77,11 @@ impl Search {
             rows.extend(positions.filter_map(|at| WindowRow::member(list, group, at)));
             above = above.saturating_sub(found.len());
         }
+        let matches = if is_broken(Fault::CountPage) {
+            rows.len() as u64
+        } else {
+            matches
+        };
         Found { rows, matches }
     }
 
@@ -103,6 +109,7 @@ impl SearchClock {
         self.is_late |= changed;
         let is_early = |last| now >= last && now - last < INTERVAL;
         if !self.is_late || self.last.is_some_and(is_early) {
+            self.is_late &= !is_broken(Fault::ForgetEarlyChange);
             return false;
         }
         self.is_late = false;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 
+use crate::fault::{Fault, is_broken};
 use crate::member_list::Id;
 use crate::member_list::frames::model::RowKey;
 use crate::member_list::frames::model::{Frame, FrameChange, Shared};
@@ -120,7 +121,7 @@ impl<'a, I: Id> Watched<'a, I> {
     pub(crate) fn sync(&mut self, builder: &FrameBuilder<'_, I>) -> Arc<Shared<Frame<I>>> {
         if let Some(sync) = &self.newest().sync {
             // The rows may have slid since it was made.
-            if sync.base_index == self.base_index {
+            if sync.base_index == self.base_index || is_broken(Fault::StaleBase) {
                 return sync.clone();
             }
         }
@@ -387,7 +388,8 @@ impl<'a, I: Id> Watched<'a, I> {
     ) -> Vec<WindowStep<I>> {
         let name = self.handle.name();
         let next = target.handle.name();
-        let renamed = (next != name).then(|| next.clone());
+        let is_renamed = next != name && !is_broken(Fault::RenameUntold);
+        let renamed = is_renamed.then(|| next.clone());
         let told = self.bases.iter();
         let told = told.filter(|base| self.handle.is_told(base.version));
         let steps = told.map(|base| {
