@@ -83,7 +83,9 @@ impl Server {
 
     pub(crate) async fn wait_until_ready(&self) {
         for _ in 0..1_000 {
-            if self.readyz().await.0 == StatusCode::OK {
+            // A server that has just begun may reset a connection.
+            let answer = self.try_readyz().await;
+            if answer.is_ok_and(|(status, _)| status == StatusCode::OK) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -93,9 +95,13 @@ impl Server {
 
     /// Returns the answer of `/readyz`.
     pub(crate) async fn readyz(&self) -> (StatusCode, String) {
+        self.try_readyz().await.unwrap()
+    }
+
+    async fn try_readyz(&self) -> reqwest::Result<(StatusCode, String)> {
         let url = format!("http://{}/readyz", self.address);
-        let response = reqwest::get(url).await.unwrap();
-        (response.status(), response.text().await.unwrap())
+        let response = reqwest::get(url).await?;
+        Ok((response.status(), response.text().await?))
     }
 
     /// Returns the data directory of the server.
