@@ -2,7 +2,7 @@
 //! one of the processes of `tests/it/nats_troubles.rs`, which commands it by lines.
 #![expect(clippy::disallowed_methods, reason = "a program has a clock")]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,6 +13,9 @@ use headcount::{NewEntry, PresenceConfig, ReplicaId};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tokio::runtime::Builder;
+
+/// The looks that are remembered: more than a silence takes that is too long.
+const PAST_MAX: usize = 10_000;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -194,8 +197,9 @@ struct Check {
     beats_max: u64,
     pause_max: Duration,
     period: Duration,
-    /// The silence of each replica when last looked at, and the beat at which it was heard.
-    heard: HashMap<ReplicaId, (Duration, u64)>,
+    start: Instant,
+    /// The beats of this node at earlier times.
+    past: VecDeque<(Duration, u64)>,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -208,7 +212,8 @@ impl Check {
             beats_max: settings.down_beats + 1,
             pause_max: heartbeat * settings.down_beats as u32 / 2,
             period: heartbeat / 4,
-            heard: HashMap::new(),
+            start: Instant::now(),
+            past: VecDeque::new(),
             seen,
         }
     }
@@ -227,28 +232,27 @@ impl Check {
     }
 
     /// Notes the replicas that are shown after a silence of more beats than they may. The beats are
-    /// read first, so they are never more than those of the lists.
+    /// read before the lists and the time after the silence, so no beat is counted too many.
     fn look(&mut self) {
         let stats = self.node.stats();
-        let now = beats(&stats);
-        let lists = self
-            .topics
-            .iter()
-            .filter_map(|topic| self.node.list(topic).ok());
+        let now = self.start.elapsed();
+        let now_beats = beats(&stats);
+        self.past.push_back((now, now_beats));
+        if self.past.len() > PAST_MAX {
+            self.past.pop_front();
+        }
+        let topics = self.topics.iter();
+        let lists = topics.filter_map(|topic| self.node.list(topic).ok());
         let shown: Vec<_> = lists.flatten().collect();
         for peer in stats.peers {
-            let before = self.heard.get(&peer.id);
-            let (_, beat) = before
-                .filter(|(silence, _)| *silence <= peer.silence)
-                .copied()
-                .unwrap_or((peer.silence, now));
+            let heard = now.saturating_sub(peer.silence);
+            let since = self.past.iter().find(|(time, _)| *time >= heard);
+            let beats = since.map_or(0, |(_, then)| now_beats - then);
             let is_listed = shown.iter().any(|entry| entry.origin().replica == peer.id);
-            let beats = now - beat;
             if beats > self.beats_max && (peer.is_up || is_listed) {
                 let late = format!("{} for {beats} beats", peer.id);
                 self.seen.lock().unwrap().late.push(late);
             }
-            self.heard.insert(peer.id, (peer.silence, beat));
         }
     }
 }
