@@ -118,6 +118,16 @@ pub enum Fault {
     PassOnAgain,
     /// Pass no frame to one replica on.
     PassOnToNone,
+    /// Speak on although a later process of the name does.
+    IgnoreRival,
+    /// Let an entry end a lingering one of any name.
+    LingerAnyName,
+    /// Leave leases out of the time of the next call.
+    ForgetTimers,
+    /// Put topics that are not wanted into the Diffs of a hide.
+    DiffAllTopics,
+    /// Keep incomplete answers of any length.
+    StageAnything,
     /// Note no row of a list that changed where it is.
     ForgetRowChange,
     /// Note only the new place of a row that moved.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::Presence;
 use super::control::{Control, WatchedTopics};
 use crate::codec::DecodeError;
+use crate::fault::{Fault, is_broken};
 use crate::id::ReplicaId;
 use crate::replica::{Address, Event, Signal, Transmit};
 use crate::tracker::Diff;
@@ -86,6 +87,12 @@ impl Presence {
         self.run(control);
     }
 
+    /// Makes frames no longer than this from now on: what carries them has changed. From 1 KiB to
+    /// 16 MiB, as [`frame_max`](crate::replica::Config::frame_max) is.
+    pub fn set_frame_max(&self, frame_max: usize) {
+        self.control.lock().replica.set_frame_max(frame_max);
+    }
+
     /// Takes a hint of the transport that a neighbour is gone: its replica is hidden at once.
     pub fn disconnected(&self, now: Duration, from: &str) {
         let control = &mut *self.control.lock();
@@ -103,9 +110,10 @@ impl Presence {
         if !control.working.is_empty() {
             return Some(control.now);
         }
+        let timers = self.timers.next_deadline();
         let deadlines = [
             control.replica.poll_timeout(),
-            self.timers.next_deadline(),
+            timers.filter(|_| !is_broken(Fault::ForgetTimers)),
             control.flush_at,
         ];
         deadlines.into_iter().flatten().min()

@@ -171,7 +171,7 @@ impl Presence {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn lease_owner(&self, now: Duration, owner: impl AsRef<[u8]>, ttl: Duration) {
-        let until = now.saturating_add(ttl);
+        let until = self.timers.advance(now).saturating_add(ttl);
         self.timers.lease_owner(owner.as_ref(), until);
     }
 
@@ -192,7 +192,7 @@ impl Presence {
         drop(shard);
         if let Some(birth) = birth {
             let session = SessionName::new(topic, key, owner);
-            let until = now.saturating_add(ttl);
+            let until = self.timers.advance(now).saturating_add(ttl);
             self.timers.lease_entry(session, birth, until);
         }
         birth.is_some()
@@ -230,18 +230,20 @@ impl Presence {
         }
         let shards = self.shards.iter();
         let sessions = shards.flat_map(|shard| shard.read().sessions_of(owner));
-        let until = now.saturating_add(self.grace);
+        let until = self.timers.advance(now).saturating_add(self.grace);
         self.timers.lose_owner(owner, sessions.collect(), until);
     }
 
     /// Reports that a lost owner is back: its entries stay. Returns whether it had entries when it
-    /// was lost and its grace is not over.
+    /// was lost and its grace is not over. A lease that it had goes on, and lasts at least as long as
+    /// the grace would have.
     pub fn owner_back(&self, owner: impl AsRef<[u8]>) -> bool {
         self.timers.owner_back(owner.as_ref())
     }
 
     /// Removes the entries whose lease or grace has ended.
     pub(super) fn expire(&self, now: Duration) {
+        let now = self.timers.advance(now);
         while let Some(expired) = self.timers.next_expired(now) {
             match expired {
                 Expired::Owner(_) if is_broken(Fault::KeepLease) => {}

@@ -46,6 +46,8 @@ pub(super) struct Timers {
 
 #[derive(Debug, Default, Clone)]
 struct State {
+    /// The latest time that was told.
+    now: Duration,
     next: u64,
     /// Timers in the order of their times, and for an entry its birth: one that was tracked since
     /// has no lease.
@@ -53,6 +55,8 @@ struct State {
     running: HashMap<Subject, Place>,
     /// Entries of lost owners with their versions: one that was written since is not lost.
     lost: HashMap<Box<[u8]>, HashMap<SessionName, u64>>,
+    /// The ends of the leases of lost owners, which go on if they come back.
+    leases: HashMap<Box<[u8]>, Duration>,
 }
 
 impl Clone for Timers {
@@ -73,6 +77,13 @@ impl Timers {
             any: AtomicBool::new(false),
             state: Mutex::default(),
         }
+    }
+
+    /// Takes the time in. Returns the latest one that was told: a clock may be set back.
+    pub(super) fn advance(&self, now: Duration) -> Duration {
+        let mut state = self.state.lock();
+        state.now = state.now.max(now);
+        state.now
     }
 
     fn is_running(&self) -> bool {
@@ -113,15 +124,32 @@ impl Timers {
             return;
         }
         let mut state = self.state.lock();
-        state.end(&Subject::Owner(owner.into()));
+        let lease = Subject::Owner(owner.into());
+        let lease_until = state.running.get(&lease).map(|(until, _)| *until);
+        if let Some(lease_until) = lease_until.or_else(|| state.leases.get(owner).copied()) {
+            state.leases.insert(owner.into(), lease_until.max(until));
+        }
+        state.end(&lease);
         state.lost.insert(owner.into(), entries);
         state.set(Subject::Grace(owner.into()), 0, until);
         self.any.store(true, Ordering::Release);
     }
 
-    /// Ends the grace of an owner. Returns whether it had one.
+    /// Ends the grace of an owner, whose lease goes on. Returns whether it had one.
     pub(super) fn owner_back(&self, owner: &[u8]) -> bool {
-        self.may_have(owner) && self.state.lock().end_grace(owner)
+        if !self.may_have(owner) {
+            return false;
+        }
+        let mut state = self.state.lock();
+        let lease_until = state.leases.remove(owner);
+        let was_lost = state.end_grace(owner);
+        let lease = Subject::Owner(owner.into());
+        if let Some(until) = lease_until
+            && !state.running.contains_key(&lease)
+        {
+            state.set(lease, 0, until);
+        }
+        was_lost
     }
 
     /// Ends the lease and the grace of an owner that is untracked.
@@ -207,6 +235,7 @@ impl State {
 
     fn end_grace(&mut self, owner: &[u8]) -> bool {
         self.lost.remove(owner);
+        self.leases.remove(owner);
         self.end(&Subject::Grace(owner.into()))
     }
 
@@ -227,7 +256,10 @@ impl State {
         Some(match subject {
             Subject::Owner(owner) => Expired::Owner(owner),
             Subject::Entry(session) => Expired::Entry(session, birth),
-            Subject::Grace(owner) => Expired::Lost(self.lost.remove(&owner).unwrap_or_default()),
+            Subject::Grace(owner) => {
+                self.leases.remove(&owner);
+                Expired::Lost(self.lost.remove(&owner).unwrap_or_default())
+            }
         })
     }
 }
@@ -279,6 +311,14 @@ mod tests {
         timers.lose_owner(b"phone", entries.clone(), 2 * SECOND);
         assert_eq!(timers.next_deadline(), Some(2 * SECOND));
         assert!(timers.owner_back(b"phone") && !timers.owner_back(b"phone"));
+        // The lease goes on, for at least as long as the grace would have lasted.
+        assert_eq!(timers.next_deadline(), Some(2 * SECOND));
+        timers.lease_owner(b"phone", 5 * SECOND);
+        timers.lose_owner(b"phone", entries.clone(), 2 * SECOND);
+        timers.lose_owner(b"phone", entries.clone(), 3 * SECOND);
+        assert!(timers.owner_back(b"phone"));
+        assert_eq!(timers.next_deadline(), Some(5 * SECOND));
+        timers.end_owner(b"phone");
         assert_eq!(timers.next_deadline(), None);
         timers.lose_owner(b"phone", entries.clone(), 2 * SECOND);
         assert_eq!(

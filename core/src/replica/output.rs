@@ -353,12 +353,13 @@ pub enum Event {
         /// The identity taken.
         id: ReplicaId,
     },
-    /// A replica was refused: the hash by which frames name it is that of another one.
+    /// A replica was refused: the hash by which frames name it is that of another one. Told of an
+    /// address once a minute.
     HandleCollision {
         /// The one refused.
         refused: ReplicaId,
     },
-    /// A replica was refused: `peers_max` are known already.
+    /// A replica was refused: `peers_max` are known already. Told of an address once a minute.
     PeerLimit {
         /// The one refused.
         refused: ReplicaId,

@@ -21,7 +21,17 @@ const HOPS_MAX: u8 = 32;
 /// The most frames remembered in one generation: 512 KiB.
 const SEEN_MAX: usize = 65_536;
 /// The bytes that are added to a frame to one replica.
-pub(super) const OVERHEAD: usize = 64;
+const OVERHEAD: usize = 64;
+
+/// Returns the longest frame of a replica, given the longest that is carried.
+pub(super) fn room(frame_max: usize, is_relayed: bool) -> usize {
+    let frame_max = frame_max.clamp(1 << 10, 16 << 20);
+    if is_relayed {
+        frame_max - OVERHEAD
+    } else {
+        frame_max
+    }
+}
 
 /// The way to a replica.
 #[derive(Debug, Clone)]

@@ -115,7 +115,8 @@ impl Stagings {
         }
         let whole = content.len().saturating_mul(part.count as usize);
         let begins = !self.open.contains_key(&origin);
-        if begins && part.base > 0 && self.bytes.saturating_add(whole) > self.bytes_max {
+        let is_too_much = self.bytes.saturating_add(whole) > self.bytes_max;
+        if begins && part.base > 0 && is_too_much && !is_broken(Fault::StageAnything) {
             return Staged::TooMuch;
         }
         let at = now + self.patience;
@@ -337,6 +338,14 @@ mod tests {
         assert_eq!((stagings.bytes, stagings.is_busy(ORIGIN.0)), (0, false));
         assert_eq!(stagings.take(ORIGIN, part(4, 1, 0, 11), 0), Staged::TooMuch);
         assert!(!stagings.is_busy(ORIGIN.0));
+    }
+
+    #[cfg(feature = "testing")]
+    #[test]
+    fn the_bound_is_missed_where_it_is_broken() {
+        let test = a_change_is_complete_with_its_last_part_and_bounded;
+        let broken = || crate::fault::with(Some(Fault::StageAnything), test);
+        assert!(std::panic::catch_unwind(broken).is_err());
     }
 
     #[test]

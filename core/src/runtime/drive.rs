@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::{unconstrained, yield_now};
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 
 use super::shared::Shared;
 use super::{Incoming, Transport};
@@ -22,21 +22,30 @@ const WAITING_MAX: usize = 65_536;
 const BATCH: usize = 64;
 /// The lateness of a call from which on a node takes itself for paused.
 const LATE: Duration = Duration::from_millis(100);
-/// The turns without a frame that the tasks of a transport get after a pause.
-const TURNS: usize = 3;
+/// The most pauses in a row after which frames are taken in once more: a node that is busy for so
+/// long must beat.
+const PAUSES_MAX: usize = 3;
+/// The time for which a node takes frames in after a pause before it keeps any deadline: the tasks of
+/// a transport read what waits in their sockets meanwhile.
+const SETTLE: Duration = Duration::from_millis(50);
 
-/// Drives a node: the task that [`Node::start`](super::Node::start) spawns.
+/// Drives a node: the task that [`Node::start`](super::Node::start) spawns. `frame_max` is what its
+/// settings say.
 pub(super) async fn drive(
     shared: Arc<Shared>,
     transport: impl Transport,
+    frame_max: usize,
     mut stopped: oneshot::Receiver<()>,
 ) {
     let presence = &shared.presence;
     let mut link = Link {
-        transport,
         is_open: true,
+        carried: 0,
+        frame_max,
+        transport,
     };
     loop {
+        link.measure(&shared);
         if shared.is_due() {
             tokio::select! {
                 biased;
@@ -44,8 +53,8 @@ pub(super) async fn drive(
                 () = link.transport.settle() => {}
             }
         }
-        link.take_waiting(&shared).await;
-        presence.handle_timeout(shared.now());
+        let now = link.take_waiting(&shared).await;
+        presence.handle_timeout(now);
         link.flush(&shared).await;
         let next = presence.poll_timeout();
         let next = next.unwrap_or_else(|| shared.now() + IDLE);
@@ -74,9 +83,23 @@ pub(super) async fn drive(
 struct Link<T> {
     transport: T,
     is_open: bool,
+    /// The longest frame that it carried when that was last asked; 0 before.
+    carried: usize,
+    /// The longest frame that the settings of the node allow.
+    frame_max: usize,
 }
 
 impl<T: Transport> Link<T> {
+    /// Tells the node when the transport carries longer or shorter frames than before, as over a
+    /// new connection.
+    fn measure(&mut self, shared: &Shared) {
+        let carried = self.transport.frame_max();
+        if carried != self.carried {
+            self.carried = carried;
+            shared.presence.set_frame_max(carried.min(self.frame_max));
+        }
+    }
+
     fn take(&mut self, shared: &Shared, incoming: Option<Incoming>) {
         match incoming {
             Some(Incoming::Frame { from, frame }) => shared.take_frame(from, &frame),
@@ -86,30 +109,61 @@ impl<T: Transport> Link<T> {
     }
 
     /// Takes in the frames that have arrived, before any deadline is checked: a process that was
-    /// paused would otherwise hide every replica whose heartbeats wait here. After a pause the
-    /// tasks of the transport get turns first, to read their sockets.
-    async fn take_waiting(&mut self, shared: &Shared) {
-        let presence = &shared.presence;
-        let due = presence.poll_timeout().unwrap_or(Duration::MAX);
-        let is_late = shared.now() >= due.saturating_add(LATE);
-        let mut taken = 0;
-        let mut turns = if is_late { TURNS } else { 0 };
-        while self.is_open && taken < WAITING_MAX {
-            if let Some(incoming) = self.waiting().await {
-                self.take(shared, incoming);
-                taken += 1;
-                if taken.is_multiple_of(BATCH) {
-                    presence.work_on(shared.now());
-                    self.flush(shared).await;
-                    yield_now().await;
-                }
-                turns = if is_late { TURNS } else { 0 };
-            } else if turns > 0 {
-                turns -= 1;
-                yield_now().await;
-            } else {
-                return;
+    /// paused would otherwise hide every replica whose heartbeats wait here. Returns a time at which
+    /// none of them was missing.
+    async fn take_waiting(&mut self, shared: &Shared) -> Duration {
+        let due = shared.presence.poll_timeout().unwrap_or(Duration::MAX);
+        let mut due = due.saturating_add(LATE);
+        let mut now = shared.now();
+        for _ in 0..PAUSES_MAX {
+            if now >= due {
+                self.take_for(shared, SETTLE).await;
             }
+            let is_empty = self.take_all(shared).await;
+            // The process may be paused at any place, also here.
+            due = now + LATE + SETTLE;
+            if !is_empty || shared.now() < due {
+                break;
+            }
+            now = shared.now();
+        }
+        now
+    }
+
+    /// Takes in what comes within a time.
+    async fn take_for(&mut self, shared: &Shared, time: Duration) {
+        let mut end = pin!(sleep(time));
+        for taken in 1..=WAITING_MAX {
+            tokio::select! {
+                biased;
+                () = &mut end => return,
+                incoming = self.transport.receive(), if self.is_open => self.take(shared, incoming),
+            }
+            self.pass_on(shared, taken).await;
+        }
+    }
+
+    /// Takes in what waits. Returns whether nothing waits any more.
+    async fn take_all(&mut self, shared: &Shared) -> bool {
+        for taken in 1..=WAITING_MAX {
+            if !self.is_open {
+                return true;
+            }
+            let Some(incoming) = self.waiting().await else {
+                return true;
+            };
+            self.take(shared, incoming);
+            self.pass_on(shared, taken).await;
+        }
+        false
+    }
+
+    /// Passes the effects of a batch of frames on.
+    async fn pass_on(&mut self, shared: &Shared, taken: usize) {
+        if taken.is_multiple_of(BATCH) {
+            shared.presence.work_on(shared.now());
+            self.flush(shared).await;
+            yield_now().await;
         }
     }
 
@@ -133,5 +187,6 @@ impl<T: Transport> Link<T> {
             shared.counts.sent(&transmit.frame);
             self.transport.send(transmit).await;
         }
+        shared.counts.unsent(self.transport.unsent());
     }
 }

@@ -67,8 +67,15 @@ pub enum Incoming {
 /// A mover of frames between neighbours. It may lose, double and reorder frames: that costs time,
 /// never data. A node's own broadcasts must not come back to it.
 pub trait Transport: Send + 'static {
-    /// Returns the largest frame that the transport carries, in bytes.
+    /// Returns the largest frame that the transport carries now, in bytes. A node asks again and
+    /// again: another connection may carry less.
     fn frame_max(&self) -> usize;
+
+    /// Returns the number of frames so far that were not sent because there is no connection or
+    /// because they were refused. Returns 0 unless it is overridden.
+    fn unsent(&self) -> u64 {
+        0
+    }
 
     /// Sends a frame, or drops it when that would take long.
     fn send(&mut self, transmit: Transmit) -> impl Future<Output = ()> + Send;

@@ -64,6 +64,7 @@ pub struct NatsTransport {
     /// True if it has subscribed to all partitions.
     is_in_all: bool,
     incoming: SelectAll<Abortable<Subscriber>>,
+    unsent: u64,
 }
 
 impl fmt::Debug for NatsTransport {
@@ -132,6 +133,7 @@ impl NatsTransport {
             subscribed: HashMap::new(),
             is_in_all: false,
             incoming,
+            unsent: 0,
         })
     }
 
@@ -149,10 +151,15 @@ impl Transport for NatsTransport {
         self.client.max_payload().saturating_sub(RESERVE)
     }
 
+    fn unsent(&self) -> u64 {
+        self.unsent
+    }
+
     async fn send(&mut self, transmit: Transmit) {
         // Without a connection frames would only pile up; other nodes will ask for the changes they
         // miss.
         if self.client.connection_state() != State::Connected {
+            self.unsent += 1;
             return;
         }
         let subject = match &transmit.to {
@@ -161,10 +168,10 @@ impl Transport for NatsTransport {
             Destination::Group(partition) => format!("{}.{partition}", self.groups),
         };
         let reply = self.own.clone();
-        let _ = self
+        let published = self
             .client
-            .publish_with_reply(subject, reply, transmit.frame)
-            .await;
+            .publish_with_reply(subject, reply, transmit.frame);
+        self.unsent += u64::from(published.await.is_err());
     }
 
     async fn subscribe(&mut self, change: Subscription) {

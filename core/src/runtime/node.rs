@@ -59,8 +59,9 @@ impl Node {
     /// where that fails, by a hash of `id`, which differs at every start.
     #[must_use]
     pub fn start(id: ReplicaId, config: PresenceConfig, transport: impl Transport) -> Self {
+        let frame_max = config.replication.frame_max;
         let config = prepare(config, &id, &transport);
-        Self::run(Presence::new(id, config), transport)
+        Self::run(Presence::new(id, config), transport, frame_max)
     }
 
     /// Starts a node, and returns with it the entries that an earlier start of it had in a snapshot,
@@ -75,15 +76,16 @@ impl Node {
         transport: impl Transport,
         snapshot: &[u8],
     ) -> Result<(Self, Diff), RestoreError> {
+        let frame_max = config.replication.frame_max;
         let config = prepare(config, &id, &transport);
         let (presence, entries) = Presence::restore(id, config, snapshot)?;
-        Ok((Self::run(presence, transport), entries))
+        Ok((Self::run(presence, transport, frame_max), entries))
     }
 
-    fn run(presence: Presence, transport: impl Transport) -> Self {
+    fn run(presence: Presence, transport: impl Transport, frame_max: usize) -> Self {
         let shared = Arc::new(Shared::new(presence));
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(drive(Arc::clone(&shared), transport, stopped));
+        let task = tokio::spawn(drive(Arc::clone(&shared), transport, frame_max, stopped));
         Self {
             shared,
             stop: Some(stop),

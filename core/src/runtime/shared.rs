@@ -123,7 +123,7 @@ impl Shared {
         if let Err(error) = self.presence.handle_message(self.now(), &from, frame) {
             self.counts.refused(&error);
             let mut wakers = Wakers::default();
-            let refusal = || Refusal { from, error };
+            let refusal = || (Refusal { from, error }, 0);
             self.refusals.lock().send("", refusal, &mut wakers);
             wakers.wake();
         }
@@ -146,7 +146,7 @@ impl Shared {
             if event == Event::DiffsDropped {
                 self.changes.lock().lose(&mut wakers);
             }
-            self.events.lock().send("", || event, &mut wakers);
+            self.events.lock().send("", || (event, 0), &mut wakers);
         }
         #[cfg(feature = "metrics")]
         self.measure();
@@ -206,6 +206,10 @@ impl Shared {
 fn send_diff(readers: &mut Readers<Arc<TopicDiff>>, diff: Diff, wakers: &mut Wakers) {
     for change in diff {
         let topic = Arc::clone(&change.topic);
-        readers.send(&topic, || Arc::new(change), wakers);
+        let measured = || {
+            let bytes = change.memory();
+            (Arc::new(change), bytes)
+        };
+        readers.send(&topic, measured, wakers);
     }
 }

@@ -35,6 +35,9 @@ pub struct NodeStats {
     pub lagged: u64,
     /// The frames sent, by [`Kind::name`]: `pull` counts the requests for missing changes.
     pub sent: BTreeMap<&'static str, Traffic>,
+    /// The frames that were to be sent, and that the transport could not send: it has no connection,
+    /// or refused them.
+    pub unsent: u64,
     /// The frames received, by [`Kind::name`]: `repair` counts the states of whole origins.
     pub received: BTreeMap<&'static str, Traffic>,
     /// The frames refused, by the name of the rule that they break
@@ -74,6 +77,14 @@ impl Counts {
         #[cfg(feature = "metrics")]
         telemetry::count_frame("received", frame);
         add(&mut self.0.lock().received, frame);
+    }
+
+    /// Takes the number of frames that were not sent since the start.
+    pub(super) fn unsent(&self, unsent: u64) {
+        let counts = &mut *self.0.lock();
+        #[cfg(feature = "metrics")]
+        telemetry::count_unsent(unsent - counts.unsent);
+        counts.unsent = unsent;
     }
 
     pub(super) fn refused(&self, error: &DecodeError) {

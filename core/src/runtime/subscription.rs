@@ -12,6 +12,8 @@ use crate::tracker::TopicDiff;
 
 /// The items kept for a slow reader.
 const BACKLOG: usize = 1024;
+/// The bytes kept for a slow reader, unless a single item has more.
+const BACKLOG_BYTES: usize = 64 << 20;
 
 /// A reader's end of the news of a node: the changes of one topic, or the events of the cluster.
 /// Dropping it ends it.
@@ -40,8 +42,8 @@ impl<T> Subscription<T> {
     /// Waits for the next item. Returns `None` after the node has stopped. Cancel safe.
     ///
     /// # Errors
-    /// [`Lagged`] if more than 1,024 items were waiting, or the node itself lost changes. Items
-    /// after those follow.
+    /// [`Lagged`] if more than 1,024 items were waiting or more than 64 MiB of them, or the node
+    /// itself lost changes. Items after those follow.
     pub async fn next(&mut self) -> Result<Option<T>, Lagged> {
         poll_fn(|context| self.poll_next(context)).await
     }
@@ -56,7 +58,8 @@ impl<T> Subscription<T> {
         if waiting.missed > 0 {
             return Poll::Ready(Err(Lagged(std::mem::take(&mut waiting.missed))));
         }
-        if let Some(item) = waiting.items.pop_front() {
+        if let Some((item, bytes)) = waiting.items.pop_front() {
+            waiting.bytes -= bytes;
             return Poll::Ready(Ok(Some(item)));
         }
         if waiting.is_closed {
@@ -78,7 +81,9 @@ struct Queue<T>(Mutex<Waiting<T>>);
 
 #[derive(Debug)]
 struct Waiting<T> {
-    items: VecDeque<T>,
+    /// Items with the bytes that each takes.
+    items: VecDeque<(T, usize)>,
+    bytes: usize,
     missed: u64,
     is_closed: bool,
     waker: Option<Waker>,
@@ -88,6 +93,7 @@ impl<T> Queue<T> {
     fn new() -> Self {
         Self(Mutex::new(Waiting {
             items: VecDeque::new(),
+            bytes: 0,
             missed: 0,
             is_closed: false,
             waker: None,
@@ -102,18 +108,25 @@ impl<T> Queue<T> {
 }
 
 impl<T> Waiting<T> {
-    fn push(&mut self, item: T) {
-        if self.items.len() == BACKLOG {
+    /// Adds an item; if that is too much, it is lost with all that wait. Returns whether it was
+    /// added.
+    fn push(&mut self, item: T, bytes: usize) -> bool {
+        let is_kept = self.items.is_empty()
+            || self.items.len() < BACKLOG && self.bytes.saturating_add(bytes) <= BACKLOG_BYTES;
+        if is_kept {
+            self.bytes += bytes;
+            self.items.push_back((item, bytes));
+        } else {
             self.lose();
             self.missed += 1;
-        } else {
-            self.items.push_back(item);
         }
+        is_kept
     }
 
     fn lose(&mut self) {
         self.missed += self.items.len() as u64;
         self.items = VecDeque::new();
+        self.bytes = 0;
     }
 }
 
@@ -175,21 +188,23 @@ pub(super) struct Readers<T> {
 }
 
 impl<T> Readers<T> {
-    /// Queues an item for the readers of a name; makes it only if there are any.
-    pub(super) fn send(&mut self, name: &str, item: impl FnOnce() -> T, wakers: &mut Wakers)
-    where
+    /// Queues an item for the readers of a name; makes it, and says how many bytes it takes, only if
+    /// there are any.
+    pub(super) fn send(
+        &mut self,
+        name: &str,
+        item: impl FnOnce() -> (T, usize),
+        wakers: &mut Wakers,
+    ) where
         T: Clone,
     {
         let Some(named) = self.by_name.get(name) else {
             return;
         };
-        let item = item();
+        let (item, bytes) = item();
         for queue in named.values() {
             queue.change(
-                |waiting| {
-                    self.lagged += u64::from(waiting.items.len() == BACKLOG);
-                    waiting.push(item.clone());
-                },
+                |waiting| self.lagged += u64::from(!waiting.push(item.clone(), bytes)),
                 wakers,
             );
         }
@@ -238,5 +253,49 @@ impl<T> Readers<T> {
                 self.by_name.remove(name);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends an item of that many bytes.
+    fn send(hub: &Hub<u32>, item: u32, bytes: usize) {
+        hub.lock()
+            .send("room", || (item, bytes), &mut Wakers::default());
+    }
+
+    fn take(reader: &mut Subscription<u32>) -> Poll<Result<Option<u32>, Lagged>> {
+        reader.poll_next(&Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn items_that_wait_are_bounded_by_their_number_and_their_bytes_and_lost_as_one() {
+        for (bytes, fits) in [(0, 1_024), (BACKLOG_BYTES / 100, 100)] {
+            let hub = Arc::new(Hub::default());
+            let mut reader = hub.add(&mut hub.lock(), "room");
+            for item in 0..fits {
+                send(&hub, item, bytes);
+            }
+            assert_eq!(hub.lock().load(), (1, fits as usize));
+            send(&hub, fits, bytes);
+            send(&hub, 7, bytes);
+            assert_eq!(hub.lock().lagged(), 1);
+            let lost = Lagged(u64::from(fits) + 1);
+            assert_eq!(take(&mut reader), Poll::Ready(Err(lost)));
+            assert_eq!(take(&mut reader), Poll::Ready(Ok(Some(7))));
+            assert_eq!(take(&mut reader), Poll::Pending);
+        }
+    }
+
+    #[test]
+    fn an_item_that_is_longer_than_the_bound_is_kept_if_it_is_alone() {
+        let hub = Arc::new(Hub::default());
+        let mut reader = hub.add(&mut hub.lock(), "room");
+        send(&hub, 1, 2 * BACKLOG_BYTES);
+        assert_eq!(take(&mut reader), Poll::Ready(Ok(Some(1))));
+        send(&hub, 2, BACKLOG_BYTES);
+        assert_eq!(take(&mut reader), Poll::Ready(Ok(Some(2))));
     }
 }

@@ -80,6 +80,14 @@ pub(super) fn count_frame(direction: &'static str, frame: &[u8]) {
     metrics::counter!("headcount_node_frame_bytes_total", &labels).increment(frame.len() as u64);
 }
 
+/// Counts frames that could not be sent.
+#[cfg(feature = "metrics")]
+pub(super) fn count_unsent(frames: u64) {
+    if frames > 0 {
+        metrics::counter!("headcount_node_frames_unsent_total").increment(frames);
+    }
+}
+
 /// Counts a frame that was refused.
 #[cfg(feature = "metrics")]
 pub(super) fn count_refused(error: &DecodeError) {

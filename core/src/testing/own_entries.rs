@@ -43,6 +43,8 @@ struct Lost {
     until_ms: u64,
     /// The entries not written since.
     sessions: Vec<Session>,
+    /// The end of the lease that the owner had.
+    lease_until_ms: Option<u64>,
 }
 
 /// The random part of one operation.
@@ -173,14 +175,20 @@ impl OwnEntries {
     ) {
         let index = usize::from(owner);
         presence.owner_lost(Duration::from_millis(now_ms), OWNERS[index]);
-        self.owners[index].lease_until_ms = None;
+        let before = &mut self.owners[index];
+        let lease = before.lease_until_ms.take();
+        let lease = lease.or_else(|| before.lost.as_ref()?.lease_until_ms);
         if grace_ms == 0 {
             self.leave_owner(owner);
             self.owners[index].lost = None;
         } else {
             let sessions = self.sessions_of(owner);
             let until_ms = now_ms + grace_ms;
-            let lost = Lost { until_ms, sessions };
+            let lost = Lost {
+                until_ms,
+                sessions,
+                lease_until_ms: lease.map(|lease| lease.max(until_ms)),
+            };
             self.owners[index].lost = Some(lost).filter(|lost| !lost.sessions.is_empty());
         }
     }
@@ -191,7 +199,11 @@ impl OwnEntries {
     /// The node does not agree that it was lost, or that it was not.
     pub(super) fn owner_back(&mut self, presence: &Presence, owner: u8) -> Result<bool, String> {
         let index = usize::from(owner);
-        let was_lost = self.owners[index].lost.take().is_some();
+        let lost = self.owners[index].lost.take();
+        let was_lost = lost.is_some();
+        let lease = lost.and_then(|lost| lost.lease_until_ms);
+        let owner = &mut self.owners[index];
+        owner.lease_until_ms = owner.lease_until_ms.or(lease);
         if presence.owner_back(OWNERS[index]) != was_lost {
             return Err(format!("forgot that {} was lost", OWNERS[index]));
         }

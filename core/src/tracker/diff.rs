@@ -106,7 +106,7 @@ impl TopicDiff {
     }
 
     /// Returns the bytes on the heap. O(changes).
-    fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         let joins = self.joins.iter();
         let leaves = self.leaves.iter().map(|leave| &leave.entry);
         let updates = self.updates.iter();

@@ -9,6 +9,7 @@ use std::iter::successors;
 use super::origins::Origins;
 use super::slab::NIL;
 use super::store::Store;
+use crate::fault::{Fault, is_broken};
 
 /// Most replaced lives that linger at a time; those beyond it are retired without grace.
 pub(super) const ORIGINS_MAX: usize = 64;
@@ -33,7 +34,8 @@ pub(super) fn find_former(store: &Store, origins: &Origins, index: u32) -> Optio
     let mut former = None;
     for other in looked_at {
         let origin = store.row(other).origin;
-        if origins.is_lingering(origin) && origins.get(origin).id().name() == name {
+        let is_namesake = origins.get(origin).id().name() == name;
+        if origins.is_lingering(origin) && (is_namesake || is_broken(Fault::LingerAnyName)) {
             former = Some(other);
             if store.parts(other).owner == owner {
                 break;

@@ -1,8 +1,10 @@
 //! Integration tests of the crate, one module per area: one binary, one link.
 
 mod allocation;
+mod bad_input;
 mod bundle_json;
 mod codec;
+mod costs;
 mod counts;
 mod crdt_laws;
 mod diff_law;
@@ -21,7 +23,9 @@ mod member_saves_model;
 mod member_table_model;
 mod member_table_rules;
 mod member_table_windows;
+mod mutants;
 mod nats;
+mod nats_troubles;
 mod packages;
 mod presence;
 mod presence_timers;

@@ -6,10 +6,7 @@
 )]
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,95 +14,7 @@ use headcount::replica::{Config, Mode};
 use headcount::runtime::{Node, nats::NatsTransport};
 use headcount::{NewEntry, PresenceConfig, ReplicaId};
 
-/// A child process that is killed when this is dropped.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
-
-fn nats_server() -> (Server, u16) {
-    let port = free_port();
-    let command = Command::new("nats-server")
-        .args(["-a", "127.0.0.1", "-p", &port.to_string()])
-        .stderr(Stdio::null())
-        .spawn();
-    let server = Server(command.expect("nats-server is installed (Debian package nats-server)"));
-    let start = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(
-            start.elapsed() < Duration::from_secs(20),
-            "nats-server does not answer"
-        );
-        thread::sleep(Duration::from_millis(20));
-    }
-    (server, port)
-}
-
-/// A proxy to the server that can be closed: bytes under way are lost, new connections fail.
-struct Gate {
-    port: u16,
-    is_open: Arc<AtomicBool>,
-}
-
-impl Gate {
-    fn new(server: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let is_open = Arc::new(AtomicBool::new(true));
-        let gate = Arc::clone(&is_open);
-        thread::spawn(move || {
-            for inner in listener.incoming().flatten() {
-                let Ok(outer) = TcpStream::connect(("127.0.0.1", server)) else {
-                    continue;
-                };
-                for (from, to) in [(&inner, &outer), (&outer, &inner)] {
-                    let from = from.try_clone().unwrap();
-                    let to = to.try_clone().unwrap();
-                    let gate = Arc::clone(&gate);
-                    thread::spawn(move || pipe(from, to, &gate));
-                }
-            }
-        });
-        Self { port, is_open }
-    }
-
-    fn set_open(&self, is_open: bool) {
-        self.is_open.store(is_open, Ordering::SeqCst);
-    }
-}
-
-fn pipe(mut from: TcpStream, mut to: TcpStream, gate: &AtomicBool) {
-    use std::io::Read;
-    let _ = from.set_read_timeout(Some(Duration::from_millis(50)));
-    let mut buffer = [0; 16 * 1024];
-    while gate.load(Ordering::SeqCst) {
-        match from.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(len) if to.write_all(&buffer[..len]).is_err() => break,
-            Ok(_) => {}
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
-                ) => {}
-            Err(_) => break,
-        }
-    }
-    let _ = from.shutdown(std::net::Shutdown::Both);
-    let _ = to.shutdown(std::net::Shutdown::Both);
-}
+use super::support::nats::{Gate, Server, example, nats_server, nats_server_on};
 
 /// A node in a process of its own.
 struct Process {
@@ -168,28 +77,6 @@ impl Process {
     }
 }
 
-/// Returns the path of the example: built with the tests, or now if only this binary was.
-fn example() -> String {
-    let here = std::env::current_exe().unwrap();
-    let built = here
-        .parent()
-        .unwrap()
-        .with_file_name("examples")
-        .join("nats_node");
-    let output = Command::new(env!("CARGO"))
-        .args(["build", "-q", "--profile", "test", "--example", "nats_node"])
-        .args(["--features", "nats,testing"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && built.exists(),
-        "no {built:?}: {errors}"
-    );
-    built.to_str().unwrap().to_owned()
-}
-
 fn numbered(name: &str, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{name}{n:03}")).collect()
 }
@@ -202,7 +89,7 @@ fn sorted(parts: &[&[String]]) -> Vec<String> {
 
 #[test]
 fn three_processes_survive_a_kill_and_a_cut() {
-    let program = example();
+    let program = example("nats_node");
     let (_server, port) = nats_server();
     let gate = Gate::new(port);
     let [mut a, mut b] = ["a", "b"].map(|name| Process::start(&program, port, name));
@@ -304,4 +191,39 @@ async fn nodes_are_sent_what_they_watch() {
     let again = b.watch("hall");
     again.ready().await;
     assert_eq!((b.count("hall"), deltas(&b)), (Ok(20), before));
+}
+
+/// A server that takes less makes shorter frames, also of a node that has run for long.
+#[tokio::test]
+async fn a_connection_that_carries_less_is_sent_shorter_frames() {
+    let (server, port) = nats_server();
+    let a = holder(port, "a").await;
+    for user in 0..300 {
+        let key = format!("user {user}");
+        let entry = NewEntry::new("room", &key, "conn");
+        a.track(&entry.meta(&[7; 1_000])).unwrap();
+    }
+    drop(server);
+    while a.stats().unsent == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let settings = format!("{}/max_payload_{port}.conf", env!("CARGO_TARGET_TMPDIR"));
+    std::fs::write(&settings, "max_payload: 6000").unwrap();
+    let _server = nats_server_on(port, &["-c", &settings]);
+    let b = holder(port, "b").await;
+    while b.count("room") != Ok(300) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let longest = b.stats().received["part"];
+    assert!(longest.bytes / longest.frames < 6_000, "{longest:?}");
+}
+
+/// A node that holds everything.
+async fn holder(port: u16, name: &str) -> Node {
+    let replication = Config::default().heartbeat(Duration::from_millis(100));
+    let config = PresenceConfig::default().replication(replication);
+    let servers = format!("nats://127.0.0.1:{port}");
+    let transport = NatsTransport::connect(&servers, "holders").await.unwrap();
+    let id = ReplicaId::generate(name, SystemTime::now()).unwrap();
+    Node::start(id, config, transport)
 }

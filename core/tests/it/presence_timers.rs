@@ -137,6 +137,37 @@ fn only_entries_of_a_lost_owner_are_taken_over() {
 }
 
 #[test]
+fn an_owner_that_returns_keeps_its_lease() {
+    let p = presence("a", 1, secs(3));
+    p.track(&NewEntry::new("room", "ann", "c1")).unwrap();
+    p.lease_owner(secs(0), "c1", secs(30));
+    p.owner_lost(secs(10), "c1");
+    assert!(p.owner_back("c1"));
+    p.handle_timeout(secs(29));
+    assert_eq!(p.count("room"), Ok(1));
+    p.handle_timeout(secs(30));
+    assert_eq!(
+        p.count("room"),
+        Ok(0),
+        "it is silent for longer than its lease"
+    );
+}
+
+#[test]
+fn a_clock_that_is_set_back_shortens_no_lease() {
+    let p = presence("a", 1, secs(3));
+    p.track(&NewEntry::new("room", "ann", "c1")).unwrap();
+    p.track(&NewEntry::new("room", "bob", "c2")).unwrap();
+    p.handle_timeout(secs(100));
+    p.lease_owner(secs(75), "c1", secs(30));
+    assert!(p.lease(secs(75), "room", "bob", "c2", secs(30)));
+    p.handle_timeout(secs(129));
+    assert_eq!(p.count("room"), Ok(2));
+    p.handle_timeout(secs(130));
+    assert_eq!(p.count("room"), Ok(0));
+}
+
+#[test]
 fn an_owner_that_returns_keeps_its_entries() {
     let p = presence("a", 1, secs(3));
     p.track(&NewEntry::new("room", "ann", "c1")).unwrap();

@@ -121,7 +121,7 @@ fn a_node_whose_clock_was_set_back_comes_back_above_its_older_self() {
 }
 
 #[test]
-fn a_duplicate_name_is_reported_once_and_the_lower_one_is_silent() {
+pub(crate) fn a_duplicate_name_is_reported_once_and_the_lower_one_is_silent() {
     let mut mesh = Mesh::new(&[("a", 100), ("b", 1), ("a", 50)]);
     mesh.nodes[2]
         .track(&NewEntry::new("room", "shadow", "c"))

@@ -112,6 +112,18 @@ fn said(peer: &Presence, now: Duration) -> Vec<Transmit> {
 /// A process that was paused hid all replicas whose heartbeats waited.
 #[tokio::test(start_paused = true)]
 async fn frames_that_wait_come_before_deadlines() {
+    pause(Duration::ZERO).await;
+}
+
+/// The tasks of a transport need time to read what waits in their sockets.
+#[tokio::test(start_paused = true)]
+async fn frames_that_are_read_soon_after_a_pause_come_before_deadlines() {
+    pause(Duration::from_millis(20)).await;
+}
+
+/// Pauses a node for longer than its peer may be silent; the frames of the peer are read some time
+/// after that.
+async fn pause(read_after: Duration) {
     let network = Network::new();
     let node = start(&network, "a");
     let peer: Presence = mesh::node("b", 1, 2, |config| config);
@@ -136,13 +148,19 @@ async fn frames_that_wait_come_before_deadlines() {
     assert_eq!(keys(&node, "room"), ["bob"]);
     let mut events = node.events();
     // More frames than a task of tokio handles in one poll; the last one is the heartbeat.
-    for _ in 0..300 {
-        link.send(stale[0].clone()).await;
+    let mut waiting = vec![stale[0].clone(); 300];
+    waiting.extend(said(&peer, Duration::from_millis(9_000)));
+    let paused = Duration::from_secs(7);
+    if !read_after.is_zero() {
+        advance(paused).await;
+        sleep(read_after).await;
     }
-    for transmit in said(&peer, Duration::from_millis(9_000)) {
+    for transmit in waiting {
         link.send(transmit).await;
     }
-    advance(Duration::from_secs(7)).await;
+    if read_after.is_zero() {
+        advance(paused).await;
+    }
     sleep(Duration::from_millis(100)).await;
     let context = Context::from_waker(Waker::noop());
     while let Poll::Ready(event) = events.poll_next(&context) {

@@ -67,17 +67,22 @@ impl Replica {
             }
             Admission::Marked => false,
             Admission::Collision => {
-                self.emit(Event::HandleCollision {
-                    refused: id.clone(),
-                });
+                let refused = id.clone();
+                self.report_refused(from, Event::HandleCollision { refused });
                 false
             }
             Admission::Full => {
-                self.emit(Event::PeerLimit {
-                    refused: id.clone(),
-                });
+                let refused = id.clone();
+                self.report_refused(from, Event::PeerLimit { refused });
                 false
             }
+        }
+    }
+
+    /// Tells of a replica that is refused with each of its Beats: once a minute.
+    fn report_refused(&mut self, from: &Address, event: Event) {
+        if self.may_report(from) {
+            self.emit(event);
         }
     }
 
@@ -184,7 +189,7 @@ impl Replica {
     }
 
     fn hear_rival(&mut self, id: &ReplicaId, heartbeat: Option<u64>, heard: u64) {
-        if self.own.hear_rival(id, heartbeat, heard) {
+        if !is_broken(Fault::IgnoreRival) && self.own.hear_rival(id, heartbeat, heard) {
             self.emit(Event::DuplicateName { other: id.clone() });
         }
     }

@@ -41,9 +41,9 @@ pub(crate) use self::passing::{FrameReader, Received};
 
 /// Frames waiting for the transport; beyond it new ones are dropped, which the protocol mends.
 const OUT_MAX: usize = 8_192;
-/// Addresses of which unreadable frames are reported, until a minute has passed.
+/// Addresses of which refused frames are reported, until a minute has passed.
 const REPORTED_MAX: usize = 1_024;
-/// The time between two reports of unreadable frames of one address, in microseconds.
+/// The time between two reports of refused frames of one address, in microseconds.
 const REPORT_PAUSE: u64 = 60_000_000;
 
 /// One node's control plane.
@@ -85,7 +85,7 @@ pub(crate) struct Replica {
     sweep_at: u64,
     /// `None` if all nodes reach each other.
     relay: Option<Relay>,
-    /// Addresses of unreadable frames, and when they were reported.
+    /// Addresses of frames that are refused, and when they were reported.
     reported: Vec<(Address, u64)>,
     /// Partitions whose answers are too long, and when that was reported.
     too_long: BTreeMap<u16, u64>,
@@ -99,12 +99,11 @@ impl Replica {
     /// Makes a replica that has heard of nobody. `seed` feeds nonces and heartbeats and should be
     /// random. It speaks first in [`handle_timeout`](Self::handle_timeout).
     pub(crate) fn new(id: ReplicaId, mut config: Config, seed: u64) -> Self {
-        config.frame_max = config.frame_max.clamp(1 << 10, 16 << 20);
+        config.frame_max = relay::room(config.frame_max, config.relay);
         let timing = Timing::new(&config);
-        let relay = config.relay.then(|| {
-            config.frame_max -= relay::OVERHEAD;
-            Relay::new(config.peers_max, timing.down)
-        });
+        let relay = config
+            .relay
+            .then(|| Relay::new(config.peers_max, timing.down));
         let mut rng = Rng::new(seed);
         let bounds = Bounds {
             shape: config.shape,
@@ -496,14 +495,22 @@ impl Replica {
         self.events.push(event);
     }
 
-    fn report_unreadable(&mut self, from: &Address, error: &OpenError) {
+    /// Returns whether frames of an address may be reported now, and notes it.
+    fn may_report(&mut self, from: &Address) -> bool {
         let now = self.now;
         self.reported.retain(|(_, at)| now < at + REPORT_PAUSE);
         let is_known = self.reported.iter().any(|(address, _)| address == from);
-        if is_known || self.reported.len() >= REPORTED_MAX {
+        let may = !is_known && self.reported.len() < REPORTED_MAX;
+        if may {
+            self.reported.push((from.clone(), now));
+        }
+        may
+    }
+
+    fn report_unreadable(&mut self, from: &Address, error: &OpenError) {
+        if !self.may_report(from) {
             return;
         }
-        self.reported.push((from.clone(), now));
         let from = from.clone();
         self.emit(match error {
             OpenError::OtherShape(theirs) => Event::ShapeMismatch {

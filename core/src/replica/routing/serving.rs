@@ -16,6 +16,7 @@ use crate::replica::message::{
 };
 use crate::replica::output::{Action, Address, Event, Found, Long, Pushed, Serve, Served};
 use crate::replica::peers::Limited;
+use crate::replica::relay;
 
 /// The most bytes that a frame has beside the records, rows or answers in it.
 const HEAD_MAX: usize = FRAME_OVERHEAD_MAX + 64;
@@ -426,6 +427,15 @@ impl Replica {
             let items = List::new(self.config.shape, [item]);
             self.answer_questions(from, &items);
         }
+    }
+
+    /// Makes frames no longer than this from now on. Long answers in longer parts are made again.
+    pub(crate) fn set_frame_max(&mut self, frame_max: usize) {
+        let frame_max = relay::room(frame_max, self.config.relay);
+        if frame_max < self.config.frame_max {
+            self.long_replies.clear();
+        }
+        self.config.frame_max = frame_max;
     }
 
     fn send_reply(&mut self, number: u64) {

@@ -3,9 +3,11 @@
 
 pub(crate) mod cluster;
 pub(crate) mod list_keys;
+pub(crate) mod member;
 pub(crate) mod mesh;
 pub(crate) mod mirror;
 pub(crate) mod naive_world;
+pub(crate) mod nats;
 pub(crate) mod rng;
 pub(crate) mod saved;
 pub(crate) mod schedules;
