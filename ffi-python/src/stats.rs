@@ -26,6 +26,7 @@ pub(crate) fn to_dict<'py>(
     dict.set_item("waiting_max", stats.waiting_max)?;
     dict.set_item("lagged", stats.lagged)?;
     dict.set_item("sent", traffic(py, &stats.sent)?)?;
+    dict.set_item("unsent", stats.unsent)?;
     dict.set_item("received", traffic(py, &stats.received)?)?;
     dict.set_item("refused", &stats.refused)?;
     dict.set_item("refused_entries", stats.refused_entries)?;

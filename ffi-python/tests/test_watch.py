@@ -159,6 +159,7 @@ class Memory(unittest.IsolatedAsyncioTestCase):
             for n in range(1_000):
                 a.track(f"room {n % 100}", f"user {n}", "conn")
             await until(lambda: "delta" in a.stats()["sent"])
+            self.assertEqual(a.stats()["unsent"], 0)
             before = b.stats()["received"]["beat"]["frames"]
             for n in range(1_000):
                 a.update(f"room {n % 100}", f"user {n}", "conn", {"n": n})

@@ -96,6 +96,8 @@ class Stats(TypedDict):
     """The times that a subscriber was too slow and lost items."""
     sent: dict[str, Traffic]
     """The frames sent, by kind: ``pull`` counts the requests for missing changes."""
+    unsent: int
+    """The frames that NATS could not take, for want of a connection or because it refused them."""
     received: dict[str, Traffic]
     """The frames received, by kind: ``repair`` counts the states of whole partitions."""
     refused: dict[str, int]
