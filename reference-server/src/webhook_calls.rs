@@ -106,7 +106,10 @@ async fn send_due(
             .body(body);
         let asked = Instant::now();
         let answer = tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
+            () = shutdown.cancelled() => {
+                let unsent: Vec<_> = due.iter().map(|event| event.id).collect();
+                return app.db.release_webhook_events(&unsent).await;
+            }
             answer = request.send() => answer,
         };
         let failure = match answer.map(|answer| answer.status()) {

@@ -90,6 +90,21 @@ impl Db {
         tx.commit().await
     }
 
+    /// Makes events due at once that were taken to be sent, and were not.
+    pub(crate) async fn release_webhook_events(&self, ids: &[Uuid]) -> Result<(), StorageError> {
+        let now = now_micros();
+        let mut tx = self.writer.begin().await?;
+        tx.lock(LOCK).await?;
+        for id in ids {
+            sql("UPDATE webhook_events SET due_at = $1 WHERE id = $2")
+                .bind(now)
+                .bind(id)
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit().await
+    }
+
     /// Notes a failed attempt to send events, each with the pause in microseconds before the next.
     pub(crate) async fn delay_webhook_events(
         &self,
