@@ -1,21 +1,23 @@
 //! `RoomMembers`: the member list of a room, by group, and the bodies of its rows. The room's lock guards it.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use headcount::member_list::{
-    Bundle, BundleFormat, Discord, Epoch, Fields, HeldWindow, NewMember, RowSource, Tick,
-    WindowError,
+    Bundle, BundleFormat, Discord, Epoch, HeldWindow, NewMember, Tick, WindowError,
 };
 use headcount::roster::OfflinePolicy;
 use headcount::{
-    EntryBuf, GroupId, ListOptions, MemberList, Placement, Roster, RosterOptions, Row, Status,
-    TopicDiff, Viewer, WindowSpec,
+    GroupId, ListOptions, MemberList, Placement, Roster, RosterOptions, Row, Status, TopicDiff,
+    Viewer, WindowSpec,
 };
 use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::presence::Profile;
+use super::{
+    cards::{Card, Cards, ShownRow},
+    presence::Profile,
+};
 use crate::{db, demo::simulated, name_order::NameOrder};
 
 /// The groups, in the order of the list.
@@ -32,15 +34,6 @@ pub(super) struct RoomMembers {
     is_viewed: bool,
 }
 
-/// The content of rows.
-#[derive(Debug, Default)]
-struct Cards {
-    /// By user id. Offline simulated members have none.
-    by_id: HashMap<u128, Card>,
-    /// True once a viewer reads the list in the format of Discord: bodies then also have the fields of that.
-    with_discord: bool,
-}
-
 /// The format in which a viewer reads the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ListFormat {
@@ -51,96 +44,6 @@ pub(crate) enum ListFormat {
 impl Default for ListFormat {
     fn default() -> Self {
         Self::Bundles(BundleFormat::One)
-    }
-}
-
-#[derive(Debug)]
-struct Card {
-    /// `None` for a simulated member: the id gives it.
-    name: Option<Box<str>>,
-    status: Status,
-    guest: bool,
-    /// When it went offline, in microseconds since 1970.
-    last_seen: Option<i64>,
-    /// True for a stored member, which stays in the list when offline.
-    stays: bool,
-}
-
-impl Card {
-    /// Makes the card of a stored member that is offline.
-    fn stored(username: &str) -> Self {
-        Self {
-            name: Some(username.into()),
-            status: Status::Offline,
-            guest: false,
-            last_seen: None,
-            stays: true,
-        }
-    }
-}
-
-/// The body of a row.
-#[derive(Serialize)]
-struct Body<'a> {
-    username: Cow<'a, str>,
-    status: &'static str,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    guest: bool,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    simulated: bool,
-    /// Of one that is offline.
-    #[serde(
-        serialize_with = "db::rfc3339_or_null",
-        skip_serializing_if = "Option::is_none"
-    )]
-    last_seen_at: Option<i64>,
-    #[serde(flatten)]
-    discord: Option<DiscordMember>,
-}
-
-/// The fields of a member object of Discord.
-#[derive(Serialize)]
-struct DiscordMember {
-    user: DiscordUser,
-    presence: DiscordPresence,
-}
-
-#[derive(Serialize)]
-struct DiscordUser {
-    id: Uuid,
-    username: String,
-}
-
-#[derive(Serialize)]
-struct DiscordPresence {
-    status: &'static str,
-}
-
-impl RowSource<u128> for Cards {
-    fn write_body(&self, id: &u128, _fields: Fields, out: &mut Vec<u8>) {
-        let card = self.by_id.get(id);
-        let Some(username) = self.name(*id) else {
-            return;
-        };
-        let status = card.map_or(Status::Offline, |card| card.status).as_str();
-        let discord = self.with_discord.then(|| DiscordMember {
-            user: DiscordUser {
-                id: Uuid::from_u128(*id),
-                username: username.clone().into_owned(),
-            },
-            presence: DiscordPresence { status },
-        });
-        let body = Body {
-            username,
-            status,
-            discord,
-            guest: card.is_some_and(|card| card.guest),
-            simulated: simulated::index(*id).is_some(),
-            last_seen_at: card
-                .filter(|card| card.status == Status::Offline)
-                .and_then(|card| card.last_seen),
-        };
-        serde_json::to_writer(out, &body).expect("writing to a vector does not fail");
     }
 }
 
@@ -454,61 +357,6 @@ pub(crate) enum WindowRequest {
     Close { window: String },
     Resync { windows: Vec<String> },
     Resume { held: Vec<HeldWindow> },
-}
-
-/// A row of a member list as a page shows it.
-#[derive(Debug)]
-pub(crate) enum ShownRow {
-    Group {
-        name: String,
-        count: usize,
-    },
-    Member {
-        id: Uuid,
-        username: String,
-        status: Status,
-        guest: bool,
-        simulated: bool,
-    },
-}
-
-impl Cards {
-    /// Returns the name of a member.
-    fn name(&self, id: u128) -> Option<Cow<'_, str>> {
-        let card = self.by_id.get(&id);
-        let given = card
-            .and_then(|card| card.name.as_deref())
-            .map(Cow::Borrowed);
-        given.or_else(|| simulated::index(id).map(|i| Cow::Owned(simulated::name(i))))
-    }
-
-    fn show(&self, id: u128) -> Option<ShownRow> {
-        let card = self.by_id.get(&id);
-        Some(ShownRow::Member {
-            id: Uuid::from_u128(id),
-            username: self.name(id)?.into_owned(),
-            status: card.map_or(Status::Offline, |card| card.status),
-            guest: card.is_some_and(|card| card.guest),
-            simulated: simulated::index(id).is_some(),
-        })
-    }
-
-    fn note(&mut self, entry: &EntryBuf) {
-        let id = entry.key_str().and_then(|key| key.parse::<Uuid>().ok());
-        let Some(id) = id.map(|id| id.as_u128()) else {
-            return;
-        };
-        let simulated = simulated::index(id).is_some();
-        let profile = Profile::of(entry);
-        let card = self.by_id.entry(id).or_insert_with(|| Card {
-            name: (!simulated).then(|| profile.username.as_ref().into()),
-            status: Status::Offline,
-            guest: profile.guest,
-            last_seen: None,
-            stays: simulated,
-        });
-        card.guest = profile.guest;
-    }
 }
 
 fn text(json: &[u8]) -> String {

@@ -4,6 +4,7 @@
 //! know it: `Subscribers`, `LostSessions`, `PresenceFeed` (with `PublishedPresence`), `RoomMembers`, `Typing`,
 //! `History`. Lock order: map of the hub, then room, then presence or inboxes.
 
+mod cards;
 mod changes;
 mod delivery;
 mod history;
@@ -23,8 +24,9 @@ mod subscription_id;
 mod typing;
 mod watch;
 
+pub(crate) use cards::ShownRow;
 pub(crate) use hub::Hub;
-pub(crate) use members::{ListFormat, ShownRow, WindowRequest};
+pub(crate) use members::{ListFormat, WindowRequest};
 pub(crate) use open_room::{Occupation, Room, Subscription};
 pub(crate) use overview::{NodeOverview, Place, RoomOverview};
 pub(crate) use presence::{NewSession, Profile, RoomPresence, session_status};
