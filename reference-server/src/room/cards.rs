@@ -7,7 +7,7 @@ use headcount::{EntryBuf, Status};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::presence::Profile;
+use super::{member_roles::MemberRoles, presence::Profile};
 use crate::{db, demo::simulated};
 
 /// The content of rows.
@@ -15,6 +15,7 @@ use crate::{db, demo::simulated};
 pub(super) struct Cards {
     /// By user id. Offline simulated members have none.
     pub(super) by_id: HashMap<u128, Card>,
+    pub(super) roles: MemberRoles,
     /// True once a viewer reads the list in the format of Discord: bodies then also have the fields of that.
     pub(super) with_discord: bool,
 }
@@ -41,7 +42,9 @@ pub(super) struct Card {
     /// `None` for a simulated member: the id gives it.
     pub(super) name: Option<Box<str>>,
     pub(super) status: Status,
-    guest: bool,
+    pub(super) guest: bool,
+    /// True for an admin of the room, once it was online.
+    pub(super) staff: bool,
     /// When it went offline, in microseconds since 1970.
     pub(super) last_seen: Option<i64>,
     /// True for a stored member, which stays in the list when offline.
@@ -55,6 +58,7 @@ impl Card {
             name: Some(username.into()),
             status: Status::Offline,
             guest: false,
+            staff: false,
             last_seen: None,
             stays: true,
         }
@@ -70,6 +74,9 @@ struct Body<'a> {
     guest: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     simulated: bool,
+    /// The colour of the highest role that has one, as `#rrggbb`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    colour: Option<&'a str>,
     /// Of one that is offline.
     #[serde(
         serialize_with = "db::rfc3339_or_null",
@@ -118,6 +125,7 @@ impl RowSource<u128> for Cards {
             discord,
             guest: card.is_some_and(|card| card.guest),
             simulated: simulated::index(*id).is_some(),
+            colour: self.roles.look(*id).and_then(|look| look.colour.as_deref()),
             last_seen_at: card
                 .filter(|card| card.status == Status::Offline)
                 .and_then(|card| card.last_seen),
@@ -148,6 +156,12 @@ impl Cards {
         })
     }
 
+    /// Forgets a member.
+    pub(super) fn forget(&mut self, id: u128) {
+        self.by_id.remove(&id);
+        self.roles.set_roles_of(id, &[]);
+    }
+
     /// Notes the user of a session.
     pub(super) fn note(&mut self, entry: &EntryBuf) {
         let id = entry.key_str().and_then(|key| key.parse::<Uuid>().ok());
@@ -160,9 +174,11 @@ impl Cards {
             name: (!simulated).then(|| profile.username.as_ref().into()),
             status: Status::Offline,
             guest: profile.guest,
+            staff: profile.staff,
             last_seen: None,
             stays: simulated,
         });
         card.guest = profile.guest;
+        card.staff = profile.staff;
     }
 }
