@@ -54,7 +54,7 @@ async function createRole(page, { name, colour, hoisted }) {
 
 // Checks or unchecks the boxes of a user's roles, and waits for the answers.
 async function setRoles(page, user, roles) {
-  await page.getByLabel("name of the user").fill(user);
+  await page.locator("#holder-form-name").fill(user);
   await page.getByRole("button", { name: "Show roles" }).click();
   await page.getByRole("group", { name: `Roles of ${user}` }).waitFor();
   for (const [role, isGiven] of Object.entries(roles)) {
