@@ -365,13 +365,13 @@ impl Scene {
     }
 
     async fn check(&mut self, what: &str) {
-        for user in 0..USERS.len() {
+        for (user, name) in USERS.iter().enumerate() {
             let path = format!("{}/rooms", self.at);
             let (_, answer) = self.server.get(&self.users[user], &path).await;
             let expected = self.model.listed(user);
-            assert_eq!(names(&answer), expected, "{what}: rooms of {}", USERS[user]);
+            assert_eq!(names(&answer), expected, "{what}: rooms of {name}");
         }
-        for room in 0..ROOMS.len() {
+        for (room, name) in ROOMS.iter().enumerate() {
             let expected = self.model.rows(room);
             let end = Instant::now() + PATIENCE;
             loop {
@@ -383,7 +383,7 @@ impl Scene {
                 if reply["status"] == "ok" && rows(response) == expected {
                     break;
                 }
-                let shown = format!("{what}: {}: {response}, not {expected:?}", ROOMS[room]);
+                let shown = format!("{what}: {name}: {response}, not {expected:?}");
                 assert!(Instant::now() < end, "{shown}");
             }
         }
