@@ -1,4 +1,5 @@
-//! What a change of roles does to rooms: who is no longer admitted leaves them, and who newly is hears of them.
+//! What a change of roles does to rooms: their member lists show it, users who are no longer admitted leave them, and
+//! those who newly are hear of them.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     app::App,
-    db::{Room, StorageError},
+    db::{Room, ServerRole, StorageError},
 };
 
 /// Members that lose a room and are read at once.
@@ -17,27 +18,29 @@ impl App {
     /// Gives a user a role. Returns the limited rooms that it admits the user to, and nothing did before.
     pub(crate) async fn give_role(
         self: Arc<Self>,
-        role: Uuid,
+        role: ServerRole,
         user: Uuid,
     ) -> Result<Vec<Room>, StorageError> {
         let mut opened = Vec::new();
-        for room in self.db.rooms_limited_to(role).await? {
+        for room in self.db.rooms_limited_to(role.id).await? {
             if !room.private && !self.db.admits(room.id, user).await? {
                 opened.push(room);
             }
         }
-        self.db.give_role(role, user).await?;
+        self.db.give_role(role.id, user).await?;
+        self.show_roles_of(role.server_id, user).await?;
         Ok(opened)
     }
 
     /// Takes a role from a user, and with it the rooms to which no other role admits the user.
     pub(crate) async fn take_role(
         self: Arc<Self>,
-        role: Uuid,
+        role: ServerRole,
         user: Uuid,
     ) -> Result<(), StorageError> {
-        self.db.take_role(role, user).await?;
-        for room in self.db.rooms_limited_to(role).await? {
+        self.db.take_role(role.id, user).await?;
+        self.show_roles_of(role.server_id, user).await?;
+        for room in self.db.rooms_limited_to(role.id).await? {
             if !self.db.admits(room.id, user).await? {
                 self.end_access(&room, user).await?;
             }
@@ -46,9 +49,10 @@ impl App {
     }
 
     /// Deletes a role, and ends the memberships of those whom only this role admitted.
-    pub(crate) async fn delete_role(self: Arc<Self>, role: Uuid) -> Result<(), StorageError> {
-        let rooms = self.db.rooms_limited_to(role).await?;
-        self.db.delete_role(role).await?;
+    pub(crate) async fn delete_role(self: Arc<Self>, role: ServerRole) -> Result<(), StorageError> {
+        let rooms = self.db.rooms_limited_to(role.id).await?;
+        self.db.delete_role(role.id).await?;
+        self.show_roles(role.server_id).await?;
         for room in rooms {
             self.end_refused(&room).await?;
         }

@@ -88,6 +88,50 @@ export class Api {
     return this.#send("POST", path, { name, description, private: isPrivate, category_id: categoryId });
   }
 
+  /** The roles of a server, the highest first. */
+  roles(serverId) {
+    return this.#send("GET", rolesPath(serverId));
+  }
+
+  /** Creates a role below all others: `{name, colour, hoisted}`. */
+  createRole(serverId, content) {
+    return this.#send("POST", rolesPath(serverId), content);
+  }
+
+  editRole({ id, server_id: serverId }, content) {
+    return this.#send("PATCH", `${rolesPath(serverId)}/${encodeURIComponent(id)}`, content);
+  }
+
+  deleteRole({ id, server_id: serverId }) {
+    return this.#send("DELETE", `${rolesPath(serverId)}/${encodeURIComponent(id)}`);
+  }
+
+  /** Orders all roles of a server, the highest first. Returns them. */
+  orderRoles(serverId, roleIds) {
+    return this.#send("PUT", rolesPath(serverId), { role_ids: roleIds });
+  }
+
+  /** The roles of a server that a user has. */
+  rolesOf(serverId, userId) {
+    return this.#send("GET", rolesPath(serverId, userId));
+  }
+
+  /** Gives a role to a user, or takes it. Returns the roles that the user then has. */
+  setRole({ id, server_id: serverId }, userId, isGiven) {
+    const path = `${rolesPath(serverId, userId)}/${encodeURIComponent(id)}`;
+    return this.#send(isGiven ? "PUT" : "DELETE", path);
+  }
+
+  /** The roles to which a room is limited. */
+  rolesOfRoom(id) {
+    return this.#send("GET", `/rooms/${encodeURIComponent(id)}/roles`);
+  }
+
+  /** Limits a room to the users with one of these roles; none opens it. Returns the room. */
+  limitRoom(id, roleIds) {
+    return this.#send("PUT", `/rooms/${encodeURIComponent(id)}/roles`, { role_ids: roleIds });
+  }
+
   joinRoom(id) {
     return this.#send("POST", `/rooms/${encodeURIComponent(id)}/join`, {});
   }
@@ -159,6 +203,11 @@ export class Api {
     if (response.ok) return answer?.data ?? null;
     throw refusal(response, answer);
   }
+}
+
+function rolesPath(serverId, userId = null) {
+  const of = userId === null ? "" : `/members/${encodeURIComponent(userId)}`;
+  return `/servers/${encodeURIComponent(serverId)}${of}/roles`;
 }
 
 function refusal(response, answer) {

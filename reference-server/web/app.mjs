@@ -12,6 +12,7 @@ import { Members } from "./members/members.mjs";
 import { MessageView } from "./message-view.mjs";
 import { Online } from "./online.mjs";
 import { RoomList } from "./room-list.mjs";
+import { LimitDialog, RolesDialog } from "./roles.mjs";
 import { Room } from "./room.mjs";
 import { ServerRail } from "./server-rail.mjs";
 import { Session, deviceName } from "./session.mjs";
@@ -48,6 +49,8 @@ class App {
     this.dms = new DmList({ api: this.api, picked: (id) => this.#openDm(id) });
     this.invites = new Invites({ api: this.api, accepted: (room) => this.#onAccepted(room) });
     this.users = new UserDialog(this.api);
+    this.roles = new RolesDialog(this.api);
+    this.limits = new LimitDialog({ api: this.api, limited: (room) => this.rooms.add(room) });
     this.readMarks = new ReadMarks(this.api);
     this.messages = new MessageView({
       log: byId("log"),
@@ -341,6 +344,7 @@ class App {
     byId("room-title").dataset.kind = info.kind;
     byId("room-name").textContent = info.kind === "dm" ? info.peer.username : info.name;
     byId("room-topic").textContent = info.description ?? "";
+    byId("limit").hidden = info.kind === "dm" || !this.servers.owns(info.server_id);
     byId("invite").hidden = !(info.private && info.kind !== "dm" && info.owner_id === this.session.user.id);
     this.#drawTitle();
     this.#setAddress(info);
@@ -415,8 +419,19 @@ class App {
       const chosen = (user) => this.api.invite(id, user.id);
       this.users.ask({ title: `Invite to ${name}`, verb: "Invite", chosen });
     });
+    byId("roles").addEventListener("click", () => this.roles.open(this.servers.current));
+    byId("limit").addEventListener("click", () => this.#limit(this.room.info));
     const dialog = bindDialog("password", ({ old, new: fresh }) => this.#changePassword(old.value, fresh.value));
     byId("change-password").addEventListener("click", () => dialog.open());
+  }
+
+  async #limit(info) {
+    try {
+      await this.limits.open(info);
+    } catch (error) {
+      this.trouble = error.message;
+      this.#drawBanner();
+    }
   }
 
   // Ends all sessions of the user; this one goes on with the new token.

@@ -23,7 +23,7 @@ export function bindDialog(name, submit) {
       form.reset();
       setNote(note, "");
       dialog.showModal();
-      form.querySelector("input").focus();
+      form.querySelector("input, button").focus();
     },
   };
 }

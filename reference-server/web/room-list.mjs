@@ -166,7 +166,8 @@ export class RoomList {
       },
       h("span", { class: "hash", "aria-hidden": "true", text: "#" }),
       h("bdi", { class: "room-label", text: room.name }),
-      room.private ? icon("lock") : null,
+      room.private || room.limited ? icon("lock") : null,
+      room.limited ? h("span", { class: "hidden", text: "limited to roles" }) : null,
       room.simulated ? h("span", { class: "tag", text: "demo" }) : null,
       badge(room),
     );

@@ -60,11 +60,18 @@ export class ServerRail {
   select(id) {
     this.current = this.find(id) ?? this.first;
     byId("new-category").hidden = !this.isOwned;
+    byId("roles").hidden = !this.isOwned;
     this.#draw();
   }
 
   get isOwned() {
-    return Boolean(this.current && !this.user.guest && this.current.owner_id === this.user.id);
+    return this.owns(this.current?.id);
+  }
+
+  /** Returns whether the user owns the server of this id. */
+  owns(id) {
+    const server = this.find(id);
+    return Boolean(server && !this.user.guest && server.owner_id === this.user.id);
   }
 
   /** Returns whether the user may create rooms on the server that is shown. */

@@ -115,7 +115,7 @@ fn api() -> Router<Arc<App>> {
         .routes(routes!(roles::edit, roles::delete))
         .routes(routes!(roles::of_member))
         .routes(routes!(roles::give, roles::take))
-        .routes(routes!(roles::limit_room))
+        .routes(routes!(roles::of_room, roles::limit_room))
         .routes(routes!(rooms::list, rooms::create))
         .routes(routes!(rooms::show, rooms::delete))
         .routes(routes!(rooms::join))

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     app::App,
     auth::{CurrentUser, Identity},
-    db::{RoleAdded, RoleContent, Room, Server, ServerRole},
+    db::{RoleAdded, RoleContent, Room, Server, ServerRole, StorageError},
     error::{ApiError, ApiResult, Body, FieldErrors, created, ok},
     names::RoomName,
 };
@@ -152,8 +152,15 @@ pub(super) async fn create(
 ) -> ApiResult<ServerRole> {
     let server = owned(&app, &caller, &id).await?;
     let role = input.check(None)?;
-    let content = role.content();
-    match app.db.insert_role(server.id, &content, ROLES_MAX).await? {
+    let change = Arc::clone(&app);
+    let added = app.finish(async move {
+        let content = role.content();
+        let added = change.db.insert_role(server.id, &content, ROLES_MAX);
+        let added = added.await?;
+        change.show_roles(server.id).await?;
+        Ok::<_, StorageError>(added)
+    });
+    match added.await? {
         RoleAdded::New(role) => created(role),
         RoleAdded::Taken => Err(taken().into()),
         RoleAdded::Full => Err(ApiError::Forbidden(
@@ -180,7 +187,13 @@ pub(super) async fn order(
 ) -> ApiResult<Vec<ServerRole>> {
     let server = owned(&app, &caller, &id).await?;
     let ids = input.parse(&app.db.roles(server.id).await?)?;
-    if !app.db.order_roles(server.id, &ids).await? {
+    let change = Arc::clone(&app);
+    let ordered = app.finish(async move {
+        let is_ordered = change.db.order_roles(server.id, &ids).await?;
+        change.show_roles(server.id).await?;
+        Ok::<_, StorageError>(is_ordered)
+    });
+    if !ordered.await? {
         let message = "must name every role of the server once";
         return Err(FieldErrors::one("role_ids", message).into());
     }
@@ -206,8 +219,13 @@ pub(super) async fn edit(
     let server = owned(&app, &caller, &id).await?;
     let role = role_of(&app, &server, &role).await?;
     let checked = input.check(Some(&role))?;
-    let updated = app.db.update_role(&role, &checked.content()).await?;
-    ok(updated.ok_or_else(taken)?)
+    let change = Arc::clone(&app);
+    let updated = app.finish(async move {
+        let updated = change.db.update_role(&role, &checked.content()).await?;
+        change.show_roles(server.id).await?;
+        Ok::<_, StorageError>(updated)
+    });
+    ok(updated.await?.ok_or_else(taken)?)
 }
 
 /// `DELETE /servers/:id/roles/:role_id`: by the owner of the server. A room that was limited to this role alone then
@@ -226,9 +244,10 @@ pub(super) async fn delete(
     Path((id, role)): Path<(String, String)>,
 ) -> ApiResult<Value> {
     let server = owned(&app, &caller, &id).await?;
-    let role = role_of(&app, &server, &role).await?.id;
+    let role = role_of(&app, &server, &role).await?;
+    let id = role.id;
     app.finish(Arc::clone(&app).delete_role(role)).await?;
-    ok(json!({ "id": role, "deleted": true }))
+    ok(json!({ "id": id, "deleted": true }))
 }
 
 /// `GET /servers/:id/members/:user_id/roles`: the highest first.
@@ -293,6 +312,24 @@ pub(super) async fn take(
     ok(app.db.roles_of(server, user).await?)
 }
 
+/// `GET /rooms/:id/roles`: the roles to which a room is limited, the highest first; by the owner of its server.
+#[utoipa::path(
+    get,
+    path = "/rooms/{id}/roles",
+    tag = "roles",
+    operation_id = "roles_of_room",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Envelope<Vec<ServerRole>>), Refusals),
+)]
+pub(super) async fn of_room(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+    PathId(id): PathId,
+) -> ApiResult<Vec<ServerRole>> {
+    let (room, _) = owned_room(&app, &caller, &id).await?;
+    ok(app.db.roles_of_room(room.id).await?)
+}
+
 /// `PUT /rooms/:id/roles {role_ids}`: limits a room to users with one of the roles; none opens it to all. By the owner
 /// of its server.
 #[utoipa::path(
@@ -310,14 +347,8 @@ pub(super) async fn limit_room(
     PathId(id): PathId,
     Body(input): Body<RoleIds>,
 ) -> ApiResult<Room> {
-    let room = app.room(&caller, &id).await?;
-    let server = room.server_id.ok_or(NO_ROOM)?;
-    let server = app.db.server(&caller.tenant, server).await?;
-    let server = server.ok_or(NO_ROOM)?;
-    if server.owner_id != Some(caller.id) {
-        return Err(NOT_OWNER);
-    }
-    let ids = input.parse(&app.db.roles(server.id).await?)?;
+    let (room, server) = owned_room(&app, &caller, &id).await?;
+    let ids = input.parse(&app.db.roles(server).await?)?;
     let was_limited = room.limited;
     app.finish(Arc::clone(&app).limit_room(room, ids)).await?;
     let room = app.room(&caller, &id).await?;
@@ -328,16 +359,28 @@ pub(super) async fn limit_room(
     ok(room)
 }
 
-/// Returns the ids of a server that the caller owns, of a user, and of a role of that server.
+/// Returns a room and the id of its server, which the caller owns.
+async fn owned_room(app: &App, caller: &Identity, id: &str) -> Result<(Room, Uuid), ApiError> {
+    let room = app.room(caller, id).await?;
+    let server = room.server_id.ok_or(NO_ROOM)?;
+    let server = app.db.server(&caller.tenant, server).await?;
+    let server = server.ok_or(NO_ROOM)?;
+    if server.owner_id != Some(caller.id) {
+        return Err(NOT_OWNER);
+    }
+    Ok((room, server.id))
+}
+
+/// Returns the id of a server that the caller owns, that of a user, and a role of that server.
 async fn holding_of(
     app: &App,
     caller: &Identity,
     (id, user, role): (String, String, String),
-) -> Result<(Uuid, Uuid, Uuid), ApiError> {
+) -> Result<(Uuid, Uuid, ServerRole), ApiError> {
     let server = owned(app, caller, &id).await?;
     let user = user_of(app, caller, &user).await?;
     let role = role_of(app, &server, &role).await?;
-    Ok((server.id, user, role.id))
+    Ok((server.id, user, role))
 }
 
 /// Returns the role of that id, if it is one of the server.

@@ -62,6 +62,10 @@ pub(crate) enum Event {
     MemberRemoved { room: Uuid, user: Uuid },
     /// A room was limited to roles, which no guest has.
     RoomLimited { room: Uuid },
+    /// The roles of a server changed: which there are, their names, order or looks.
+    RolesChanged { server: Uuid },
+    /// A user was given a role of a server, or lost one.
+    RolesOfUserChanged { server: Uuid, user: Uuid },
     /// A room was deleted.
     RoomDeleted { room: Uuid },
     /// A user chose a status.

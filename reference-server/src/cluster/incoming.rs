@@ -145,6 +145,8 @@ impl App {
             | Event::MemberAdded { .. }
             | Event::MemberRemoved { .. }
             | Event::RoomLimited { .. }
+            | Event::RolesChanged { .. }
+            | Event::RolesOfUserChanged { .. }
             | Event::RoomDeleted { .. }
             | Event::UserEnded { .. } => {
                 let app = Arc::clone(self);
@@ -166,9 +168,20 @@ impl App {
                 room,
                 user,
                 username,
-            } => hub.show_member(room, user, &username).await,
+            } => {
+                let shown = hub.show_member(&self.db, room, user, &username).await;
+                self.log_missed(shown);
+            }
             Event::MemberRemoved { room, user } => hub.hide_member(room, user).await,
             Event::RoomLimited { room } => hub.evict_guests(room).await,
+            Event::RolesChanged { server } => {
+                let shown = hub.show_roles(&self.db, server).await;
+                self.log_missed(shown);
+            }
+            Event::RolesOfUserChanged { server, user } => {
+                let shown = hub.show_roles_of(&self.db, server, user).await;
+                self.log_missed(shown);
+            }
             Event::RoomDeleted { room } => hub.close(room).await,
             Event::UserEnded {
                 user,

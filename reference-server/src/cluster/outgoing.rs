@@ -64,6 +64,18 @@ impl App {
         self.announce(|| Event::RoomLimited { room });
     }
 
+    /// Shows the roles of a server as they are stored in the member lists of its rooms, on all nodes.
+    pub(crate) async fn show_roles(&self, server: Uuid) -> Result<(), StorageError> {
+        self.announce(|| Event::RolesChanged { server });
+        self.hub.show_roles(&self.db, server).await
+    }
+
+    /// Shows the roles that a user has on a server as they are stored, on all nodes.
+    pub(crate) async fn show_roles_of(&self, server: Uuid, user: Uuid) -> Result<(), StorageError> {
+        self.announce(|| Event::RolesOfUserChanged { server, user });
+        self.hub.show_roles_of(&self.db, server, user).await
+    }
+
     /// Ends a membership; the user's channels of the room end with it.
     pub(crate) async fn remove_member(
         &self,

@@ -80,10 +80,9 @@ impl App {
             after = last.user_id;
             for member in &page {
                 if !gone.remove(&member.user_id) {
-                    let shown = self
-                        .hub
-                        .show_member(room.id, member.user_id, &member.username);
-                    shown.await;
+                    let (user, name) = (member.user_id, &member.username);
+                    let shown = self.hub.show_member(&self.db, room.id, user, name);
+                    shown.await?;
                 }
             }
         }
@@ -93,6 +92,7 @@ impl App {
                 self.hub.hide_member(room.id, user).await;
             }
         }
+        self.hub.reload_roles(&self.db, room).await?;
         if self.db.is_limited(room.id).await? {
             self.hub.evict_guests(room.id).await;
         }

@@ -19,7 +19,7 @@ pub(crate) struct ServerRole {
     pub(crate) name: String,
     /// As `#rrggbb`; empty for none.
     pub(crate) colour: String,
-    /// True for a role whose members are to be a group of their own in member lists.
+    /// True for a role whose members are a group of their own in member lists.
     pub(crate) hoisted: bool,
     /// The highest role has the lowest position.
     pub(crate) position: i64,
@@ -147,6 +147,28 @@ impl Db {
         .await
     }
 
+    /// Returns the roles of a server that members of a room have, as pairs of a member and a role: those of the members
+    /// with user ids above `after`, up to `last`, in order of id.
+    pub(crate) async fn roles_of_members(
+        &self,
+        server: Uuid,
+        room: Uuid,
+        after: Uuid,
+        last: Uuid,
+    ) -> Result<Vec<(Uuid, Uuid)>, sqlx::Error> {
+        sql(
+            "SELECT h.user_id, h.role_id FROM role_holders h JOIN roles r ON r.id = h.role_id
+             JOIN room_members m ON m.room_id = $1 AND m.user_id = h.user_id
+             WHERE r.server_id = $2 AND h.user_id > $3 AND h.user_id <= $4 ORDER BY h.user_id",
+        )
+        .bind(room)
+        .bind(server)
+        .bind(after)
+        .bind(last)
+        .fetch_all(&self.reader)
+        .await
+    }
+
     /// Orders the roles of a server, the highest first. Returns false, and changes nothing, unless `order` names each
     /// of them once.
     pub(crate) async fn order_roles(
@@ -228,6 +250,17 @@ impl Db {
             .execute(&mut *tx)
             .await?;
         tx.commit().await
+    }
+
+    /// Returns the roles to which a room is limited, the highest first.
+    pub(crate) async fn roles_of_room(&self, room: Uuid) -> Result<Vec<ServerRole>, sqlx::Error> {
+        sql(
+            "SELECT r.* FROM roles r JOIN room_roles l ON l.role_id = r.id
+             WHERE l.room_id = $1 ORDER BY r.position, r.id",
+        )
+        .bind(room)
+        .fetch_all(&self.reader)
+        .await
     }
 
     /// Returns the rooms that are limited to a role.

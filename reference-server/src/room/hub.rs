@@ -34,7 +34,7 @@ use crate::{
 /// Beats between two ticks of the rooms, which happen four times a second.
 const BEATS_PER_TICK: u64 = 5;
 /// Stored members that are read at once.
-const MEMBERS_PAGE: u32 = 5_000;
+pub(super) const MEMBERS_PAGE: u32 = 5_000;
 /// The open rooms of a process.
 pub(crate) struct Hub {
     pub(crate) presence: RoomPresence,
@@ -48,6 +48,10 @@ pub(crate) struct Hub {
     next_subscription: AtomicU64,
     /// Evictions so far: who was admitted to a room before one may be no longer.
     evictions: AtomicU64,
+    /// By server, held while the roles in its open rooms are brought up to date. Taken after the lock of a room.
+    pub(super) role_locks: RoomLocks,
+    /// Changes of roles so far, on all servers: a room that is being opened may have missed one.
+    pub(super) role_changes: AtomicU64,
     /// Beats so far. Held during one: diffs must reach the rooms in the order they were taken.
     beats: Mutex<u64>,
 }
@@ -78,6 +82,8 @@ impl Hub {
             refused,
             next_subscription: AtomicU64::new(first + 1),
             evictions: AtomicU64::new(0),
+            role_locks: RoomLocks::default(),
+            role_changes: AtomicU64::new(0),
             beats: Mutex::new(0),
         }
     }
@@ -103,10 +109,14 @@ impl Hub {
             .messages(info.id, Cursor::Latest, limit)
             .await?
             .unwrap_or_default();
+        let role_changes = self.role_changes.load(Ordering::Acquire);
         let members = load_members(db, &info, &self.node, &self.name_order).await?;
         let room = Arc::new(Room::new(info, &latest, members, self.full_max));
         room.follow(&self.presence).await;
         self.rooms.lock().insert(room.id, Arc::clone(&room));
+        if role_changes != self.role_changes.load(Ordering::Acquire) {
+            self.reload_roles(db, &room).await?;
+        }
         Ok(Some(room))
     }
 
@@ -184,7 +194,8 @@ impl Hub {
             return Ok(false);
         }
         db.join_room(room.id, user.id).await?;
-        self.add_to_open(room.id, user.id, &user.username);
+        self.add_to_open(db, room.id, user.id, &user.username)
+            .await?;
         Ok(true)
     }
 
@@ -217,15 +228,28 @@ impl Hub {
     }
 
     /// Shows a user that has become a stored member.
-    pub(crate) async fn show_member(&self, room: Uuid, user: Uuid, username: &str) {
+    pub(crate) async fn show_member(
+        &self,
+        db: &Db,
+        room: Uuid,
+        user: Uuid,
+        username: &str,
+    ) -> Result<(), StorageError> {
         let _lock = self.locks.lock(room).await;
-        self.add_to_open(room, user, username);
+        self.add_to_open(db, room, user, username).await
     }
 
-    fn add_to_open(&self, room: Uuid, user: Uuid, username: &str) {
+    async fn add_to_open(
+        &self,
+        db: &Db,
+        room: Uuid,
+        user: Uuid,
+        username: &str,
+    ) -> Result<(), StorageError> {
         self.refused.forget(user, room);
-        if let Some(open) = self.find(room) {
-            open.add_member(user, username);
+        match self.find(room) {
+            Some(open) => self.add_with_roles(db, &open, user, username).await,
+            None => Ok(()),
         }
     }
 
@@ -350,7 +374,7 @@ impl Hub {
     }
 }
 
-/// Loads the stored members of a room page by page, on the threads for long work.
+/// Loads the stored members of a room page by page, on the threads for long work, and the roles that they have.
 async fn load_members(
     db: &Db,
     room: &db::Room,
@@ -358,15 +382,27 @@ async fn load_members(
     order: &Arc<NameOrder>,
 ) -> Result<RoomMembers, StorageError> {
     let mut members = RoomMembers::new(&room.topic(), node, order);
+    let roles = match room.server_id {
+        Some(server) => db.roles(server).await?,
+        None => Vec::new(),
+    };
+    members.set_roles(&roles);
     let mut after = Uuid::nil();
     loop {
         let page = db.members(room.id, after, MEMBERS_PAGE).await?;
-        let Some(last) = page.last() else {
+        let Some(last) = page.last().map(|last| last.user_id) else {
             return Ok(members);
         };
-        after = last.user_id;
+        let held = match roles.first() {
+            Some(role) => {
+                db.roles_of_members(role.server_id, room.id, after, last)
+                    .await?
+            }
+            None => Vec::new(),
+        };
+        after = last;
         let loading = tokio::task::spawn_blocking(move || {
-            members.load(page);
+            members.load(page, &held);
             members
         });
         members = match loading.await {

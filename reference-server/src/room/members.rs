@@ -1,44 +1,36 @@
 //! `RoomMembers`: the member list of a room, by group, and the bodies of its rows. The room's lock guards it.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use headcount::member_list::{
-    Bundle, BundleFormat, Discord, Epoch, Fields, HeldWindow, NewMember, RowSource, Tick,
-    WindowError,
+    Bundle, BundleFormat, Discord, Epoch, HeldWindow, NewMember, Tick, WindowError,
 };
 use headcount::roster::OfflinePolicy;
 use headcount::{
-    EntryBuf, GroupId, ListOptions, MemberList, Placement, Roster, RosterOptions, Row, Status,
-    TopicDiff, Viewer, WindowSpec,
+    GroupId, ListOptions, MemberList, Placement, Roster, RosterOptions, Row, Status, TopicDiff,
+    Viewer, WindowSpec,
 };
 use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::presence::Profile;
+use super::{
+    cards::{Card, Cards, ShownRow},
+    member_groups::MemberGroups,
+    member_roles::LookChange,
+    presence::Profile,
+};
 use crate::{db, demo::simulated, name_order::NameOrder};
-
-/// The groups, in the order of the list.
-const GROUPS: [&str; 4] = ["staff", "online", "idle", "offline"];
 
 /// Rows by user id, in groups by role and status.
 pub(super) struct RoomMembers {
     roster: Roster<u128>,
     cards: Cards,
-    offline: GroupId,
+    groups: MemberGroups,
     discord: Discord,
     order: Arc<NameOrder>,
     /// True while there may be viewers, or windows that the list keeps for clients that are away.
     is_viewed: bool,
-}
-
-/// The content of rows.
-#[derive(Debug, Default)]
-struct Cards {
-    /// By user id. Offline simulated members have none.
-    by_id: HashMap<u128, Card>,
-    /// True once a viewer reads the list in the format of Discord: bodies then also have the fields of that.
-    with_discord: bool,
 }
 
 /// The format in which a viewer reads the list.
@@ -54,136 +46,38 @@ impl Default for ListFormat {
     }
 }
 
-#[derive(Debug)]
-struct Card {
-    /// `None` for a simulated member: the id gives it.
-    name: Option<Box<str>>,
-    status: Status,
-    guest: bool,
-    /// When it went offline, in microseconds since 1970.
-    last_seen: Option<i64>,
-    /// True for a stored member, which stays in the list when offline.
-    stays: bool,
-}
-
-impl Card {
-    /// Makes the card of a stored member that is offline.
-    fn stored(username: &str) -> Self {
-        Self {
-            name: Some(username.into()),
-            status: Status::Offline,
-            guest: false,
-            last_seen: None,
-            stays: true,
-        }
-    }
-}
-
-/// The body of a row.
-#[derive(Serialize)]
-struct Body<'a> {
-    username: Cow<'a, str>,
-    status: &'static str,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    guest: bool,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    simulated: bool,
-    /// Of one that is offline.
-    #[serde(
-        serialize_with = "db::rfc3339_or_null",
-        skip_serializing_if = "Option::is_none"
-    )]
-    last_seen_at: Option<i64>,
-    #[serde(flatten)]
-    discord: Option<DiscordMember>,
-}
-
-/// The fields of a member object of Discord.
-#[derive(Serialize)]
-struct DiscordMember {
-    user: DiscordUser,
-    presence: DiscordPresence,
-}
-
-#[derive(Serialize)]
-struct DiscordUser {
-    id: Uuid,
-    username: String,
-}
-
-#[derive(Serialize)]
-struct DiscordPresence {
-    status: &'static str,
-}
-
-impl RowSource<u128> for Cards {
-    fn write_body(&self, id: &u128, _fields: Fields, out: &mut Vec<u8>) {
-        let card = self.by_id.get(id);
-        let Some(username) = self.name(*id) else {
-            return;
-        };
-        let status = card.map_or(Status::Offline, |card| card.status).as_str();
-        let discord = self.with_discord.then(|| DiscordMember {
-            user: DiscordUser {
-                id: Uuid::from_u128(*id),
-                username: username.clone().into_owned(),
-            },
-            presence: DiscordPresence { status },
-        });
-        let body = Body {
-            username,
-            status,
-            discord,
-            guest: card.is_some_and(|card| card.guest),
-            simulated: simulated::index(*id).is_some(),
-            last_seen_at: card
-                .filter(|card| card.status == Status::Offline)
-                .and_then(|card| card.last_seen),
-        };
-        serde_json::to_writer(out, &body).expect("writing to a vector does not fail");
-    }
-}
-
 impl RoomMembers {
     /// Makes the list of a room on a node, without members, sorted by `order`.
     pub(super) fn new(topic: &str, node: &str, order: &Arc<NameOrder>) -> Self {
         let mut list = MemberList::new(ListOptions::default());
-        let groups = list
-            .set_groups(&GROUPS)
-            .expect("four short names are four groups");
-        let &[staff, online, idle, offline] = &groups[..] else {
-            unreachable!("as many groups come back as went in");
-        };
+        let groups = MemberGroups::new(&mut list);
         // A list is rebuilt when its room opens again or the server starts: later times make higher
         // epochs.
         let epoch = u64::try_from(db::now_micros() / 1_000).unwrap_or(1);
         list.begin_epoch(topic, Epoch::new(node, epoch));
-        let options = RosterOptions::default().offline(OfflinePolicy::Keep(offline));
+        let options = RosterOptions::default().offline(OfflinePolicy::Keep(groups.offline));
         let by = Arc::clone(order);
+        let fixed = groups.clone();
         let roster = Roster::new(list, options, move |entry| {
             let profile = Profile::of(entry);
             let status = Status::of_session(entry.status());
-            let group = match status {
-                _ if profile.staff => staff,
-                Status::Idle => idle,
-                _ => online,
-            };
+            let group = fixed.of(None, profile.staff, status);
             let key = by.key(&profile.username);
             Placement::new(status).group(group).key(key)
         });
         Self {
             roster,
             cards: Cards::default(),
-            offline,
+            groups,
             discord: Discord::new(topic, "everyone"),
             order: Arc::clone(order),
             is_viewed: false,
         }
     }
 
-    /// Loads stored members, all of them offline.
-    pub(super) fn load(&mut self, members: Vec<db::Member>) {
-        let offline = self.offline;
+    /// Loads stored members, all of them offline, and the roles that they have: pairs of a member and a role.
+    pub(super) fn load(&mut self, members: Vec<db::Member>, held: &[(Uuid, Uuid)]) {
+        let offline = self.groups.offline;
         let rows = members.iter().map(|member| NewMember {
             id: member.user_id.as_u128(),
             group: offline,
@@ -202,6 +96,73 @@ impl RoomMembers {
             (member.user_id.as_u128(), card)
         });
         self.cards.by_id.extend(cards);
+        for of_one in held.chunk_by(|(one, _), (other, _)| one == other) {
+            let roles: Vec<Uuid> = of_one.iter().map(|(_, role)| *role).collect();
+            self.set_roles_of(of_one[0].0, &roles);
+        }
+    }
+
+    /// Takes `roles`, the highest first, for those of the server: members that are online are grouped under their
+    /// highest hoisted role, if any role is hoisted.
+    pub(super) fn set_roles(&mut self, roles: &[db::ServerRole]) {
+        let changes = self.cards.roles.set_roles(roles);
+        let had_hoisted = self.groups.has_hoisted();
+        let list = self.roster.list_mut();
+        let unused = match self.groups.hoist(list, self.cards.roles.hoisted()) {
+            Ok(unused) => unused,
+            Err(error) => {
+                tracing::error!(%error, "the member list refused the groups of roles");
+                return;
+            }
+        };
+        for change in changes {
+            self.show_change(change);
+        }
+        if had_hoisted != self.groups.has_hoisted() {
+            let all: Vec<u128> = self.cards.by_id.keys().copied().collect();
+            all.into_iter().for_each(|id| self.place(id));
+        }
+        for group in unused {
+            if let Err(error) = self.roster.list_mut().remove_group(group) {
+                tracing::error!(%error, "the member list kept the group of a role");
+            }
+        }
+    }
+
+    /// Takes `roles` for those that a stored member has; those of others are not shown.
+    pub(super) fn set_roles_of(&mut self, user: Uuid, roles: &[Uuid]) {
+        if self.is_stored(user) {
+            let change = self.cards.roles.set_roles_of(user.as_u128(), roles);
+            change
+                .into_iter()
+                .for_each(|change| self.show_change(change));
+        }
+    }
+
+    fn show_change(&mut self, change: LookChange) {
+        if change.moves {
+            self.place(change.id);
+        }
+        if change.recolours
+            && let Err(error) = self.roster.list_mut().touch(&change.id)
+        {
+            tracing::error!(%error, "the member list refused the colour of a member");
+        }
+    }
+
+    /// Moves a member that is online to its group.
+    fn place(&mut self, id: u128) {
+        let Some(card) = self.cards.by_id.get(&id) else {
+            return;
+        };
+        if card.status == Status::Offline {
+            return;
+        }
+        let hoisted = self.cards.roles.look(id).and_then(|look| look.hoisted);
+        let group = self.groups.of(hoisted, card.staff, card.status);
+        if let Err(error) = self.roster.list_mut().set_group(&id, group) {
+            tracing::error!(%error, "the member list refused the group of a member");
+        }
     }
 
     /// Applies what happened to presence.
@@ -226,18 +187,20 @@ impl RoomMembers {
                 card.last_seen = i64::try_from(wall_s).ok().map(|s| s * 1_000_000);
                 let stays = card.stays;
                 if !stays || card.name.is_none() {
-                    self.cards.by_id.remove(&change.id);
+                    self.cards.forget(change.id);
                 }
                 if !stays {
                     self.roster.list_mut().remove(&change.id);
                 }
+            } else if self.groups.has_hoisted() {
+                self.place(change.id);
             }
         }
     }
 
-    /// Adds a stored member.
-    pub(super) fn add_member(&mut self, id: Uuid, username: &str) {
-        let id = id.as_u128();
+    /// Adds a stored member, and the roles that it has.
+    pub(super) fn add_member(&mut self, user: Uuid, username: &str, roles: &[Uuid]) {
+        let id = user.as_u128();
         let card = self
             .cards
             .by_id
@@ -246,11 +209,16 @@ impl RoomMembers {
         card.stays = true;
         if !self.roster.list().contains(&id) {
             let key = self.order.key(username);
-            let added = self.roster.list_mut().upsert(id, self.offline, &key, 0);
+            let added = self
+                .roster
+                .list_mut()
+                .upsert(id, self.groups.offline, &key, 0);
             if let Err(error) = added {
                 tracing::error!(%error, "the member list refused a member");
+                return;
             }
         }
+        self.set_roles_of(user, roles);
     }
 
     /// Removes a stored member. One that is online leaves the list when it goes offline.
@@ -261,7 +229,7 @@ impl RoomMembers {
         };
         card.stays = false;
         if card.status == Status::Offline {
-            self.cards.by_id.remove(&id);
+            self.cards.forget(id);
             self.roster.list_mut().remove(&id);
         }
     }
@@ -281,7 +249,7 @@ impl RoomMembers {
 
     /// Loads simulated members, all of them offline.
     pub(super) fn load_simulated(&mut self, members: impl Iterator<Item = usize>) {
-        let offline = self.offline;
+        let offline = self.groups.offline;
         let members = members.map(|i| NewMember {
             id: simulated::id(i).as_u128(),
             group: offline,
@@ -454,61 +422,6 @@ pub(crate) enum WindowRequest {
     Close { window: String },
     Resync { windows: Vec<String> },
     Resume { held: Vec<HeldWindow> },
-}
-
-/// A row of a member list as a page shows it.
-#[derive(Debug)]
-pub(crate) enum ShownRow {
-    Group {
-        name: String,
-        count: usize,
-    },
-    Member {
-        id: Uuid,
-        username: String,
-        status: Status,
-        guest: bool,
-        simulated: bool,
-    },
-}
-
-impl Cards {
-    /// Returns the name of a member.
-    fn name(&self, id: u128) -> Option<Cow<'_, str>> {
-        let card = self.by_id.get(&id);
-        let given = card
-            .and_then(|card| card.name.as_deref())
-            .map(Cow::Borrowed);
-        given.or_else(|| simulated::index(id).map(|i| Cow::Owned(simulated::name(i))))
-    }
-
-    fn show(&self, id: u128) -> Option<ShownRow> {
-        let card = self.by_id.get(&id);
-        Some(ShownRow::Member {
-            id: Uuid::from_u128(id),
-            username: self.name(id)?.into_owned(),
-            status: card.map_or(Status::Offline, |card| card.status),
-            guest: card.is_some_and(|card| card.guest),
-            simulated: simulated::index(id).is_some(),
-        })
-    }
-
-    fn note(&mut self, entry: &EntryBuf) {
-        let id = entry.key_str().and_then(|key| key.parse::<Uuid>().ok());
-        let Some(id) = id.map(|id| id.as_u128()) else {
-            return;
-        };
-        let simulated = simulated::index(id).is_some();
-        let profile = Profile::of(entry);
-        let card = self.by_id.entry(id).or_insert_with(|| Card {
-            name: (!simulated).then(|| profile.username.as_ref().into()),
-            status: Status::Offline,
-            guest: profile.guest,
-            last_seen: None,
-            stays: simulated,
-        });
-        card.guest = profile.guest;
-    }
 }
 
 fn text(json: &[u8]) -> String {

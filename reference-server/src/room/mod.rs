@@ -1,15 +1,19 @@
 //! Open rooms: subscribers, presence, typing, history, member list.
 //!
 //! The `Hub` owns the open rooms and the presence of all of them. A `Room` is one lock around its parts, which do not
-//! know it: `Subscribers`, `LostSessions`, `PresenceFeed` (with `PublishedPresence`), `RoomMembers`, `Typing`,
-//! `History`. Lock order: map of the hub, then room, then presence or inboxes.
+//! know it: `Subscribers`, `LostSessions`, `PresenceFeed` (with `PublishedPresence`), `RoomMembers` (with `Cards`,
+//! `MemberGroups` and `MemberRoles`), `Typing`, `History`. Lock order: map of the hub, then room, then presence or
+//! inboxes.
 
+mod cards;
 mod changes;
 mod delivery;
 mod history;
 mod hub;
 mod locks;
 mod lost;
+mod member_groups;
+mod member_roles;
 mod members;
 mod open_room;
 mod overview;
@@ -18,13 +22,15 @@ mod presence_feed;
 mod published;
 mod readable;
 mod refused;
+mod server_roles;
 mod subscribers;
 mod subscription_id;
 mod typing;
 mod watch;
 
+pub(crate) use cards::ShownRow;
 pub(crate) use hub::Hub;
-pub(crate) use members::{ListFormat, ShownRow, WindowRequest};
+pub(crate) use members::{ListFormat, WindowRequest};
 pub(crate) use open_room::{Occupation, Room, Subscription};
 pub(crate) use overview::{NodeOverview, Place, RoomOverview};
 pub(crate) use presence::{NewSession, Profile, RoomPresence, session_status};

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     auth::Identity,
-    db::{self, Message},
+    db::{self, Message, ServerRole},
     metrics::Dropped,
     socket::{Broadcast, Ref, encode},
 };
@@ -418,6 +418,11 @@ impl Room {
         Some(occupation)
     }
 
+    /// Returns the server of the room; a conversation of two has none.
+    pub(super) fn server(&self) -> Option<Uuid> {
+        self.info.server_id
+    }
+
     /// Returns the tenant of the room.
     pub(crate) fn tenant(&self) -> &str {
         &self.info.tenant
@@ -502,9 +507,25 @@ impl Room {
         json!({ "matches": self.state.lock().members.find(prefix) })
     }
 
-    /// Adds a stored member.
-    pub(super) fn add_member(&self, user: Uuid, username: &str) {
-        self.state.lock().members.add_member(user, username);
+    /// Adds a stored member, and the roles that it has.
+    pub(super) fn add_member(&self, user: Uuid, username: &str, roles: &[Uuid]) {
+        let mut state = self.state.lock();
+        state.members.add_member(user, username, roles);
+    }
+
+    /// Returns whether a user is a stored member.
+    pub(super) fn is_stored(&self, user: Uuid) -> bool {
+        self.state.lock().members.is_stored(user)
+    }
+
+    /// Takes these roles for those of the server, the highest first.
+    pub(super) fn set_roles(&self, roles: &[ServerRole]) {
+        self.state.lock().members.set_roles(roles);
+    }
+
+    /// Takes these roles for those that a stored member has.
+    pub(super) fn set_roles_of(&self, user: Uuid, roles: &[Uuid]) {
+        self.state.lock().members.set_roles_of(user, roles);
     }
 
     /// Returns the stored members. O(members).

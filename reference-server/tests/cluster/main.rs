@@ -6,6 +6,7 @@
 mod nodes;
 #[path = "../it/support/postgres.rs"]
 mod postgres;
+mod roles;
 mod site;
 mod troubles;
 mod viewer;

@@ -234,19 +234,24 @@ impl Viewer {
 
     /// Returns the rows of the member list: name and status.
     pub(crate) async fn rows(&mut self) -> Vec<String> {
+        let mut rows = self.all_rows().await;
+        rows.retain(|row| !row.ends_with(')'));
+        rows
+    }
+
+    /// Returns the first rows of the member list, as `group (count)` and `name status`.
+    pub(crate) async fn all_rows(&mut self) -> Vec<String> {
         self.push("member_list_open", json!({ "window": "c:0" }))
             .await;
         let windows = json!({ "windows": ["c:0"] });
         let reply = self.push("member_list_resync", windows).await;
         let rows = reply["response"]["frames"][0]["rows"].as_array();
-        let members = rows
-            .into_iter()
-            .flatten()
-            .filter(|row| row["body"].is_object());
         let text = |row: &Value, field: &str| row["body"][field].as_str().unwrap().to_owned();
-        members
-            .map(|row| format!("{} {}", text(row, "username"), text(row, "status")))
-            .collect()
+        let format = |row: &Value| match row["group"].as_str() {
+            Some(group) => format!("{group} ({})", row["count"]),
+            None => format!("{} {}", text(row, "username"), text(row, "status")),
+        };
+        rows.into_iter().flatten().map(format).collect()
     }
 
     /// Waits until exactly these users are present.

@@ -5,23 +5,28 @@ use serde_json::{Value, json};
 
 use crate::support::client::{Server, User, error};
 
-async fn made(server: &Server, user: &User, path: &str, body: Value) -> Value {
+pub(crate) async fn made(server: &Server, user: &User, path: &str, body: Value) -> Value {
     let (status, answer) = server.post(user, path, body).await;
     assert_eq!(status, StatusCode::CREATED, "{path}: {answer}");
     answer["data"].clone()
 }
 
-async fn put(server: &Server, user: &User, path: &str, body: Value) -> (StatusCode, Value) {
+pub(crate) async fn put(
+    server: &Server,
+    user: &User,
+    path: &str,
+    body: Value,
+) -> (StatusCode, Value) {
     server
         .call(Method::PUT, path, Some(&user.token), Some(body))
         .await
 }
 
-fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-fn names(answer: &Value) -> Vec<&str> {
+pub(crate) fn names(answer: &Value) -> Vec<&str> {
     let list = answer["data"].as_array().unwrap().iter();
     list.map(|item| item["name"].as_str().unwrap()).collect()
 }

@@ -1,13 +1,9 @@
 // Accessibility: axe on every view, the keyboard, and the theme button.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
-import { enterAsGuest, launch, message, openPage, say, settled } from "./support/browser.mjs";
+import { enterAsGuest, launch, message, openPage, say, settled, violations } from "./support/browser.mjs";
 import { startServer } from "./support/server.mjs";
-
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 let server;
 let browser;
@@ -21,20 +17,6 @@ after(async () => {
   await browser?.close();
   await server?.end();
 });
-
-async function violations(page) {
-  await page.evaluate(AXE);
-  const { violations: found } = await page.evaluate(() =>
-    globalThis.axe.run(document, { resultTypes: ["violations"] }),
-  );
-  return found.map(
-    ({ id, nodes }) =>
-      `${id}: ${nodes
-        .map(({ target, failureSummary }) => `${target} (${failureSummary})`)
-        .slice(0, 3)
-        .join("; ")}`,
-  );
-}
 
 for (const scheme of ["light", "dark"]) {
   test(`axe finds no violation, ${scheme}`, async () => {

@@ -197,14 +197,23 @@ class Row {
     element.title = "";
     if (kind === "skeleton") {
       this.name.textContent = "";
+      this.#paintName(null);
       this.said.textContent = "Loading";
     } else if (kind === "header") {
       const text = headerText(groupTitle(row.group), row.count);
       this.name.textContent = text;
+      this.#paintName(null);
       this.said.textContent = "members";
     } else {
       this.#fillMember(row);
     }
+  }
+
+  // The colour of a role is mixed with that of the text, so that a name can be read on any background.
+  #paintName(colour) {
+    this.name.classList.toggle("coloured", colour !== null);
+    if (colour === null) this.name.style.removeProperty("--role");
+    else this.name.style.setProperty("--role", colour);
   }
 
   #fillMember({ id, body = {} }) {
@@ -214,6 +223,7 @@ class Row {
     const tag = body.simulated ? "simulated" : body.guest ? "guest" : "";
     paintAvatar(this.avatar, id, name);
     this.name.textContent = name;
+    this.#paintName(body.colour ?? null);
     this.dot.dataset.status = status;
     this.tag.textContent = tag;
     this.tag.hidden = !tag;

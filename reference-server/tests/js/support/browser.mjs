@@ -1,7 +1,8 @@
 // Debian's Chromium through playwright-core, and helpers of tests on the page.
 
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 import { ROOT } from "./server.mjs";
@@ -9,6 +10,7 @@ import { ROOT } from "./server.mjs";
 const EXECUTABLE = process.env.HEADCOUNT_CHROMIUM ?? "/usr/bin/chromium";
 const ARTIFACTS = join(ROOT, "test-artifacts");
 const PATIENCE_MS = 30_000;
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 /** Launches a headless browser without background traffic. */
 export function launch() {
@@ -126,4 +128,19 @@ export function scrollTo(page, share) {
 export async function picture(page, name) {
   mkdirSync(ARTIFACTS, { recursive: true });
   await page.screenshot({ path: join(ARTIFACTS, `${name}.png`) });
+}
+
+/** Returns what axe finds on the page that some users could not read or reach. */
+export async function violations(page) {
+  await page.evaluate(AXE);
+  const { violations: found } = await page.evaluate(() =>
+    globalThis.axe.run(document, { resultTypes: ["violations"] }),
+  );
+  return found.map(
+    ({ id, nodes }) =>
+      `${id}: ${nodes
+        .map(({ target, failureSummary }) => `${target} (${failureSummary})`)
+        .slice(0, 3)
+        .join("; ")}`,
+  );
 }

@@ -1,0 +1,92 @@
+//! Roles that are given on one node, in the member lists of others.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::{
+    nodes::{Cluster, Node},
+    site::{Proxy, Site},
+    viewer::{User, Viewer},
+};
+
+async fn call(user: &User, node: &Node, method: &str, path: &str, body: Value) -> Value {
+    let (status, answer) = user.call(&node.address, method, path, body).await;
+    assert!((200..300).contains(&status), "{path}: {status} {answer}");
+    answer["data"].clone()
+}
+
+fn id_of(value: &Value) -> &str {
+    value["id"].as_str().unwrap()
+}
+
+/// Waits until the member list of a viewer has these rows.
+async fn shows(viewer: &mut Viewer, expected: &[&str]) {
+    let mut rows = Vec::new();
+    for _ in 0..300 {
+        rows = viewer.all_rows().await;
+        if rows == expected {
+            return;
+        }
+        // Windows may be asked for ten times a second.
+        sleep(Duration::from_millis(250)).await;
+    }
+    assert_eq!(rows, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_is_given_on_one_node_moves_its_member_on_another() {
+    let (_site, webhook) = Site::start().await;
+    let mut cluster = Cluster::start(&webhook).await;
+    let proxy = Proxy::start(&cluster.nats.url).await;
+    cluster.nodes[2] = Node::start(&cluster.database, &proxy.url, &webhook).await;
+    let [first, second, third] = &cluster.nodes[..] else {
+        panic!("three nodes");
+    };
+    let ada = User::register(&first.address, "ada").await;
+    let bob = User::register(&first.address, "bob").await;
+    let guild = call(&ada, first, "POST", "/servers", json!({ "name": "Guild" })).await;
+    let at = |rest: &str| format!("/servers/{}/{rest}", id_of(&guild));
+    let hall = json!({ "name": "hall" });
+    let hall = call(&ada, first, "POST", &at("rooms"), hall).await;
+    let join = format!("/rooms/{}/join", id_of(&hall));
+    call(&bob, second, "POST", &join, json!({})).await;
+    let mut at_second = Viewer::enter(&second.address, &bob, id_of(&hall)).await;
+    let mut at_third = Viewer::enter(&third.address, &ada, id_of(&hall)).await;
+    for viewer in [&mut at_second, &mut at_third] {
+        shows(
+            viewer,
+            &["staff (1)", "ada online", "online (1)", "bob online"],
+        )
+        .await;
+    }
+
+    let crew = json!({ "name": "Crew", "hoisted": true });
+    let crew = call(&ada, first, "POST", &at("roles"), crew).await;
+    let holding = at(&format!("members/{}/roles/{}", bob.id, id_of(&crew)));
+    call(&ada, first, "PUT", &holding, json!({})).await;
+    for viewer in [&mut at_second, &mut at_third] {
+        shows(
+            viewer,
+            &["Crew (1)", "bob online", "online (1)", "ada online"],
+        )
+        .await;
+    }
+
+    // A node that is cut off reads what it missed.
+    proxy.cut();
+    call(&ada, first, "DELETE", &holding, json!({})).await;
+    let renamed = at(&format!("roles/{}", id_of(&crew)));
+    call(&ada, first, "PATCH", &renamed, json!({ "name": "Mates" })).await;
+    let holding = holding.replace(&bob.id, &ada.id);
+    call(&ada, first, "PUT", &holding, json!({})).await;
+    proxy.heal();
+    for viewer in [&mut at_second, &mut at_third] {
+        shows(
+            viewer,
+            &["Mates (1)", "ada online", "online (1)", "bob online"],
+        )
+        .await;
+    }
+}
