@@ -35,11 +35,8 @@ impl<T: Copy> ByName<T> {
 
     /// Returns the value of exactly that replica. O(1).
     pub(crate) fn get_exact(&self, id: &ReplicaId) -> Option<T> {
-        let hash = self.hasher.hash_one(id.name());
-        let found = self
-            .table
-            .find(hash, |(held, _)| held.name() == id.name())?;
-        (found.0 == *id).then_some(found.1)
+        let (held, value) = self.get(id.name())?;
+        (held == id).then_some(*value)
     }
 
     /// Sets the value of a replica, in the place of one of its name. O(1) amortised.

@@ -83,7 +83,7 @@ impl Counts {
     pub(super) fn unsent(&self, unsent: u64) {
         let counts = &mut *self.0.lock();
         #[cfg(feature = "metrics")]
-        telemetry::count_unsent(unsent - counts.unsent);
+        telemetry::count_unsent(unsent.saturating_sub(counts.unsent));
         counts.unsent = unsent;
     }
 

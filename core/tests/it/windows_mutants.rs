@@ -1,9 +1,8 @@
 //! Rules of windows, each broken on purpose: a model of a list notices every one.
 
-use std::panic::{self, RefUnwindSafe};
+use headcount::testing::Fault;
 
-use headcount::testing::{Fault, with_fault};
-
+use crate::support::broken_rules::is_noticed;
 use crate::support::list_keys::Keys;
 use crate::{
     member_table_windows, windows, windows_resume_model, windows_search, windows_skips,
@@ -49,12 +48,9 @@ fn resume(seed: u64, faults: usize) {
 #[test]
 fn every_broken_rule_of_windows_is_noticed() {
     let is_missed = |fault: &&Fault| {
-        let is_noticed = |work: &(dyn Fn() + RefUnwindSafe)| {
-            panic::catch_unwind(|| with_fault(**fault, work)).is_err()
-        };
         let mut runs = (0..SEEDS).flat_map(|seed| MODELS.map(|model| (model, seed)));
-        !RULES.iter().any(|rule| is_noticed(rule))
-            && !runs.any(|(model, seed)| is_noticed(&|| model(seed)))
+        !RULES.iter().any(|rule| is_noticed(**fault, rule))
+            && !runs.any(|(model, seed)| is_noticed(**fault, || model(seed)))
     };
     let missed: Vec<_> = Fault::WINDOWS.iter().filter(is_missed).collect();
     assert!(missed.is_empty(), "not noticed: {missed:?}");

@@ -80,8 +80,10 @@ impl App {
             after = last.user_id;
             for member in &page {
                 if !gone.remove(&member.user_id) {
-                    let (user, name) = (member.user_id, &member.username);
-                    let shown = self.hub.show_member(&self.db, room.id, user, name);
+                    let name = &member.username;
+                    let shown = self
+                        .hub
+                        .show_member(&self.db, room.id, member.user_id, name);
                     shown.await?;
                 }
             }

@@ -36,7 +36,7 @@ pub(crate) enum ShownRow {
     },
 }
 
-/// What is known of a member.
+/// Holds what is known of a member.
 #[derive(Debug)]
 pub(super) struct Card {
     /// `None` for a simulated member: the id gives it.

@@ -14,6 +14,8 @@ use crate::db::ServerRole;
 pub(super) struct MemberRoles {
     /// The highest first.
     roles: Vec<Role>,
+    /// The place of each role in them.
+    places: HashMap<Uuid, usize>,
     /// The members with a role, by user id.
     holders: BTreeMap<u128, Holder>,
 }
@@ -33,7 +35,7 @@ struct Holder {
     look: Look,
 }
 
-/// What the row of a member shows of its roles.
+/// Holds what the row of a member shows of its roles.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Look {
     /// The highest role that is hoisted.
@@ -69,10 +71,11 @@ impl MemberRoles {
             return Vec::new();
         }
         self.roles = roles;
-        let places = places(&self.roles);
+        let places = self.roles.iter().enumerate();
+        self.places = places.map(|(place, role)| (role.id, place)).collect();
         let mut changes = Vec::new();
         for (id, holder) in &mut self.holders {
-            let now = Look::of(&holder.roles, &self.roles, &places);
+            let now = Look::of(&holder.roles, &self.roles, &self.places);
             changes.extend(LookChange::between(*id, &holder.look, &now));
             holder.look = now;
         }
@@ -81,7 +84,7 @@ impl MemberRoles {
 
     /// Takes `roles` for those that a member has. Returns the change of its row, if there is one.
     pub(super) fn set_roles_of(&mut self, id: u128, roles: &[Uuid]) -> Option<LookChange> {
-        let look = Look::of(roles, &self.roles, &places(&self.roles));
+        let look = Look::of(roles, &self.roles, &self.places);
         let before = match roles {
             [] => self.holders.remove(&id),
             _ => {
@@ -130,15 +133,6 @@ impl LookChange {
             recolours: before.colour != now.colour,
         })
     }
-}
-
-/// Returns the place of each role in the order.
-fn places(roles: &[Role]) -> HashMap<Uuid, usize> {
-    roles
-        .iter()
-        .enumerate()
-        .map(|(place, role)| (role.id, place))
-        .collect()
 }
 
 #[cfg(test)]

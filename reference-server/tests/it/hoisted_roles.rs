@@ -122,7 +122,9 @@ async fn members_online_are_grouped_under_their_highest_hoisted_role() {
     let crew = scene.role("Crew", "#AA0000", true).await;
     let mates = scene.role("Mates", "#00aa00", true).await;
     let pale = scene.role("Pale", "#0000aa", false).await;
-    let (ada, bob, cyd) = (scene.ada.clone(), scene.bob.clone(), scene.cyd.clone());
+    let ada = scene.ada.clone();
+    let bob = scene.bob.clone();
+    let cyd = scene.cyd.clone();
     scene.give(&bob, &mates).await;
     scene.give(&bob, &pale).await;
     scene.give(&cyd, &crew).await;
@@ -216,10 +218,8 @@ async fn all_sessions_of_a_user_are_in_the_group_of_its_role() {
     let after = scene.request("member_list_resync", resync.clone()).await;
     assert_eq!(after[2..], ["offline (2)", "bob offline", "cyd offline"]);
     // A member that comes back to the room has the role in its first row.
-    let (leave, join) = (
-        format!("/rooms/{room}/leave"),
-        format!("/rooms/{room}/join"),
-    );
+    let leave = format!("/rooms/{room}/leave");
+    let join = format!("/rooms/{room}/join");
     let (status, _) = scene.server.delete(&bob, &leave).await;
     assert_eq!(status, StatusCode::OK);
     let (status, _) = scene.server.post(&bob, &join, json!({})).await;

@@ -24,7 +24,7 @@ impl Replica {
         }
         let handle = Handle::of(id);
         if handle == self.own.handle() {
-            self.meet_collision(id);
+            self.meet_collision(from, id);
             return;
         }
         match message {
@@ -218,12 +218,11 @@ impl Replica {
     }
 
     /// Another replica has this node's handle: the one that started later takes another.
-    pub(super) fn meet_collision(&mut self, id: &ReplicaId) {
+    pub(super) fn meet_collision(&mut self, from: &Address, id: &ReplicaId) {
         let own = self.own.id();
         let is_later = (own.incarnation(), own.name()) > (id.incarnation(), id.name());
-        self.emit(Event::HandleCollision {
-            refused: id.clone(),
-        });
+        let refused = id.clone();
+        self.report_refused(from, Event::HandleCollision { refused });
         if is_later {
             self.reincarnate();
         }

@@ -27,30 +27,26 @@ pub(crate) enum Received {
 }
 
 impl FrameReader {
-    pub(super) fn new(seal: Envelope, is_relaying: bool) -> Self {
-        Self { seal, is_relaying }
-    }
-
     /// Opens a frame and checks it whole, but for one by way of others. O(length).
     ///
     /// # Errors
     /// When the frame is not of this cluster, or malformed.
     pub(crate) fn open(&self, frame: &Bytes) -> Result<Received, OpenError> {
-        if self.is_relaying {
-            let opened = self.seal.open(frame)?;
-            if opened.kind == Kind::RELAYED {
-                let relayed = Relayed::read(frame, &opened).map_err(OpenError::Malformed)?;
-                return Ok(Received::Relayed(relayed));
-            }
+        if !self.is_relaying || Kind::of(frame) != Kind::RELAYED {
+            return message::decode(&self.seal, frame).map(Received::Frame);
         }
-        message::decode(&self.seal, frame).map(Received::Frame)
+        let relayed = Relayed::read(frame, &self.seal.open(frame)?);
+        relayed.map(Received::Relayed).map_err(OpenError::Malformed)
     }
 }
 
 impl Replica {
     /// Returns what opens the frames for this replica.
     pub(crate) fn frame_reader(&self) -> FrameReader {
-        FrameReader::new(self.seal.clone(), self.relay.is_some())
+        FrameReader {
+            seal: self.seal.clone(),
+            is_relaying: self.relay.is_some(),
+        }
     }
 
     /// Passes a frame from a neighbour on if it is for others. Returns its message with the address

@@ -1,6 +1,7 @@
 //! Helpers that tests share: generators, models of readers, small clusters, and the files of the
 //! project.
 
+pub(crate) mod broken_rules;
 pub(crate) mod cluster;
 pub(crate) mod list_keys;
 pub(crate) mod member;
