@@ -134,6 +134,10 @@ fn check_equal(world: &World<'_>) -> Result<(), String> {
         if !node.process.presence.is_synced() {
             return Err(format!("{place} is not ready"));
         }
+        let peers = node.process.replica().peer_stats();
+        if let Some(asked) = peers.iter().find(|peer| peer.partitions_behind > 0) {
+            return Err(format!("{place} still asks {}", asked.id));
+        }
         let own: Vec<u16> = node.process.replica().index().set().iter().collect();
         let occupied = occupied(node, plan);
         if own != occupied {

@@ -185,7 +185,13 @@ impl TopicDiff {
             let life = life(&entry);
             let first = keys.partition_point(|key| key.0 < life);
             let last = keys.partition_point(|key| key.0 <= life);
-            match gone[first..last].iter_mut().find_map(Option::take) {
+            // What an origin once told wrong may have the births of other keys.
+            let has_key = |leave: &Option<Leave>| {
+                let leave = leave.as_ref();
+                leave.is_some_and(|leave| leave.entry.key() == entry.key())
+            };
+            let old = gone[first..last].iter_mut().find(|leave| has_key(leave));
+            match old.and_then(Option::take) {
                 Some(leave) => self.updates.push(Update {
                     old: leave.entry,
                     new: entry,

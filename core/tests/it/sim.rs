@@ -17,6 +17,16 @@ fn an_answer_of_a_life_that_is_over_is_not_asked_for_again_at_once() {
     testing::simulate(5_006_300, None).unwrap_or_else(|failure| panic!("{failure}"));
 }
 
+/// An entry that an origin once told wrong had the birth of an entry with another key, and a Diff
+/// made one update of the two. A question that a Delta answers, which names no question, was open
+/// until it was asked again, at rest.
+#[test]
+fn rare_schedules_converge() {
+    for seed in [301_692_351, 301_564_540] {
+        testing::simulate(seed, None).unwrap_or_else(|failure| panic!("{failure}"));
+    }
+}
+
 /// Every incident happens in schedules.
 #[test]
 fn everything_happens_within_2000_schedules() {
