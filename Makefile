@@ -42,7 +42,7 @@ test-python: ## the Python module, its stubs and types
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check './ffi-python[test]'
 	cd ffi-python && $(PYTHON) -m mypy && $(PYTHON) -m mypy.stubtest headcount && $(PYTHON) -m pytest
 
-test-mixed: ## one cluster of a Rust, an Elixir and a Python node, each killed, stopped and cut off
+test-mixed: ## one cluster of a Rust, an Elixir and a Python node and the server, each killed, stopped and cut off
 	cargo test --quiet --workspace --all-features --no-run
 	cd ffi-elixir && MIX_ENV=test HEADCOUNT_NIF_FEATURES=nats mix compile
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check './ffi-python[test]'

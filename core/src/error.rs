@@ -143,6 +143,11 @@ pub enum ApplyError {
         /// The limit.
         max: u32,
     },
+    /// The origin cannot send its entries of a partition: one of them is longer than its frames.
+    TooLong {
+        /// The length of the entry, in bytes.
+        len: u64,
+    },
 }
 
 impl ApplyError {
@@ -178,6 +183,12 @@ impl fmt::Display for ApplyError {
             ),
             Self::TooManyOrigins { max } => write!(f, "{max} origins are known already"),
             Self::TooManyEntries { max } => write!(f, "more than {max} entries"),
+            Self::TooLong { len } => {
+                write!(
+                    f,
+                    "an entry of {len} bytes is longer than a frame of the origin"
+                )
+            }
         }
     }
 }

@@ -99,6 +99,15 @@ pub struct Config {
     )]
     pub cluster: String,
 
+    /// The silence after which the users of another node are gone, in milliseconds; nodes speak five times as often.
+    #[arg(
+        long,
+        env = "HEADCOUNT_DOWN_AFTER_MS",
+        default_value_t = 5_000,
+        value_parser = clap::value_parser!(u64).range(500..=600_000)
+    )]
+    pub down_after_ms: u64,
+
     /// The largest size of the database file, in MiB; beyond it writes are refused as on a full
     /// disk. Without it the disk is the limit.
     #[arg(

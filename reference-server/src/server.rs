@@ -390,7 +390,8 @@ async fn join_cluster(config: &Config) -> Result<(Option<Cluster>, RoomPresence)
     let Some(url) = &config.nats else {
         return Ok((None, RoomPresence::new()));
     };
-    let joined = Cluster::connect(url, &config.cluster).await;
+    let down_after = Duration::from_millis(config.down_after_ms);
+    let joined = Cluster::connect(url, &config.cluster, down_after).await;
     let (cluster, node) = joined.map_err(|error| ServerError::Nats {
         url: url.clone(),
         error: error.into(),

@@ -70,6 +70,8 @@ impl Kind {
     pub const ASK: Self = Self(18);
     /// The positions that changed since a Beat.
     pub const ROWS: Self = Self(19);
+    /// Answers that what was asked for is longer than a frame.
+    pub const TOO_LONG: Self = Self(20);
     /// Warns the receiver that more is known of it than it says.
     pub const HEARD: Self = Self(22);
     /// A frame to one replica that others pass on.
@@ -113,6 +115,7 @@ impl Kind {
             Self::ROW => "row",
             Self::ASK => "ask",
             Self::ROWS => "rows",
+            Self::TOO_LONG => "too_long",
             Self::HEARD => "heard",
             Self::RELAYED => "relayed",
             Self::SNAPSHOT => "snapshot",

@@ -373,7 +373,8 @@ pub enum Event {
         /// The shape of that node.
         theirs: Shape,
     },
-    /// An answer is longer than a frame; its asker does not get the entries.
+    /// An answer is longer than a frame; its asker does not get the entries, and is told so
+    /// ([`Refused`](Self::Refused)). Told of a partition once a minute.
     AnswerTooLong {
         /// The partition of the entries.
         partition: u16,

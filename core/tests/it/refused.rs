@@ -141,6 +141,60 @@ fn a_receiver_that_is_full_asks_with_pauses_until_it_has_room() {
 }
 
 #[test]
+fn a_receiver_of_few_origins_takes_those_and_refuses_the_rest() {
+    let few = |config: PresenceConfig| config.limits(Limits::default().origins_max(3));
+    let mut mesh = Mesh::new(&[("ignored", 1), ("n1", 1), ("n2", 1), ("n3", 1)]);
+    mesh.nodes[0] = configured("few", 1, 0, few);
+    mesh.run(seconds(3));
+    mesh.pulls.clear();
+    for (n, node) in mesh.nodes.iter().enumerate() {
+        let key = format!("user {n}");
+        node.track(&NewEntry::new("room", &key, "c")).unwrap();
+    }
+    mesh.run(seconds(BEATS));
+    let reports = reports(&mesh.nodes[0]);
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    let names_the_limit = reports[0].contains("TooManyOrigins { max: 3 }");
+    assert!(names_the_limit, "{}", reports[0]);
+    assert_eq!(mesh.nodes[0].count("room").unwrap(), 3, "itself and two");
+    let pulls = pulls_of(&mesh, 0);
+    assert!((1..=5).contains(&pulls), "{pulls} Pulls in {BEATS} beats");
+    let counts = mesh.nodes[1..].iter().map(|node| node.count("room"));
+    assert_eq!(counts.collect::<Result<Vec<_>, _>>(), Ok(vec![4; 3]));
+    // One of those that were taken goes, so there is room.
+    let refused = (1..4).find(|n| reports[0].contains(&format!("\"n{n}\"")));
+    let goes = 1 + refused.expect("it is named") % 3;
+    mesh.nodes[goes].leave_gracefully(mesh.now);
+    mesh.run(seconds(30));
+    assert_eq!(mesh.nodes[0].count("room").unwrap(), 3);
+}
+
+#[test]
+fn an_entry_longer_than_the_frames_of_its_node_is_told_on_both_sides() {
+    let mut mesh = Mesh::new(&[("asker", 1), ("origin", 1)]);
+    mesh.nodes[1].set_frame_max(2_048);
+    mesh.run(seconds(3));
+    mesh.pulls.clear();
+    let long = vec![0; 4_000];
+    let entry = NewEntry::new("room", "ann", "c").meta(&long);
+    mesh.nodes[1].track(&entry).unwrap();
+    mesh.run(seconds(BEATS));
+    let told = reports(&mesh.nodes[0]);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("TooLong { len: 4"), "{}", told[0]);
+    assert!(mesh.nodes[0].is_synced(), "it is not waited for");
+    let told = events(&mesh.nodes[1]).into_iter();
+    let is_told = |event: &Event| matches!(event, Event::AnswerTooLong { bytes: 4_000.., .. });
+    assert!(told.filter(is_told).count() >= 1);
+    let pulls = pulls_of(&mesh, 0);
+    assert!((1..=6).contains(&pulls), "{pulls} Pulls in {BEATS} beats");
+    // Longer frames take it.
+    mesh.nodes[1].set_frame_max(64 * 1024);
+    mesh.run(seconds(4 * BEATS));
+    assert_eq!(mesh.nodes[0].count("room").unwrap(), 1);
+}
+
+#[test]
 fn a_large_frame_and_a_full_repair_are_refused_alike() {
     let mut mesh = narrow(1);
     for n in 0..3_000 {

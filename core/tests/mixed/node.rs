@@ -1,12 +1,13 @@
-//! The Rust node of the cluster in three languages (`make test-mixed`), commanded by lines: see
+//! The Rust node of the cluster of several languages (`make test-mixed`), commanded by lines: see
 //! `ffi-python/tests/mixed/cluster.py`.
 #![expect(clippy::disallowed_methods, reason = "a program has a clock")]
 
 use std::collections::BTreeMap;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
-use headcount::replica::Config;
-use headcount::runtime::{Node, nats::NatsTransport};
+use headcount::replica::{Config, Event, Mode, Signal};
+use headcount::runtime::{Node, Subscription, nats::NatsTransport};
 use headcount::{NewEntry, PresenceConfig, ReplicaId};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -21,6 +22,9 @@ enum Command {
     Untrack(Write),
     Gone { owner: String },
     State { topics: Vec<String> },
+    Watch { topics: Vec<String> },
+    Signal { topic: String, key: String },
+    Heard,
 }
 
 #[derive(Deserialize)]
@@ -42,17 +46,45 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let replication = Config::default()
         .heartbeat(Duration::from_millis(200))
-        .down_after(Duration::from_secs(2));
+        .down_after(Duration::from_secs(2))
+        .mode(Mode::Interest)
+        .counts(true)
+        .partitions(4_096);
     let config = PresenceConfig::default().replication(replication);
     let transport = NatsTransport::connect(servers, "headcount").await?;
     let id = ReplicaId::generate(name, SystemTime::now())?;
     let node = Node::start(id, config, transport);
+    let mut events = node.events();
+    let mut watches = Vec::new();
     println!("ready");
     let mut lines = BufReader::new(stdin()).lines();
     while let Some(line) = lines.next_line().await? {
-        println!("{}", answer(&node, serde_json::from_str(&line)?)?);
+        let answer = match serde_json::from_str(&line)? {
+            Command::Watch { topics } => {
+                watches.extend(topics.iter().map(|topic| node.watch(topic)));
+                for watch in &watches {
+                    watch.ready().await;
+                }
+                json!(true)
+            }
+            Command::Heard => json!(heard(&mut events)),
+            command => answer(&node, command)?,
+        };
+        println!("{answer}");
     }
     Ok(())
+}
+
+/// Returns the keys of the signals that have arrived since the last call.
+fn heard(events: &mut Subscription<Event>) -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut context = Context::from_waker(Waker::noop());
+    while let Poll::Ready(Ok(Some(event))) = events.poll_next(&mut context) {
+        if let Event::Signal { signal, .. } = event {
+            keys.push(String::from_utf8_lossy(&signal.key).into_owned());
+        }
+    }
+    keys
 }
 
 fn answer(node: &Node, command: Command) -> Result<Value, Box<dyn std::error::Error>> {
@@ -62,6 +94,17 @@ fn answer(node: &Node, command: Command) -> Result<Value, Box<dyn std::error::Er
         Command::Untrack(write) => node.untrack(&write.topic, &*write.key, &write.owner),
         Command::Gone { owner } => node.untrack_owner(owner) > 0,
         Command::State { topics } => return state(node, topics),
+        Command::Signal { topic, key } => {
+            let signal = Signal {
+                topic,
+                key: key.into_bytes(),
+                kind: 1,
+                ttl_ms: 5_000,
+                payload: Vec::new(),
+            };
+            node.signal(signal).is_ok()
+        }
+        Command::Watch { .. } | Command::Heard => return Ok(Value::Null),
     };
     Ok(json!(is_done))
 }

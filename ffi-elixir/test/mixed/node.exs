@@ -1,4 +1,4 @@
-# The Elixir node of the cluster in three languages, commanded by lines: see
+# The Elixir node of the cluster of several languages, commanded by lines: see
 # ffi-python/tests/mixed/cluster.py. A command is a tuple in Elixir's own syntax, since this
 # version of Elixir reads no JSON.
 
@@ -15,6 +15,13 @@ defmodule MixedNode do
   @impl true
   def handle_diff(_diff, state), do: {:ok, state}
 
+  # Those of this node come too.
+  @impl true
+  def handle_signal(signal, state) do
+    Agent.update(MixedNode.Heard, &[signal.key | &1])
+    {:ok, state}
+  end
+
   def main([servers, name]) do
     options = [
       name: __MODULE__,
@@ -23,12 +30,16 @@ defmodule MixedNode do
       transport: {Headcount.Transport.NATS, servers: servers},
       codec: :json,
       broadcast_period: 200,
-      down_period: 2000
+      down_period: 2000,
+      mode: :interest,
+      counts: true,
+      partitions: 4096
     ]
 
     # The standard output is for answers.
     Logger.configure_backend(:console, device: :standard_error)
     Logger.configure(level: :warning)
+    {:ok, _pid} = Agent.start_link(fn -> [] end, name: MixedNode.Heard)
     {:ok, _pid} = Tracker.start_link(__MODULE__, [], options)
     IO.puts("ready")
     loop(%{})
@@ -51,6 +62,20 @@ defmodule MixedNode do
     {Map.new(topics, fn topic -> {topic, state(topic)} end), owners}
   end
 
+  defp answer({:watch, topics}, owners) do
+    Enum.each(topics, &Tracker.watch!(__MODULE__, &1))
+    Enum.each(topics, &ready/1)
+    {true, owners}
+  end
+
+  defp answer({:signal, topic, key}, owners) do
+    {Tracker.signal(__MODULE__, topic, key, 1) == :ok, owners}
+  end
+
+  defp answer({:heard}, owners) do
+    {Agent.get_and_update(MixedNode.Heard, &{&1, []}), owners}
+  end
+
   # An owner is a process: when it is gone, so are its entries.
   defp answer({:gone, owner}, owners) do
     {pid, owners} = Map.pop(owners, owner)
@@ -61,6 +86,12 @@ defmodule MixedNode do
     owners = Map.put_new_lazy(owners, owner, fn -> spawn(fn -> Process.sleep(:infinity) end) end)
     meta = Map.put(meta, :headcount_status, Enum.at(@statuses, status))
     {write(verb, owners[owner], topic, key, meta), owners}
+  end
+
+  defp ready(topic) do
+    receive do
+      {__MODULE__, {:ready, ^topic, _age, _missing}} -> :ok
+    end
   end
 
   defp write(:track, pid, topic, key, meta),

@@ -1,57 +1,41 @@
-"""One cluster of a Rust, an Elixir and a Python node over one `nats-server`, each node a process that is commanded
-by lines, against an oracle: what the driver told each living node to track.
+"""One cluster over one `nats-server` of a Rust, an Elixir and a Python node and the reference server, each a process,
+against an oracle: what the driver told each living node to track. The three are commanded by lines, the server by the
+sockets of guests.
 
-Every node is killed and started again, stopped and continued, and cut off from the server, twice in a row each, while
-all of them write at random. At rest all of them must list the same entries, with metas, statuses and counts. Time is
-counted in the heartbeats of the nodes that the driver sees on the wire. Usage: cluster.py [SEED]
+Every node is killed and started again, stopped and continued, and cut off from NATS, twice in a row each, while
+all of them write at random. At rest all of them must list the same entries, with metas, statuses and counts, and hear
+each other's signals. Time is counted in the heartbeats of the nodes that the driver sees on the wire. Usage: cluster.py
+[SEED]
 """
 
 import asyncio
-import json
-import os
-import pathlib
 import random
 import secrets
 import signal
-import socket
 import sys
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-PROGRAMS: dict[str, tuple[pathlib.Path, list[str]]] = {
-    "rust": (ROOT, [str(ROOT / "target/debug/examples/mixed_node")]),
-    "python": (ROOT, [sys.executable, str(ROOT / "ffi-python/tests/mixed/node.py")]),
-    "elixir": (ROOT / "ffi-elixir", ["mix", "run", "--no-compile", "--no-deps-check", "test/mixed/node.exs"]),
-}
+from nodes import PROGRAMS, TOPICS, Node, Places
+from server import Postgres, Server, free_port
+
 WRITES = 200
 """The writes of each node for each fault."""
 BEATS_MAX = 300
 """The heartbeats of the slowest node within which all nodes must agree."""
 BEATS_STILL = 3
 """The heartbeats through which they must still agree."""
-
-TOPICS = ["room", "room ", "räume/日本/🦀", "t" * 256]
-PREFIX = "user:" + "x" * 240
-KEYS = ["ann", "Ann", "ann ", "", "0", "zoë", "zoe\u0308", "ключ", '"\\\n\t#{1}', *(f"{PREFIX}{n}" for n in range(11))]
-METAS: list[dict[str, Any]] = [
-    {},
-    {"device": "phone"},
-    {"device": None, "tags": [], "on": True},
-    {"näme": "名前🦀", "quote": '"\\\n\u0000#{1}', "": {}},
-    {"n": [0, -1, 2**63, -(2**63), 2**64 - 1, 0.5], "deep": [[[{"a": [None, False]}]]]},
-    {"long": "ö" * 4000},
-]
-OWNERS = [f"conn-{n}" for n in range(4)]
-Entry = tuple[str, str, str]
-"""A topic, a key and an owner."""
+STRANGERS = [str(uuid.UUID(int=n)) for n in range(1, 6)]
+"""Users that no database has."""
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+def is_uuid(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
 
 
 class Observer:
@@ -80,7 +64,9 @@ class Observer:
             return
         body = frame[self.HEADER :]
         async with self.news:
-            self.beats[body[1 : 1 + body[0]].decode()] += 1
+            name = body[1 : 1 + body[0]].decode()
+            # The server has a new name at each start.
+            self.beats["server" if is_uuid(name) else name] += 1
             self.news.notify_all()
 
     async def wait(self, names: Iterable[str], beats: int) -> None:
@@ -95,186 +81,39 @@ class Observer:
                 await self.news.wait()
 
 
-class Gate:
-    """A proxy to the server that can be closed: bytes under way are lost, new connections are refused."""
-
-    def __init__(self, target: int) -> None:
-        self.target = target
-        self.is_open = True
-        self.writers: set[asyncio.StreamWriter] = set()
-
-    async def listen(self) -> str:
-        server = await asyncio.start_server(self.accept, "127.0.0.1", 0)
-        return f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-
-    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if not self.is_open:
-            writer.transport.abort()
-            return
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
-        self.writers |= {writer, far_writer}
-        await asyncio.gather(self.pipe(reader, far_writer), self.pipe(far_reader, writer))
-
-    async def pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while chunk := await reader.read(65536):
-                writer.write(chunk)
-                await writer.drain()
-        except OSError:
-            pass
-        writer.transport.abort()
-        self.writers.discard(writer)
-
-    def close(self) -> None:
-        self.is_open = False
-        for writer in list(self.writers):
-            writer.transport.abort()
-
-
-def elixir(value: Any) -> str:
-    """Return a value in Elixir's syntax."""
-    match value:
-        case None | True | False:
-            return {None: "nil", True: "true", False: "false"}[value]
-        case str():
-            return f"<<{','.join(map(str, value.encode()))}>>"
-        case dict():
-            return f"%{{{','.join(f'{elixir(k)} => {elixir(v)}' for k, v in value.items())}}}"
-        case list():
-            return f"[{','.join(map(elixir, value))}]"
-        case _:
-            return str(value)
-
-
-class Node:
-    """A node in a process of its own, and the oracle: what it was told to track."""
-
-    def __init__(self, language: str, port: int) -> None:
-        self.language = language
-        self.gate = Gate(port)
-        self.child: asyncio.subprocess.Process | None = None
-        self.tracked: dict[Entry, tuple[dict[str, Any], int]] = {}
-        self.expected: list[bool | None] = []
-        """The results of the writes that are not answered yet."""
-
-    @property
-    def process(self) -> asyncio.subprocess.Process:
-        assert self.child is not None
-        return self.child
-
-    async def start(self) -> None:
-        self.url = await self.gate.listen()
-        await self.run()
-
-    async def run(self) -> None:
-        folder, command = PROGRAMS[self.language]
-        environment = {**os.environ, "MIX_ENV": "test", "HEADCOUNT_NIF_FEATURES": "nats"}
-        pipe = asyncio.subprocess.PIPE
-        self.child = await asyncio.create_subprocess_exec(
-            *command, self.url, self.language, cwd=folder, env=environment, stdin=pipe, stdout=pipe, limit=2**26
-        )
-        line = await self.line()
-        assert line == "ready", f"{self.language}: {line}"
-
-    async def line(self) -> str:
-        assert self.process.stdout is not None
-        line = (await self.process.stdout.readline()).decode().strip()
-        if not line:
-            raise AssertionError(f"{self.language} has ended: {await self.process.wait()}")
-        return line
-
-    def send(self, verb: str, **values: Any) -> None:
-        assert self.process.stdin is not None
-        text = json.dumps({"verb": verb, **values})
-        if self.language == "elixir":
-            order = ["owner", "topic", "key", "meta", "status", "topics"]
-            defaults = {} if verb in ("state", "gone") else {"meta": {}, "status": 0}
-            parts = {**defaults, **values}
-            text = f"{{:{verb},{','.join(elixir(parts[name]) for name in order if name in parts)}}}"
-        self.process.stdin.write(text.encode() + b"\n")
-
-    def write(self, rng: random.Random) -> None:
-        """Send a random write, and note what it does and answers."""
-        topic, key, owner = entry = rng.choice(TOPICS), rng.choice(KEYS), rng.choice(OWNERS)
-        if self.tracked and rng.random() < 0.5:
-            topic, key, owner = entry = rng.choice(list(self.tracked))
-        what = {"topic": topic, "key": key, "owner": owner}
-        content = rng.choice(METAS), rng.randrange(4)
-        is_tracked = entry in self.tracked
-        roll = rng.random()
-        if roll < 0.005:
-            self.send("gone", owner=owner)
-            self.expected.append(None)
-            self.tracked = {entry: held for entry, held in self.tracked.items() if entry[2] != owner}
-        elif roll < 0.2:
-            self.send("untrack", **what)
-            self.expected.append(is_tracked)
-            self.tracked.pop(entry, None)
-        else:
-            verb = rng.choice(["track", "update"])
-            self.send(verb, **what, meta=content[0], status=content[1])
-            is_done = is_tracked == (verb == "update")
-            self.expected.append(is_done)
-            if is_done:
-                self.tracked[entry] = content
-
-    async def settle(self) -> None:
-        """Read the answers to all writes."""
-        for number, expected in enumerate(self.expected):
-            answer = json.loads(await self.line())
-            if expected is not None and answer != expected:
-                raise AssertionError(f"{self.language}: answer {number} is {answer}, not {expected}")
-        self.expected.clear()
-
-    async def state(self) -> Any:
-        await self.settle()
-        self.send("state", topics=TOPICS)
-        state = json.loads(await self.line())
-        return {topic: {**held, "entries": in_order(held["entries"])} for topic, held in state.items()}
-
-    async def end(self) -> None:
-        self.gate.close()
-        if self.child is not None and self.child.returncode is None:
-            self.child.kill()
-            await self.child.wait()
-
-    async def kill(self) -> None:
-        self.process.kill()
-        await self.process.wait()
-        self.tracked.clear()
-        self.expected.clear()
-
-
-def in_order(entries: Iterable[list[Any]]) -> list[str]:
-    return sorted(json.dumps(entry, sort_keys=True) for entry in entries)
-
-
-def oracle(nodes: Iterable[Node]) -> dict[str, Any]:
-    state = {}
-    held = [item for node in nodes for item in node.tracked.items()]
-    for topic in TOPICS:
-        entries = [[key, meta, status] for (where, key, _), (meta, status) in held if where == topic]
-        counts = [len(entries), len({key for key, _, _ in entries})]
-        state[topic] = {"entries": in_order(entries), "counts": counts}
+def oracle(nodes: Iterable[Node], places: Places) -> dict[str, dict[str, Any]]:
+    state: dict[str, dict[str, Any]] = {}
+    for topic in places.topics:
+        held = [[item for item in node.tracked.items() if item[0][0] == topic] for node in nodes]
+        entries = [[key, meta, status] for items in held for (_, key, _), (meta, status) in items]
+        state[topic] = {
+            "entries": places.in_order(topic, entries),
+            "counts": [len(entries), len({key for key, _, _ in entries})],
+            "keys of nodes": sum(len({key for (_, key, _), _ in items}) for items in held),
+        }
     return state
 
 
-def differences(name: str, state: Any, expected: Any) -> Iterator[str]:
-    for topic, right in expected.items():
-        got = state[topic]
-        missing = Counter(right["entries"]) - Counter(got["entries"])
-        extra = Counter(got["entries"]) - Counter(right["entries"])
-        if missing or extra or got["counts"] != right["counts"]:
-            yield f"{name}, {topic[:20]!r}: counts {got['counts']} for {right['counts']}"
-            yield from (f"  missing {entry[:200]}" for entry in missing)
-            yield from (f"  extra {entry[:200]}" for entry in extra)
+def differences(name: str, state: dict[str, dict[str, Any]], expected: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Tell in what a state is not the one expected. A node need not tell of all."""
+    for topic, got in state.items():
+        for what, right in expected[topic].items():
+            if what == "entries" and what in got:
+                missing, extra = Counter(right) - Counter(got[what]), Counter(got[what]) - Counter(right)
+                yield from (f"{name}, {topic[:20]!r}: missing {entry[:200]}" for entry in missing)
+                yield from (f"{name}, {topic[:20]!r}: extra {entry[:200]}" for entry in extra)
+            elif got.get(what, right) != right:
+                yield f"{name}, {topic[:20]!r}: {what} {got[what]} for {right}"
 
 
 class Cluster:
-    def __init__(self, rng: random.Random, port: int) -> None:
+    def __init__(self, rng: random.Random, port: int, database: str) -> None:
         self.rng = rng
         self.observer = Observer()
-        self.nodes = [Node(language, port) for language in PROGRAMS]
+        self.places = Places([], [*STRANGERS])
+        self.server = Server(port, self.places, database)
+        self.programs = [Node(language, port, self.places) for language in PROGRAMS]
+        self.nodes = [*self.programs, self.server]
 
     def others(self, node: Node) -> list[Node]:
         return [other for other in self.nodes if other is not node]
@@ -294,7 +133,7 @@ class Cluster:
             wrong = []
             for node, visible in views:
                 state = await self.answer_of(node, [other for other in visible if other is not node])
-                wrong += differences(node.language, state, oracle(visible))
+                wrong += differences(node.language, state, oracle(visible, self.places))
             still = 0 if wrong else still + 1
             if still > BEATS_STILL:
                 return
@@ -331,6 +170,7 @@ class Cluster:
         await self.agree(f"during {what}", views)
         await self.end(kind, node)
         await self.agree(f"after {what}", [(each, self.nodes) for each in self.nodes])
+        await self.signal(f"after {what}")
 
     async def begin(self, kind: str, node: Node) -> None:
         if kind == "stop":
@@ -348,8 +188,23 @@ class Cluster:
         else:
             node.gate.is_open = True
 
+    async def signal(self, what: str) -> None:
+        """Wait until each program has heard a signal of each other one. Signals may be lost: they are sent anew."""
+        missing = {language: PROGRAMS.keys() - {language} for language in PROGRAMS}
+        for _ in range(BEATS_MAX):
+            for node in self.programs:
+                await node.ask("signal", topic=TOPICS[0], key=node.language)
+            await self.observer.wait(list(PROGRAMS), 1)
+            for node in self.programs:
+                missing[node.language] -= set(await node.ask("heard"))
+            if not any(missing.values()):
+                return
+        raise AssertionError(f"{what}: signals not heard: {missing}")
+
     async def run(self) -> None:
-        await asyncio.gather(*(node.start() for node in self.nodes))
+        # It makes the rooms in which the others write.
+        await self.server.start()
+        await asyncio.gather(*(node.start() for node in self.programs))
         await self.agree("at the start", [(node, self.nodes) for node in self.nodes])
         for kind in ("kill", "stop", "cut"):
             for node in self.nodes:
@@ -376,7 +231,8 @@ async def main() -> None:
     server = await asyncio.create_subprocess_exec(
         "nats-server", "-a", "127.0.0.1", "-p", str(port), stderr=asyncio.subprocess.DEVNULL
     )
-    cluster = Cluster(random.Random(seed), port)
+    postgres = Postgres()
+    cluster = Cluster(random.Random(seed), port, await postgres.start())
     try:
         while True:
             try:
@@ -392,6 +248,7 @@ async def main() -> None:
         for node in cluster.nodes:
             await node.end()
         server.kill()
+        await postgres.end()
 
 
 if __name__ == "__main__":

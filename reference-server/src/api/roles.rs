@@ -352,8 +352,12 @@ pub(super) async fn limit_room(
     let was_limited = room.limited;
     app.finish(Arc::clone(&app).limit_room(room, ids)).await?;
     let room = app.room(&caller, &id).await?;
-    if was_limited && !room.limited && !room.private {
-        let payload = json!(shown(&app, room.clone()).await).to_string();
+    let payload = json!(shown(&app, room.clone()).await).to_string();
+    if room.limited {
+        app.tell_user(caller.id, "room_created", &payload);
+        let told = Arc::clone(&app).tell_admitted(room.id, payload);
+        app.finish(told).await?;
+    } else if was_limited && !room.private {
         app.tell_tenant(&caller.tenant, "room_created", &payload);
     }
     ok(room)

@@ -74,8 +74,13 @@ pub(crate) enum ConnectError {
 }
 
 impl Cluster {
-    /// Joins the cluster of that name. Also returns the node of its presence.
-    pub(crate) async fn connect(url: &NatsUrl, name: &str) -> Result<(Self, Node), ConnectError> {
+    /// Joins the cluster of that name. Also returns the node of its presence, for which others are down after that
+    /// silence.
+    pub(crate) async fn connect(
+        url: &NatsUrl,
+        name: &str,
+        down_after: Duration,
+    ) -> Result<(Self, Node), ConnectError> {
         let missed = Arc::new(Notify::new());
         let client = connect(url, name, Arc::clone(&missed)).await?;
         let subject = format!("headcount-server.{name}.events");
@@ -86,7 +91,7 @@ impl Cluster {
         // are in the order of the starts.
         let id = ReplicaId::generate(&Uuid::now_v7().to_string(), SystemTime::now())
             .map_err(|_| ConnectError::Random)?;
-        let node = Node::start(id, RoomPresence::config(), transport);
+        let node = Node::start(id, RoomPresence::config(down_after), transport);
         let (queue, outgoing) = mpsc::channel(QUEUE_MAX);
         let cluster = Self {
             node: Uuid::new_v4(),

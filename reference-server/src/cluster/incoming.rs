@@ -23,6 +23,8 @@ use crate::{
 
 /// A node is forgotten when nothing came of it for this long.
 const SILENCE_MAX: Duration = Duration::from_secs(600);
+/// Holders of roles that are read at once.
+const HOLDERS_PAGE: u32 = 1_000;
 /// Nodes whose numbers are kept.
 const PEERS_MAX: usize = 10_000;
 
@@ -142,6 +144,7 @@ impl App {
                 expires_at,
             } => self.revoke_token_here(user, token, expires_at),
             Event::MessageChanged { .. }
+            | Event::ToAdmitted { .. }
             | Event::MemberAdded { .. }
             | Event::MemberRemoved { .. }
             | Event::RoomLimited { .. }
@@ -163,6 +166,10 @@ impl App {
             Event::MessageChanged { room, message } => {
                 let changed = self.show_changed(room, message).await;
                 self.log_missed(changed);
+            }
+            Event::ToAdmitted { room, payload } => {
+                let told = self.tell_admitted_here(room, &payload).await;
+                self.log_missed(told);
             }
             Event::MemberAdded {
                 room,
@@ -192,6 +199,26 @@ impl App {
             }
             _ => {}
         }
+    }
+
+    /// Shows a limited room to the clients here of the users with a role that it admits.
+    pub(super) async fn tell_admitted_here(
+        &self,
+        room: Uuid,
+        payload: &str,
+    ) -> Result<(), StorageError> {
+        let mut after = Uuid::nil();
+        while !self.inboxes.is_empty() {
+            let page = self.db.admitted_holders(room, after, HOLDERS_PAGE).await?;
+            let Some(last) = page.last() else {
+                break;
+            };
+            after = *last;
+            for user in page {
+                self.inboxes.send(user, "room_created", payload);
+            }
+        }
+        Ok(())
     }
 
     /// Sends a message of another node to the clients here. One that comes too early waits for those before it.

@@ -41,6 +41,18 @@ impl App {
         });
     }
 
+    /// Shows the clients of the users with a role that a limited room admits the room as it is now, on all nodes.
+    /// O(those users).
+    pub(crate) async fn tell_admitted(
+        self: Arc<Self>,
+        room: Uuid,
+        payload: String,
+    ) -> Result<(), StorageError> {
+        let told = self.tell_admitted_here(room, &payload).await;
+        self.announce(|| Event::ToAdmitted { room, payload });
+        told
+    }
+
     /// Makes `user` a stored member of the room. Returns false if its roles do not admit it.
     pub(crate) async fn add_member(
         &self,

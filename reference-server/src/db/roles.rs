@@ -287,6 +287,29 @@ impl Db {
         Ok(admitted == 1)
     }
 
+    /// Returns up to `limit` of the users with a role that admits them to a limited room, after one of them in the
+    /// order of ids; of a private room only members.
+    pub(crate) async fn admitted_holders(
+        &self,
+        room: Uuid,
+        after: Uuid,
+        limit: u32,
+    ) -> Result<Vec<Uuid>, sqlx::Error> {
+        let holders: Vec<(Uuid,)> = sql(
+            "SELECT DISTINCT h.user_id FROM role_holders h JOIN room_roles l ON l.role_id = h.role_id
+             JOIN rooms r ON r.id = l.room_id
+             WHERE l.room_id = $1 AND h.user_id > $2 AND (NOT r.private OR EXISTS
+                 (SELECT 1 FROM room_members m WHERE m.room_id = r.id AND m.user_id = h.user_id))
+             ORDER BY h.user_id LIMIT $3",
+        )
+        .bind(room)
+        .bind(after)
+        .bind(limit)
+        .fetch_all(&self.reader)
+        .await?;
+        Ok(holders.into_iter().map(|(user,)| user).collect())
+    }
+
     /// Returns whether a room is limited to roles.
     pub(crate) async fn is_limited(&self, room: Uuid) -> Result<bool, sqlx::Error> {
         let limited = sql("SELECT count(*) FROM rooms WHERE id = $1 AND limited")

@@ -136,9 +136,11 @@ impl RoomPresence {
     }
 
     /// Returns what all nodes of a cluster agree on: a node holds the rooms that its own users have open, and counts
-    /// the others.
-    pub(crate) fn config() -> PresenceConfig {
+    /// the others. Other nodes are down after that silence.
+    pub(crate) fn config(down_after: Duration) -> PresenceConfig {
         let replication = Config::default()
+            .heartbeat(down_after / 5)
+            .down_after(down_after)
             .mode(Mode::Interest)
             .counts(true)
             .partitions(PARTITIONS)

@@ -12,7 +12,11 @@ async fn cluster() -> [RoomPresence; 3] {
     let nodes = ["a", "b", "c"].map(|name| {
         let id = ReplicaId::generate(name, SystemTime::now()).expect("a short name");
         let transport = network.join(name);
-        RoomPresence::of_node(Node::start(id, RoomPresence::config(), transport))
+        RoomPresence::of_node(Node::start(
+            id,
+            RoomPresence::config(Duration::from_secs(5)),
+            transport,
+        ))
     });
     for node in &nodes {
         node.synced().await;

@@ -175,3 +175,54 @@ async fn a_room_that_opens_to_all_is_announced_to_all() {
     let join = format!("/rooms/{room}/join");
     assert_eq!(server.post(&cyd, &join, json!({})).await.0, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_limited_room_is_shown_anew_to_those_whom_it_admits() {
+    let server = Server::start().await;
+    let [ada, bob, cyd] = [
+        server.register("ada").await,
+        server.register("bob").await,
+        server.register("cyd").await,
+    ];
+    let guild = made(&server, &ada, "/servers", json!({ "name": "Guild" })).await;
+    let at = format!("/servers/{}", text(&guild["id"]));
+    let mut roles = Vec::new();
+    for (name, holder) in [("Crew", &bob), ("Mates", &cyd)] {
+        let role = json!({ "name": name });
+        let role = made(&server, &ada, &format!("{at}/roles"), role).await;
+        let given = format!("{at}/members/{}/roles/{}", holder.id, text(&role["id"]));
+        put(&server, &ada, &given, json!({})).await;
+        roles.push(role);
+    }
+    let hall = json!({ "name": "hall" });
+    let hall = made(&server, &ada, &format!("{at}/rooms"), hall).await;
+    let limit = format!("/rooms/{}/roles", text(&hall["id"]));
+    let mut sockets = Vec::new();
+    for user in [&ada, &bob, &cyd] {
+        let mut socket = server.connect(user).await;
+        let own = format!("user:{}", user.id);
+        socket.push(&own, "1", "phx_join", json!({})).await;
+        sockets.push(socket);
+    }
+    let [of_ada, of_bob, of_cyd] = &mut sockets[..] else {
+        unreachable!("three have connected");
+    };
+    put(
+        &server,
+        &ada,
+        &limit,
+        json!({ "role_ids": [roles[0]["id"]] }),
+    )
+    .await;
+    for socket in [&mut *of_ada, of_bob] {
+        let told = socket.expect("room_created").await;
+        assert_eq!(
+            (&told[4]["id"], &told[4]["limited"]),
+            (&hall["id"], &json!(true))
+        );
+    }
+    // Whom the room newly admits hears of it; that was the first that Cyd heard.
+    let both = json!({ "role_ids": [roles[0]["id"], roles[1]["id"]] });
+    put(&server, &ada, &limit, both).await;
+    assert_eq!(of_cyd.next().await[4]["id"], hall["id"]);
+}

@@ -141,5 +141,12 @@ test("two users with different roles see different rooms, and groups of their ro
   await owner.getByRole("button", { name: "Done" }).click();
   await openRoom(owner, "bridge");
   await shows(owner, ["Online — 1", "ada"], "bob is gone");
+
+  await openRoom(owner, "hall");
+  await owner.getByRole("button", { name: "Limit the room to roles" }).click();
+  await owner.locator("#limit-dialog").getByLabel("Mates").check();
+  await owner.getByRole("button", { name: "Save" }).click();
+  await mate.locator(locked, { hasText: "hall" }).waitFor();
+  await until("the other room to go", async () => (await listed(crew)).length === 0);
   assert.deepEqual(mate.troubles, []);
 });

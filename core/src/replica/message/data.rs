@@ -67,6 +67,14 @@ pub(crate) struct Part {
     pub(crate) content: Bytes,
 }
 
+/// The answer to a question that no frame of the sender takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TooLong {
+    /// The bytes of the longest piece that cannot be divided.
+    pub(crate) len: u64,
+    pub(crate) nonce: u32,
+}
+
 /// A message about one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Data {
@@ -75,6 +83,7 @@ pub(crate) enum Data {
     Same(Same),
     Row(Position),
     Part(Part),
+    TooLong(TooLong),
 }
 
 /// One of several answers in a frame.
@@ -92,6 +101,7 @@ impl Data {
             Self::Same(_) => Kind::SAME,
             Self::Row(_) => Kind::ROW,
             Self::Part(_) => Kind::PART,
+            Self::TooLong(_) => Kind::TOO_LONG,
         }
     }
 
@@ -140,6 +150,10 @@ impl Data {
                 writer.u64(u64::from(part.count));
                 writer.raw(&part.content);
             }
+            Self::TooLong(too_long) => {
+                writer.u64(too_long.len);
+                writer.raw(&too_long.nonce.to_le_bytes());
+            }
         }
     }
 
@@ -151,6 +165,7 @@ impl Data {
             Kind::SAME => read_same(input).map(Self::Same),
             Kind::ROW => Position::read(input).map(Self::Row),
             Kind::PART => read_part(input).map(Self::Part),
+            Kind::TOO_LONG => read_too_long(input).map(Self::TooLong),
             _ => return None,
         })
     }
@@ -221,6 +236,12 @@ fn read_part(input: &mut Input<'_>) -> Result<Part, DecodeError> {
         count,
         content: input.rest(),
     })
+}
+
+fn read_too_long(input: &mut Input<'_>) -> Result<TooLong, DecodeError> {
+    let len = input.reader.u64()?;
+    let nonce = fixed_u32(&mut input.reader)?;
+    Ok(TooLong { len, nonce })
 }
 
 struct Interval {

@@ -14,7 +14,7 @@ mod values;
 use bytes::Bytes;
 
 pub(crate) use beat::{Beat, SIGN_FIELD_MAX, Sign};
-pub(crate) use data::{Answer, Data, Delta, Part, Position, PullItem, Repair, Row, Same};
+pub(crate) use data::{Answer, Data, Delta, Part, Position, PullItem, Repair, Row, Same, TooLong};
 pub(crate) use list::List;
 
 use self::beat::{read_toggles, write_toggles};

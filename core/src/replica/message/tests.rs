@@ -106,6 +106,7 @@ fn data() -> impl Strategy<Value = Data> {
             }
         ),
         positions().prop_map(Data::Row),
+        (any::<u64>(), any::<u32>()).prop_map(|(len, nonce)| Data::TooLong(TooLong { len, nonce })),
         (lives(), intervals(), any::<u32>(), any::<u32>(), blobs()).prop_map(
             |(life, (base, to), nonce, index, content)| {
                 Data::Part(Part {

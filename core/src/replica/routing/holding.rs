@@ -5,7 +5,7 @@ use crate::error::ApplyError;
 use crate::fault::{Fault, is_broken};
 use crate::replica::handle::Handle;
 use crate::replica::held_index::Toggle;
-use crate::replica::message::{Answer, Data, Delta, Message, Position, Repair, Same};
+use crate::replica::message::{Answer, Data, Delta, Message, Position, Repair, Same, TooLong};
 use crate::replica::output::{Action, Apply, Event, Outcome, Report};
 use crate::replica::partition_set::PartitionSet;
 use crate::replica::peers::Limited;
@@ -121,6 +121,7 @@ impl Replica {
             Data::Same(same) => self.take_same(handle, partition, &same),
             Data::Row(row) => self.take_row(handle, partition, row),
             Data::Part(part) => self.take_part(handle, partition, part),
+            Data::TooLong(answer) => self.take_too_long(handle, partition, &answer),
         }
     }
 
@@ -239,6 +240,14 @@ impl Replica {
             fingerprint: same.fingerprint,
         };
         self.compare(handle, partition, position);
+    }
+
+    /// Takes the answer that there is none: it is told, and asked for again later.
+    fn take_too_long(&mut self, handle: Handle, partition: u16, answer: &TooLong) {
+        let question = self.pulls.answered_by(handle, partition, answer.nonce);
+        if question.is_some() {
+            self.refuse(handle, partition, &ApplyError::TooLong { len: answer.len });
+        }
     }
 
     /// Compares what is held with what the origin shows.

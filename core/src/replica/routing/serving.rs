@@ -12,7 +12,7 @@ use crate::replica::handle::Handle;
 use crate::replica::long_replies::CREDIT;
 use crate::replica::message::{
     Answer, BEAT_TOGGLES_MAX, Beat, Data, Delta, INDEX_TOGGLES_MAX, List, Message, PullItem,
-    SIGN_FIELD_MAX, Same, Sign,
+    SIGN_FIELD_MAX, Same, Sign, TooLong,
 };
 use crate::replica::output::{Action, Address, Event, Found, Long, Pushed, Serve, Served};
 use crate::replica::peers::Limited;
@@ -388,7 +388,8 @@ impl Replica {
         let is_current = shown.is_some_and(|shown| shown.life == long.life);
         let longest = long.parts.iter().map(Bytes::len).max().unwrap_or(0);
         if longest + ANSWER_HEAD_MAX > self.config.frame_max - HEAD_MAX {
-            self.report_too_long(partition, longest);
+            let answer = self.answer_too_long(partition, longest, long.nonce);
+            self.send(to, &Message::Data(answer));
         } else if is_current {
             let replies = &mut self.long_replies;
             let kept = replies.keep(to.clone(), partition, long, self.now, &mut self.rng);
@@ -445,12 +446,16 @@ impl Replica {
         let room = self.config.frame_max - HEAD_MAX;
         let mut bundle: Vec<Answer> = Vec::new();
         let mut bytes = 0;
-        for answer in complete.answers {
-            let len = answer.data.len_max() + 16;
-            if len > room {
-                self.report_too_long(answer.partition, len);
-                continue;
+        for mut answer in complete.answers {
+            let len = answer.data.len_max();
+            if len + 16 > room {
+                // Other answers were made for longer frames: they are asked for again.
+                let Data::Repair(repair) = &answer.data else {
+                    continue;
+                };
+                answer = self.answer_too_long(answer.partition, len, repair.nonce);
             }
+            let len = answer.data.len_max() + 16;
             if bytes + len > room && !bundle.is_empty() {
                 self.send_bundle(&complete.to, std::mem::take(&mut bundle));
                 bytes = 0;
@@ -461,13 +466,17 @@ impl Replica {
         self.send_bundle(&complete.to, bundle);
     }
 
-    /// Tells users of an answer that no frame takes, once a minute for each partition.
-    fn report_too_long(&mut self, partition: u16, bytes: usize) {
+    /// Makes the answer that no frame takes the one meant. Users are told once a minute for each
+    /// partition.
+    fn answer_too_long(&mut self, partition: u16, bytes: usize, nonce: u32) -> Answer {
         let now = self.now;
         self.too_long.retain(|_, at| now < *at + REPORT_PAUSE);
         if self.too_long.insert(partition, now).is_none() {
             self.emit(Event::AnswerTooLong { partition, bytes });
         }
+        let len = bytes as u64;
+        let data = Data::TooLong(TooLong { len, nonce });
+        Answer { partition, data }
     }
 
     fn send_bundle(&mut self, to: &Address, mut answers: Vec<Answer>) {

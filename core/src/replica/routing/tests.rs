@@ -2,9 +2,13 @@
 
 use super::*;
 use crate::codec::{Mode, Shape};
+use crate::id::OP_MAX;
 use crate::replica::Signal;
-use crate::replica::message::{Answer, Beat, Data, Delta, PullItem, Repair, Row};
+use crate::replica::message::{
+    Answer, Beat, Data, Delta, Part, Position, PullItem, Repair, Row, Same, TooLong,
+};
 use crate::replica::output::{Found, Pushed, Served};
+use crate::replica::partition_set::PartitionSet;
 
 const PARTITION: u16 = 3;
 
@@ -191,6 +195,120 @@ fn evidence_of_a_second_self_counts_only_for_the_identity_that_it_names() {
     }
 }
 
+/// A message of each kind whose numbers are the last ones that the format has.
+fn last_numbers() -> [Message; 12] {
+    const LAST: u64 = OP_MAX - 1;
+    let data = |data| {
+        Message::Data(Answer {
+            partition: PARTITION,
+            data,
+        })
+    };
+    let position = Position {
+        life: LAST,
+        clock: LAST,
+        fingerprint: u64::MAX,
+    };
+    let row = Row {
+        partition: PARTITION,
+        position,
+    };
+    let mut set = PartitionSet::new(Shape::default());
+    set.toggle(PARTITION);
+    [
+        Message::Beat(Beat {
+            heartbeat: LAST - 1,
+            seq: LAST,
+            version: LAST,
+            set_hash: u64::MAX,
+            sum: u64::MAX,
+            toggles: vec![PARTITION],
+        }),
+        Message::Index {
+            from: LAST - 1,
+            toggles: vec![PARTITION],
+        },
+        Message::IndexFull { version: LAST, set },
+        data(Data::Row(position)),
+        data(Data::Delta(Delta {
+            life: LAST,
+            from: LAST - 1,
+            to: LAST,
+            records: Bytes::new(),
+        })),
+        data(Data::Repair(Repair {
+            life: LAST,
+            base: LAST - 1,
+            to: LAST,
+            nonce: u32::MAX,
+            content: Bytes::new(),
+        })),
+        data(Data::Same(Same {
+            life: LAST,
+            clock: LAST,
+            fingerprint: u64::MAX,
+            version: LAST,
+            nonce: u32::MAX,
+        })),
+        data(Data::Part(Part {
+            life: LAST,
+            base: 0,
+            to: LAST,
+            nonce: u32::MAX,
+            reply: u32::MAX,
+            index: u32::MAX - 1,
+            count: u32::MAX,
+            content: Bytes::new(),
+        })),
+        data(Data::TooLong(TooLong {
+            len: u64::MAX,
+            nonce: u32::MAX,
+        })),
+        Message::Rows {
+            since: LAST - 1,
+            seq: LAST,
+            rows: List::new(Shape::default(), [row]),
+        },
+        Message::Superseded {
+            greater: ReplicaId::new("c", LAST, u32::MAX).unwrap(),
+            ago_ms: u32::MAX,
+        },
+        Message::Goodbye { heartbeat: LAST },
+    ]
+}
+
+#[test]
+fn the_last_numbers_of_others_change_nothing_of_its_own() {
+    let b = ReplicaId::new("b", OP_MAX - 1, u32::MAX).unwrap();
+    let forwards = last_numbers().to_vec();
+    let backwards = forwards.iter().rev().cloned().collect();
+    for messages in [forwards, backwards] {
+        let mut a = replica("a", Config::default());
+        write(&mut a, 10);
+        let mut ms = 10;
+        for message in &messages {
+            hear(&mut a, ms, &b, message);
+            ms += 700;
+            a.handle_timeout(Duration::from_millis(ms));
+        }
+        assert_eq!((a.own.id(), a.own.is_speaking()), (&id("a"), true));
+        let question = PullItem {
+            partition: PARTITION,
+            life: 0,
+            clock: 0,
+            is_full: false,
+            nonce: 7,
+        };
+        let origin = Handle::of(&id("a"));
+        let items = List::new(Shape::default(), [question]);
+        while a.poll_action().is_some() {}
+        hear(&mut a, ms, &id("c"), &Message::Pull { origin, items });
+        let serve = std::iter::from_fn(|| a.poll_action());
+        let mut serve = serve.filter(|action| matches!(action, Action::Serve(_)));
+        assert!(serve.next().is_some(), "it serves what it has");
+    }
+}
+
 #[test]
 fn another_replica_with_this_handle_makes_the_later_one_take_another() {
     for (incarnation, is_reborn) in [(0, true), (2, false)] {
@@ -208,7 +326,7 @@ fn another_replica_with_this_handle_makes_the_later_one_take_another() {
 }
 
 #[test]
-fn an_answer_that_no_frame_takes_is_reported_and_not_sent() {
+fn an_answer_that_no_frame_takes_is_reported_on_both_sides() {
     let config = Config {
         frame_max: 1 << 10,
         ..Config::default()
@@ -249,7 +367,15 @@ fn an_answer_that_no_frame_takes_is_reported_and_not_sent() {
                 content: vec![0; 2_000].into(),
             })),
         });
-        assert!(sent(&mut a).is_empty());
+        let told = TooLong {
+            len: 2_000 + 64,
+            nonce: 7,
+        };
+        let answer = Answer {
+            partition: PARTITION,
+            data: Data::TooLong(told),
+        };
+        assert_eq!(sent(&mut a), [Message::Data(answer)]);
     }
     let partition = PARTITION;
     let reports = events(&mut a);

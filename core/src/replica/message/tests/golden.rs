@@ -48,7 +48,7 @@ fn question() -> PullItem {
 }
 
 /// One message of each kind about partitions.
-fn golden_data() -> [(&'static str, Message); 8] {
+fn golden_data() -> [(&'static str, Message); 9] {
     let question = question();
     let delta = Data::Delta(Delta {
         life: 7,
@@ -90,6 +90,10 @@ fn golden_data() -> [(&'static str, Message); 8] {
         count: 6,
         content: Bytes::from_static(&[0]),
     });
+    let too_long = Data::TooLong(TooLong {
+        len: 2_000,
+        nonce: question.nonce,
+    });
     let bundle = [
         answer(repair.clone()),
         answer(same.clone()),
@@ -100,6 +104,7 @@ fn golden_data() -> [(&'static str, Message); 8] {
         ("repair", Message::Data(answer(repair))),
         ("same", Message::Data(answer(same))),
         ("part", Message::Data(answer(part))),
+        ("too_long", Message::Data(answer(too_long))),
         ("row", Message::Data(answer(Data::Row(position())))),
         (
             "pull",
