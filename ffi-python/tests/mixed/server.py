@@ -3,6 +3,7 @@
 """
 
 import asyncio
+import contextlib
 import glob
 import itertools
 import json
@@ -127,20 +128,28 @@ class Session:
         return session
 
     async def read(self) -> None:
-        async for text in self.connection:
-            _, reference, topic, event, payload = json.loads(text)
-            if event == "phx_reply":
-                self.replies.pop(reference).set_result(payload)
-            elif topic == self.topic:
-                self.presence.take(event, payload)
+        # It ends without a close frame when the server is killed.
+        with contextlib.suppress(websockets.ConnectionClosedError):
+            async for text in self.connection:
+                _, reference, topic, event, payload = json.loads(text)
+                if event == "phx_reply":
+                    self.replies.pop(reference).set_result(payload)
+                elif topic == self.topic:
+                    self.presence.take(event, payload)
 
     async def push(self, event: str, payload: object) -> None:
+        """Push, again and again while it is too early, until the server has done it."""
+        while (reply := await self.ask(event, payload))["status"] != "ok":
+            assert reply["response"]["reason"] == "rate_limited", reply
+            await asyncio.sleep(reply["response"]["retry_after_ms"] / 1000)
+
+    async def ask(self, event: str, payload: object) -> Any:
         reference = str(next(self.references))
         reply = self.replies[reference] = asyncio.get_running_loop().create_future()
         await self.connection.send(json.dumps(["1", reference, self.topic, event, payload]))
         await asyncio.wait({reply, self.reader}, return_when=asyncio.FIRST_COMPLETED)
         assert reply.done(), "the server ended the connection"
-        assert reply.result()["status"] == "ok", reply.result()
+        return reply.result()
 
     async def close(self) -> None:
         await self.connection.close()

@@ -73,12 +73,16 @@ pub(crate) fn router(app: &Arc<App>, polls: &Arc<Polls>) -> Router {
         .layer(from_fn(net::read_body))
         .layer(DefaultBodyLimit::max(longpoll::BODY_BYTES_MAX))
         .with_state(Arc::clone(polls));
+    // Not in the log: they are asked again and again, and not to be ready is no error.
+    let probes = Router::new()
+        .route("/healthz", get(async || "ok"))
+        .route("/readyz", get(readyz))
+        .layer(from_fn_with_state(Arc::clone(app), count))
+        .with_state(Arc::clone(app));
     Router::new()
         .nest("/api/v1", api)
         // Not a path of the nested router.
         .route("/api/v1/", any(no_resource))
-        .route("/healthz", get(async || "ok"))
-        .route("/readyz", get(readyz))
         .route("/", get(page::show))
         .route(&format!("/{LOGIN_PATH}"), get(oidc::login))
         .route(&format!("/{CALLBACK_PATH}"), get(oidc::callback))
@@ -89,6 +93,7 @@ pub(crate) fn router(app: &Arc<App>, polls: &Arc<Polls>) -> Router {
         .merge(longpoll)
         .layer(from_fn_with_state(Arc::clone(app), count))
         .layer(requests())
+        .merge(probes)
         .layer(from_fn(net::mark_busy))
 }
 

@@ -195,27 +195,21 @@ fn evidence_of_a_second_self_counts_only_for_the_identity_that_it_names() {
     }
 }
 
-/// A message of each kind whose numbers are the last ones that the format has.
-fn last_numbers() -> [Message; 12] {
-    const LAST: u64 = OP_MAX - 1;
-    let data = |data| {
-        Message::Data(Answer {
-            partition: PARTITION,
-            data,
-        })
-    };
-    let position = Position {
-        life: LAST,
-        clock: LAST,
-        fingerprint: u64::MAX,
-    };
-    let row = Row {
-        partition: PARTITION,
-        position,
-    };
+const LAST: u64 = OP_MAX - 1;
+
+/// Messages about replicas whose numbers are the last ones that the format has.
+fn last_messages() -> Vec<Message> {
     let mut set = PartitionSet::new(Shape::default());
     set.toggle(PARTITION);
-    [
+    let row = Row {
+        partition: PARTITION,
+        position: Position {
+            life: LAST,
+            clock: LAST,
+            fingerprint: u64::MAX,
+        },
+    };
+    vec![
         Message::Beat(Beat {
             heartbeat: LAST - 1,
             seq: LAST,
@@ -229,41 +223,6 @@ fn last_numbers() -> [Message; 12] {
             toggles: vec![PARTITION],
         },
         Message::IndexFull { version: LAST, set },
-        data(Data::Row(position)),
-        data(Data::Delta(Delta {
-            life: LAST,
-            from: LAST - 1,
-            to: LAST,
-            records: Bytes::new(),
-        })),
-        data(Data::Repair(Repair {
-            life: LAST,
-            base: LAST - 1,
-            to: LAST,
-            nonce: u32::MAX,
-            content: Bytes::new(),
-        })),
-        data(Data::Same(Same {
-            life: LAST,
-            clock: LAST,
-            fingerprint: u64::MAX,
-            version: LAST,
-            nonce: u32::MAX,
-        })),
-        data(Data::Part(Part {
-            life: LAST,
-            base: 0,
-            to: LAST,
-            nonce: u32::MAX,
-            reply: u32::MAX,
-            index: u32::MAX - 1,
-            count: u32::MAX,
-            content: Bytes::new(),
-        })),
-        data(Data::TooLong(TooLong {
-            len: u64::MAX,
-            nonce: u32::MAX,
-        })),
         Message::Rows {
             since: LAST - 1,
             seq: LAST,
@@ -277,10 +236,61 @@ fn last_numbers() -> [Message; 12] {
     ]
 }
 
+/// Messages about a partition whose numbers are the last ones that the format has.
+fn last_data() -> [Data; 6] {
+    [
+        Data::Row(Position {
+            life: LAST,
+            clock: LAST,
+            fingerprint: u64::MAX,
+        }),
+        Data::Delta(Delta {
+            life: LAST,
+            from: LAST - 1,
+            to: LAST,
+            records: Bytes::new(),
+        }),
+        Data::Repair(Repair {
+            life: LAST,
+            base: LAST - 1,
+            to: LAST,
+            nonce: u32::MAX,
+            content: Bytes::new(),
+        }),
+        Data::Same(Same {
+            life: LAST,
+            clock: LAST,
+            fingerprint: u64::MAX,
+            version: LAST,
+            nonce: u32::MAX,
+        }),
+        Data::Part(Part {
+            life: LAST,
+            base: 0,
+            to: LAST,
+            nonce: u32::MAX,
+            reply: u32::MAX,
+            index: u32::MAX - 1,
+            count: u32::MAX,
+            content: Bytes::new(),
+        }),
+        Data::TooLong(TooLong {
+            len: u64::MAX,
+            nonce: u32::MAX,
+        }),
+    ]
+}
+
 #[test]
 fn the_last_numbers_of_others_change_nothing_of_its_own() {
-    let b = ReplicaId::new("b", OP_MAX - 1, u32::MAX).unwrap();
-    let forwards = last_numbers().to_vec();
+    let b = ReplicaId::new("b", LAST, u32::MAX).unwrap();
+    let mut forwards = last_messages();
+    forwards.extend(last_data().map(|data| {
+        Message::Data(Answer {
+            partition: PARTITION,
+            data,
+        })
+    }));
     let backwards = forwards.iter().rev().cloned().collect();
     for messages in [forwards, backwards] {
         let mut a = replica("a", Config::default());
@@ -301,6 +311,7 @@ fn the_last_numbers_of_others_change_nothing_of_its_own() {
         };
         let origin = Handle::of(&id("a"));
         let items = List::new(Shape::default(), [question]);
+        hear(&mut a, ms, &id("c"), &beat(1));
         while a.poll_action().is_some() {}
         hear(&mut a, ms, &id("c"), &Message::Pull { origin, items });
         let serve = std::iter::from_fn(|| a.poll_action());

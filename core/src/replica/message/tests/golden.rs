@@ -104,7 +104,7 @@ fn golden_data() -> [(&'static str, Message); 9] {
         ("repair", Message::Data(answer(repair))),
         ("same", Message::Data(answer(same))),
         ("part", Message::Data(answer(part))),
-        ("too_long", Message::Data(answer(too_long))),
+        ("too-long", Message::Data(answer(too_long))),
         ("row", Message::Data(answer(Data::Row(position())))),
         (
             "pull",
