@@ -118,6 +118,7 @@ class Session:
         self.references = itertools.count(2)
         self.replies: dict[str, asyncio.Future[Any]] = {}
         self.reader = asyncio.ensure_future(self.read())
+        self.heart = asyncio.ensure_future(self.beat())
 
     @classmethod
     async def join(cls, url: str, token: str, topic: str, status: str) -> "Session":
@@ -143,15 +144,22 @@ class Session:
             assert reply["response"]["reason"] == "rate_limited", reply
             await asyncio.sleep(reply["response"]["retry_after_ms"] / 1000)
 
-    async def ask(self, event: str, payload: object) -> Any:
+    async def beat(self) -> None:
+        """Keep the server from closing an idle socket."""
+        while True:
+            await asyncio.sleep(20)
+            await self.ask("heartbeat", {}, "phoenix")
+
+    async def ask(self, event: str, payload: object, topic: str = "") -> Any:
         reference = str(next(self.references))
         reply = self.replies[reference] = asyncio.get_running_loop().create_future()
-        await self.connection.send(json.dumps(["1", reference, self.topic, event, payload]))
+        await self.connection.send(json.dumps(["1", reference, topic or self.topic, event, payload]))
         await asyncio.wait({reply, self.reader}, return_when=asyncio.FIRST_COMPLETED)
         assert reply.done(), "the server ended the connection"
         return reply.result()
 
     async def close(self) -> None:
+        self.heart.cancel()
         await self.connection.close()
         await self.reader
 
@@ -197,6 +205,7 @@ class Server(Node):
             "--down-after-ms": "2000",
             "--auth-per-minute": "10000",
             "--refusal-delay-ms": "0",
+            "--log": "headcount_server=error",
             "--database": self.database,
             "--nats": self.gate_url,
         }
@@ -266,7 +275,9 @@ class Server(Node):
     async def state(self) -> dict[str, dict[str, Any]]:
         await self.settle()
         room, counted = self.places.rooms
-        entries = self.sessions["watcher"].presence.entries()
+        watcher = self.sessions["watcher"]
+        assert not watcher.reader.done(), "the server has closed the watcher's socket"
+        entries = watcher.presence.entries()
         counts = [len(entries), len({key for key, _, _ in entries})]
         answer = await request(f"{self.api}/rooms/{counted.removeprefix('room:')}", token=self.tokens[0])
         listed = {"entries": self.places.in_order(room, entries), "counts": counts}
