@@ -120,6 +120,9 @@ defmodule Headcount.MemberList do
   # The longest slice that a normal scheduler copies.
   @slice_normal_max 500
 
+  # The longest batch that a normal scheduler applies: well below a millisecond.
+  @batch_normal_max 100
+
   @doc """
   Returns an empty list.
 
@@ -280,7 +283,7 @@ defmodule Headcount.MemberList do
   @spec apply_batch(t(), [change()]) ::
           {:ok, batch()} | error()
   def apply_batch(%__MODULE__{ref: ref}, changes) when is_list(changes) do
-    case Native.member_list_apply_batch(ref, Enum.map(changes, &change/1)) do
+    case apply_changes(ref, Enum.map(changes, &change/1)) do
       {:ok, {inserted, updated, removed, missing, rows}} ->
         counts = %{inserted: inserted, updated: updated, removed: removed, missing: missing}
         {:ok, Map.put(counts, :rows, rows)}
@@ -653,6 +656,12 @@ defmodule Headcount.MemberList do
   defp boot do
     System.convert_time_unit(:erlang.system_info(:start_time), :native, :millisecond)
   end
+
+  # A short batch does not wait for a dirty scheduler.
+  defp apply_changes(ref, changes) when length(changes) <= @batch_normal_max,
+    do: call(:member_list_apply_batch, [ref, changes])
+
+  defp apply_changes(ref, changes), do: Native.member_list_apply_batch_dirty(ref, changes)
 
   defp sizes(ref), do: call(:member_list_size, [ref])
 
