@@ -160,6 +160,12 @@ pub enum Fault {
     ForgetEarlyChange,
     /// Apply bundles of an earlier epoch.
     TakeOldEpoch,
+    /// Go back to the rows of a SYNC that came late.
+    TakeLateSync,
+    /// Take a SYNC that is older than the wait of its window.
+    TakeEarlySync,
+    /// Take the answers to requests of a former connection.
+    TakeOldAnswer,
     /// Never send a bundle without news.
     NeverRemind,
 }
@@ -239,6 +245,9 @@ impl Fault {
         Self::CountPage,
         Self::ForgetEarlyChange,
         Self::TakeOldEpoch,
+        Self::TakeLateSync,
+        Self::TakeEarlySync,
+        Self::TakeOldAnswer,
         Self::NeverRemind,
     ];
 }

@@ -16,6 +16,7 @@ use crate::error::{HiddenMember, raise};
 use crate::id::{Key, Kind, OfKind, PyId};
 use crate::list_or_roster::ListOrRoster;
 use crate::row::{Group, Member, Reading, Row, RowIterator, member};
+use crate::saves::{self, Pickle};
 use crate::sync::Locked;
 use crate::windows::{Shown, Source, Tick, Viewer};
 
@@ -470,6 +471,50 @@ impl MemberList {
     /// bytes and payloads own.
     fn heap_bytes(&self, py: Python<'_>) -> PyResult<usize> {
         each!(self, list => list.read_long(py, |list| list.heap_bytes()))
+    }
+
+    /// Save the list as it is now, with its name, groups, members and their order, to a path or to
+    /// an object with `write`. It works in steps between which other threads may use and change the
+    /// list; the file has the state at the beginning. A file that has the path stays until the new
+    /// one is whole. Viewers are not saved.
+    ///
+    /// Raises `ListError` while another thread saves the list, `OSError` if the file cannot be
+    /// written.
+    ///
+    /// >>> import io
+    /// >>> ml = MemberList(int, groups=["online", "offline"])
+    /// >>> _ = ml.upsert(7, "offline", "Zoe")
+    /// >>> file = io.BytesIO()
+    /// >>> ml.save(file)
+    /// >>> MemberList.load(io.BytesIO(file.getvalue()))
+    /// <MemberList 1 online=0 offline=1>
+    fn save(&self, py: Python<'_>, file: &Bound<'_, PyAny>) -> PyResult<()> {
+        each!(self, list => saves::save(py, list, file))
+    }
+
+    /// Return the list of a file that `save` wrote: a path, or an object with `read`. In a list with
+    /// payloads, `payloads` says what they are, `"json"` or `"raw"`. The list begins the epoch
+    /// `epoch`, by default the time in milliseconds, of the server `node`.
+    ///
+    /// Raises `DecodeError` for a file that was cut or altered, or that a later edition wrote, and
+    /// `ListError` if only one of `payloads` and the file has payloads.
+    #[staticmethod]
+    #[pyo3(signature = (file, /, *, payloads = None, epoch = None, node = ""))]
+    fn load(
+        file: &Bound<'_, PyAny>,
+        payloads: Option<Format>,
+        epoch: Option<u64>,
+        node: &str,
+    ) -> PyResult<Self> {
+        let format = payloads.map(|payloads| payloads.0);
+        let lists = saves::load(file, format, saves::epoch(epoch, node))?;
+        Ok(Self { lists, format })
+    }
+
+    /// Return how `pickle` and `copy` make an equal list: by a save and a load.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Pickle<'py>> {
+        let file = each!(self, list => saves::dump(py, list))?;
+        saves::pickle(py, "load_list", file, self.format)
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::member_list::changes::members::Fields;
 use crate::member_list::limits::MEMBERS_MAX;
+use crate::member_list::store::fetch::FETCHED_MAX;
 use crate::member_list::store::groups::GroupId;
 use crate::member_list::store::{BulkReport, NewMember, Upsert};
 use crate::member_list::{Id, ListError, MemberList, SortKey};
@@ -37,6 +38,22 @@ pub enum Change<I> {
     Touch(I),
     /// As [`MemberList::touch_fields`].
     TouchFields(I, Fields),
+}
+
+impl<I> Change<I> {
+    /// Returns the id of the member that changes.
+    const fn id(&self) -> &I {
+        match self {
+            Self::Upsert { id, .. }
+            | Self::Remove(id)
+            | Self::SetGroup(id, _)
+            | Self::SetKey(id, _)
+            | Self::SetAttrs(id, _)
+            | Self::SetPayload(id, _)
+            | Self::Touch(id)
+            | Self::TouchFields(id, _) => id,
+        }
+    }
 }
 
 /// The rows of a member before and after a change; `None` for a member that was not in the list
@@ -121,9 +138,12 @@ impl<I: Id> MemberList<I> {
             rows: Vec::with_capacity(changes.len()),
             ..BatchReport::default()
         };
-        for change in changes {
-            let moved = self.apply_change(change, &mut report);
-            report.rows.push(moved.unwrap_or_default());
+        for block in changes.chunks(FETCHED_MAX) {
+            self.store.fetch_if_large(block.iter().map(Change::id));
+            for change in block {
+                let moved = self.apply_change(change, &mut report);
+                report.rows.push(moved.unwrap_or_default());
+            }
         }
         Ok(report)
     }

@@ -316,6 +316,58 @@ fn lost_renames() -> Value {
     })
 }
 
+fn late_syncs() -> Value {
+    let about = "Answers that come late, after later bundles: no window goes back to earlier rows, \
+                 neither one that holds later rows nor one that waits for the answer to a later \
+                 request.";
+    record(about, &head(&["online"], &json!({})), |run| {
+        let names = ["anna", "bert", "carl", "dora", "emil", "fritz"];
+        let id = |name: &str| people(&[name], "online")[0][1].clone();
+        let around = |name: &str| format!("a:{}:1:1", id(name).as_str().expect("text"));
+        let [bert, emil] = ["bert", "emil"].map(around);
+        let status = |name: &str, to: &str| json!({"do": [["status", id(name), to]]});
+        run(json!({"do": people(&names, "online")}));
+        through(run, json!({"open": "c:0"}));
+        // The tick overtakes the answer.
+        let late = run(json!({"resync": ["c:0"]}))["n"].clone();
+        run(status("anna", "idle"));
+        through(run, json!({"tick": 250}));
+        run(json!({ "receive": late }));
+        // The later answer overtakes the earlier one.
+        let late = run(json!({"resync": ["c:0"]}))["n"].clone();
+        run(status("anna", "dnd"));
+        through(run, json!({"resync": ["c:0"]}));
+        run(json!({ "receive": late }));
+        // The answer is older than the tick that shows a gap.
+        let late = run(json!({"resync": ["c:0"]}))["n"].clone();
+        run(status("bert", "idle"));
+        run(json!({"tick": 500}));
+        run(status("bert", "dnd"));
+        through(run, json!({"tick": 750}));
+        run(json!({ "receive": late }));
+        through(run, json!({"resync": ["c:0"]}));
+        // The window is closed and opened again meanwhile.
+        let late = run(json!({ "open": bert }))["n"].clone();
+        run(json!({ "close": bert }));
+        run(status("carl", "idle"));
+        through(run, json!({"tick": 1_000}));
+        let answer = run(json!({ "open": bert }))["n"].clone();
+        run(json!({ "receive": late }));
+        run(json!({ "receive": answer }));
+        // The window moves away, back and away again.
+        let late = run(json!({"move": [bert, emil]}))["n"].clone();
+        run(status("dora", "idle"));
+        through(run, json!({"move": [emil, bert]}));
+        run(json!({ "receive": late }));
+        let answer = run(json!({"move": [bert, emil]}))["n"].clone();
+        run(json!({ "receive": late }));
+        run(json!({ "receive": answer }));
+        run(json!({ "receive": late }));
+        run(status("emil", "idle"));
+        through(run, json!({"tick": 1_250}));
+    })
+}
+
 fn emptied() -> Value {
     let about = "The answer to a resync names the window of an empty list `c:0`. It comes when the \
                  client has closed the window and opens it again: the names in the next bundle show \
@@ -455,6 +507,7 @@ pub(crate) fn made(name: &str) -> Value {
         "bad-line" => bad_line(),
         "lost-renames" => lost_renames(),
         "emptied" => emptied(),
+        "late-syncs" => late_syncs(),
         "resume" => resume(),
         other => panic!("no vector {other}"),
     }

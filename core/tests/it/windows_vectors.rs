@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::support::windows_world::{NAME, People, Person, STATUS};
 use crate::windows_scenarios::made;
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "joins-and-moves",
     "anchors",
     "groups",
@@ -27,6 +27,7 @@ const NAMES: [&str; 11] = [
     "bad-line",
     "lost-renames",
     "emptied",
+    "late-syncs",
     "resume",
 ];
 

@@ -120,6 +120,9 @@ defmodule Headcount.MemberList do
   # The longest slice that a normal scheduler copies.
   @slice_normal_max 500
 
+  # The longest batch that a normal scheduler applies: well below a millisecond.
+  @batch_normal_max 100
+
   @doc """
   Returns an empty list.
 
@@ -280,7 +283,7 @@ defmodule Headcount.MemberList do
   @spec apply_batch(t(), [change()]) ::
           {:ok, batch()} | error()
   def apply_batch(%__MODULE__{ref: ref}, changes) when is_list(changes) do
-    case Native.member_list_apply_batch(ref, Enum.map(changes, &change/1)) do
+    case apply_changes(ref, Enum.map(changes, &change/1)) do
       {:ok, {inserted, updated, removed, missing, rows}} ->
         counts = %{inserted: inserted, updated: updated, removed: removed, missing: missing}
         {:ok, Map.put(counts, :rows, rows)}
@@ -550,6 +553,56 @@ defmodule Headcount.MemberList do
   bang(remove_group!(list :: t(), name :: group()) :: :ok)
 
   @doc """
+  Saves the list as it is now, with its name, groups, members and their order, to a path.
+
+  It works in steps, between which others may use and change the list; the file has the state at the beginning.
+  A file that has the path stays until the new one is whole. Viewers are not saved. While another process saves the
+  list, this is `{:error, {:running, message}}`.
+
+      iex> list = Headcount.MemberList.new(groups: ["online", "offline"])
+      iex> Headcount.MemberList.upsert!(list, 7, group: "offline", name: "Zoe")
+      iex> path = Path.join(System.tmp_dir!(), "headcount-#{System.unique_integer([:positive])}")
+      iex> Headcount.MemberList.save(list, path)
+      :ok
+      iex> loaded = Headcount.MemberList.load!(path)
+      iex> File.rm!(path)
+      iex> Enum.to_list(loaded) == Enum.to_list(list)
+      true
+      iex> {:error, {:io, _}} = Headcount.MemberList.save(list, "/no/such/folder/file")
+  """
+  @spec save(t(), Path.t()) :: :ok | error()
+  def save(%__MODULE__{ref: ref}, path) do
+    with {:ok, save} <- Native.member_list_save(ref), do: Headcount.SavedFile.write(path, save)
+  end
+
+  bang(save!(list :: t(), path :: Path.t()) :: :ok)
+
+  @doc """
+  Returns the list of a file that `save/2` wrote. It keeps its name.
+
+    * `:payloads` - what payloads are, in a file with payloads, as in `new/1`
+    * `:epoch` - the epoch that the list begins, as in `new/1`, default the time in milliseconds
+
+  A file that was cut or altered, that a later edition wrote, or that is something else, is an error whose
+  message says at which byte it was noticed.
+
+      iex> {:error, {:io, _}} = Headcount.MemberList.load("/no/such/file")
+  """
+  @spec load(Path.t(), keyword()) :: {:ok, t()} | error()
+  def load(path, options \\ []) do
+    options = Keyword.validate!(options, payloads: false, epoch: nil)
+    epoch = check_epoch(:epoch, options[:epoch] || System.system_time(:millisecond))
+    path = IO.chardata_to_string(path)
+
+    with {:ok, ref} <- Native.member_list_load(path, payloads(options[:payloads]), epoch) do
+      {:ok, %__MODULE__{ref: ref}}
+    end
+  end
+
+  bang(load!(path :: Path.t()) :: t())
+  bang(load!(path :: Path.t(), options :: keyword()) :: t())
+
+  @doc """
   Returns the bytes that the list occupies outside the heaps of processes, without text ids, names over
   15 bytes and payloads. O(n / 64).
 
@@ -603,6 +656,12 @@ defmodule Headcount.MemberList do
   defp boot do
     System.convert_time_unit(:erlang.system_info(:start_time), :native, :millisecond)
   end
+
+  # A short batch does not wait for a dirty scheduler.
+  defp apply_changes(ref, changes) when length(changes) <= @batch_normal_max,
+    do: call(:member_list_apply_batch, [ref, changes])
+
+  defp apply_changes(ref, changes), do: Native.member_list_apply_batch_dirty(ref, changes)
 
   defp sizes(ref), do: call(:member_list_size, [ref])
 

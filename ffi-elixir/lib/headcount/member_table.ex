@@ -110,9 +110,6 @@ defmodule Headcount.MemberTable do
   # Members over which a list is built before others may use the table: less than a millisecond.
   @build_step 500
 
-  # Bytes of a file that are made before others may use the table: less than a millisecond.
-  @save_step 131_072
-
   @doc """
   Returns an empty table.
 
@@ -131,7 +128,7 @@ defmodule Headcount.MemberTable do
   def new(options \\ []) do
     options = Keyword.validate!(options, @defaults)
     columns = check_index(:key_columns, options[:key_columns])
-    epoch = check_epoch(options[:first_epoch])
+    epoch = check_epoch(:first_epoch, options[:first_epoch])
     payloads = payloads(options[:payloads])
 
     case Native.table_new(options[:ids], columns, payloads, attrs(options[:shown]), epoch) do
@@ -508,15 +505,7 @@ defmodule Headcount.MemberTable do
   """
   @spec save(t(), Path.t()) :: :ok | error()
   def save(%__MODULE__{ref: ref}, path) do
-    path = IO.chardata_to_string(path)
-    part = path <> ".part"
-
-    with {:ok, save} <- Native.table_save(ref) do
-      case write(part, save) do
-        :ok -> io(:file.rename(part, path))
-        error -> tap(error, fn _ -> :file.delete(part) end)
-      end
-    end
+    with {:ok, save} <- Native.table_save(ref), do: Headcount.SavedFile.write(path, save)
   end
 
   bang(save!(table :: t(), path :: Path.t()) :: :ok)
@@ -537,7 +526,7 @@ defmodule Headcount.MemberTable do
   @spec load(Path.t(), keyword()) :: {:ok, t()} | error()
   def load(path, options \\ []) do
     options = Keyword.validate!(options, payloads: false, first_epoch: nil)
-    epoch = check_epoch(options[:first_epoch] || System.system_time(:millisecond))
+    epoch = check_epoch(:first_epoch, options[:first_epoch] || System.system_time(:millisecond))
     path = IO.chardata_to_string(path)
 
     with {:ok, ref} <- Native.table_load(path, payloads(options[:payloads]), epoch) do
@@ -557,24 +546,6 @@ defmodule Headcount.MemberTable do
   """
   @spec memory(t()) :: non_neg_integer()
   def memory(%__MODULE__{ref: ref}), do: Native.table_memory(ref)
-
-  defp write(path, save) do
-    with {:ok, file} <- io(:file.open(path, [:write, :raw, :binary])) do
-      written = write_steps(file, save)
-      closed = io(:file.close(file))
-      if written == :ok, do: closed, else: written
-    end
-  end
-
-  defp write_steps(file, save) do
-    with {:ok, {over?, data}} <- Native.table_save_step(save, @save_step),
-         :ok <- io(:file.write(file, data)) do
-      if over?, do: io(:file.sync(file)), else: write_steps(file, save)
-    end
-  end
-
-  defp io({:error, reason}), do: {:error, {:io, to_string(:file.format_error(reason))}}
-  defp io(done), do: done
 
   defp view(ref, id), do: %ListView{table: ref, id: id}
 

@@ -2,10 +2,12 @@
 
 from builtins import list as _list
 from collections.abc import Callable, Iterable, ItemsView, Iterator, KeysView, Mapping, ValuesView
+from os import PathLike
 from types import GenericAlias
 from typing import Any, ClassVar, Generic, Literal, Self, SupportsIndex, TypeAlias, TypeVar, Unpack, final, overload
 from uuid import UUID
 
+from _typeshed import SupportsRead, SupportsWrite
 from typing_extensions import Buffer, disjoint_base
 
 from headcount._cluster import (
@@ -13,6 +15,7 @@ from headcount._cluster import (
 )  # fmt: skip
 from headcount._collation import Collation
 from headcount._options import PresenceOptions
+from headcount._reports import BatchReport, BulkReport, Upsert
 from headcount._table import Clause, ListMove, ListSpec, ListView, MemberTable, TableMember, TableTick, TableUpsert
 
 __all__ = [
@@ -405,67 +408,6 @@ class Group:
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
-class Upsert:
-    """The effect of a write on one member."""
-
-    @property
-    def index(self) -> int | None:
-        """The present row of the member; `None` while its group is hidden or collapsed."""
-
-    @property
-    def is_new(self) -> bool:
-        """True if the member was added."""
-
-    @property
-    def old_index(self) -> int | None:
-        """The row of the member before; `None` for new members and those without a row."""
-
-    __hash__: ClassVar[None]  # type: ignore[assignment]
-    def __eq__(self, other: object, /) -> bool: ...
-
-@final
-class BatchReport:
-    """The effect of `apply_batch`."""
-
-    @property
-    def inserted(self) -> int:
-        """The number of members that were added."""
-
-    @property
-    def updated(self) -> int:
-        """The number of members that were changed, moved or not."""
-
-    @property
-    def removed(self) -> int:
-        """The number of members that were removed."""
-
-    @property
-    def missing(self) -> int:
-        """The number of changes to members that did not exist at that point; they did nothing."""
-
-    @property
-    def rows(self) -> list[tuple[int | None, int | None]]:
-        """The row before and after each change, in order; `None` for a member without a row."""
-
-    __hash__: ClassVar[None]  # type: ignore[assignment]
-    def __eq__(self, other: object, /) -> bool: ...
-
-@final
-class BulkReport(Generic[_I]):
-    """The effect of `bulk_load`."""
-
-    @property
-    def loaded(self) -> int:
-        """The number of members that were added."""
-
-    @property
-    def duplicates(self) -> list[tuple[int, _I]]:
-        """The positions and ids of members that were left out, because they existed or came twice.
-        """
-
-    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
-
-@final
 class MemberList(Generic[_I]):
     """A sorted, grouped, sliced list of members, for any number of threads.
 
@@ -630,6 +572,33 @@ class MemberList(Generic[_I]):
         windows and the counts whole. Epochs must grow. `node` is the name of the server where there
         are several, each with epochs of its own. Without this call the names are empty and the
         epoch is 1.
+        """
+
+    def save(self, file: str | PathLike[str] | SupportsWrite[bytes]) -> None:
+        """Save the list as it is now, with its name, groups, members and their order, to a path or
+        to an object with `write`. It works in steps between which other threads may use and change
+        the list; the file has the state at the beginning. A file that has the path stays until the
+        new one is whole. Viewers are not saved.
+
+        Raises `ListError` while another thread saves the list, `OSError` if the file cannot be
+        written.
+        """
+
+    @staticmethod
+    def load(
+        file: str | PathLike[str] | SupportsRead[bytes],
+        /,
+        *,
+        payloads: Literal["json", "raw"] | None = None,
+        epoch: int | None = None,
+        node: str = "",
+    ) -> MemberList[Any]:
+        """Return the list of a file that `save` wrote: a path, or an object with `read`. In a list
+        with payloads, `payloads` says what they are, `"json"` or `"raw"`. The list begins the epoch
+        `epoch`, by default the time in milliseconds, of the server `node`.
+
+        Raises `DecodeError` for a file that was cut or altered, or that a later edition wrote, and
+        `ListError` if only one of `payloads` and the file has payloads.
         """
 
     def heap_bytes(self) -> int:

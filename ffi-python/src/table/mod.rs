@@ -1,37 +1,30 @@
 //! `MemberTable`: the members of many lists, each once.
 
-mod files;
 pub(crate) mod list_view;
 pub(crate) mod spec;
 
-use std::io::{BufReader, Cursor, Read};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use headcount as core;
-use headcount::member_list::{
-    Attrs, BodyFormat, Epoch, Fields, ListId, LoadError, SavedIds, TableError, TableOptions,
-};
+use headcount::member_list::{Attrs, BodyFormat, Epoch, Fields, ListId, TableError, TableOptions};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyFrozenSet, PyTuple};
 
 use crate::batch::{Format, payload};
 use crate::bounds::{BATCH_MAX, bytes, collect, room_for};
 use crate::convert::{Seconds, grouped, repr};
-use crate::error::{ListError, UnknownList, raise};
+use crate::error::{UnknownList, raise};
 use crate::id::{AnyId, Key, Kind, PyId};
 use crate::member_list::Snapshot;
 use crate::row::Reading;
+use crate::saves::{self, Pickle};
 use crate::sync::Locked;
 use crate::windows::TableTick;
-use files::{Sink, Source, failed};
 use list_view::{ListMove, ListView, TableOf, Tables, each_table};
 use spec::{Bits, ListSpec, numbers};
 
 /// Members over which a list is built before other threads may work on the table.
 const BUILD_STEP: usize = 4_000;
-/// Bytes of a file after which other threads may work on the table that is saved.
-const SAVE_STEP: usize = 256 << 10;
 /// About what a member takes while the attributes of many change.
 const CHANGE_LEN: usize = 64;
 
@@ -66,40 +59,6 @@ pub(crate) struct MemberTable {
 fn create<I: PyId>(options: TableOptions) -> PyResult<TableOf<I>> {
     let table = core::member_list::MemberTable::new(options).map_err(raise)?;
     Ok(Arc::new(Locked::new(table)))
-}
-
-/// Reads the bytes of a file that tell its ids, or all that it has.
-fn start_of(reader: &mut BufReader<Source>) -> Result<Vec<u8>, LoadError> {
-    let mut start = Vec::new();
-    let read = reader.take(SavedIds::BYTES as u64).read_to_end(&mut start);
-    let offset = start.len() as u64;
-    match read {
-        Ok(_) => Ok(start),
-        Err(error) => Err(LoadError::Io { error, offset }),
-    }
-}
-
-/// Reads a table, with the interpreter released.
-fn load<I: PyId>(
-    py: Python<'_>,
-    start: &[u8],
-    mut reader: BufReader<Source>,
-    format: Option<BodyFormat>,
-    first_epoch: &Epoch,
-) -> PyResult<TableOf<I>> {
-    let loaded = py.detach(|| {
-        let whole = Cursor::new(start).chain(&mut reader);
-        core::member_list::MemberTable::load(whole, first_epoch.clone())
-    });
-    let table = loaded.map_err(|error| failed(&mut reader, error))?;
-    if table.has_payloads() == format.is_some() {
-        return Ok(Arc::new(Locked::new(table)));
-    }
-    let text = match format {
-        None => "the members have payloads: say whether they are \"json\" or \"raw\"",
-        Some(_) => "the members have no payloads",
-    };
-    Err(ListError::new_err((text, "other_payloads")))
 }
 
 #[pymethods]
@@ -416,28 +375,7 @@ impl MemberTable {
     /// >>> loaded.list_named("all").index(7)
     /// 1
     fn save(&self, py: Python<'_>, file: &Bound<'_, PyAny>) -> PyResult<()> {
-        each_table!(self, table => {
-            let job = table.write(py, |table| table.begin_save())?;
-            let mut job = job.map_err(raise)?;
-            let mut sink = Sink::open(file)?;
-            let mut written = || {
-                loop {
-                    let mut data = Vec::new();
-                    let step = table.write_long(py, |table| job.step(table, SAVE_STEP, &mut data));
-                    let is_over = step?.map_err(raise)?;
-                    sink.write(py, &data)?;
-                    if is_over {
-                        return sink.commit(py);
-                    }
-                    py.check_signals()?;
-                }
-            };
-            let written = written();
-            if written.is_err() {
-                sink.discard();
-            }
-            written
-        })
+        each_table!(self, table => saves::save(py, table, file))
     }
 
     /// Return the table of a file that `save` wrote: a path, or an object with `read`. Its lists are
@@ -450,25 +388,13 @@ impl MemberTable {
     #[staticmethod]
     #[pyo3(signature = (file, /, *, payloads = None, first_epoch = None, node = ""))]
     fn load(
-        py: Python<'_>,
         file: &Bound<'_, PyAny>,
         payloads: Option<Format>,
         first_epoch: Option<u64>,
         node: &str,
     ) -> PyResult<Self> {
-        let now = || SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = || now().map_or(1, |time| time.as_millis() as u64);
-        let epoch = &Epoch::new(node, first_epoch.unwrap_or_else(now));
         let format = payloads.map(|payloads| payloads.0);
-        let mut reader = Source::open(file)?;
-        let start = py.detach(|| start_of(&mut reader));
-        let start = start.map_err(|error| failed(&mut reader, error))?;
-        let tables = match SavedIds::of(&start) {
-            Some(SavedIds::U128) => Tables::Uuid(load(py, &start, reader, format, epoch)?),
-            Some(SavedIds::Text) => Tables::Text(load(py, &start, reader, format, epoch)?),
-            // The load says why it is none.
-            Some(SavedIds::U64) | None => Tables::Int(load(py, &start, reader, format, epoch)?),
-        };
+        let tables = saves::load(file, format, saves::epoch(first_epoch, node))?;
         Ok(Self { tables, format })
     }
 
@@ -476,6 +402,12 @@ impl MemberTable {
     /// keys over 15 bytes and payloads own.
     fn heap_bytes(&self, py: Python<'_>) -> PyResult<usize> {
         each_table!(self, table => table.read_long(py, |table| table.heap_bytes()))
+    }
+
+    /// Return how `pickle` and `copy` make an equal table: by a save and a load.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Pickle<'py>> {
+        let file = each_table!(self, table => saves::dump(py, table))?;
+        saves::pickle(py, "load_table", file, self.format)
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {

@@ -153,6 +153,14 @@ impl<I> ClientWindow<I> {
         self.waiting
     }
 
+    /// Returns whether the rule is broken that no SYNC is taken which is not later than `since`.
+    fn takes_late(&self) -> bool {
+        is_broken(match self.waiting {
+            true => Fault::TakeEarlySync,
+            false => Fault::TakeLateSync,
+        })
+    }
+
     /// Waits for a SYNC made after the bundle of version `newest`.
     const fn wait(&mut self, newest: u64) {
         self.waiting = true;
@@ -319,7 +327,7 @@ impl<I: Id> Client<I> {
             Entrance::Only(number) if number == request.0 => true,
             Entrance::Only(_) => return report,
         };
-        if request.0 < self.first {
+        if request.0 < self.first && !is_broken(Fault::TakeOldAnswer) {
             return report;
         }
         if enters {
@@ -423,7 +431,7 @@ impl<I: Id> Client<I> {
         let newest = self.version;
         let is_resumed = is_answer && version > window.since && window.epoch == self.epoch;
         let rows = match &frame.change {
-            FrameChange::Sync(_) if version <= window.since => return,
+            FrameChange::Sync(_) if version <= window.since && !window.takes_late() => return,
             FrameChange::Sync(rows) => checked(rows.clone(), frame.checksum32),
             FrameChange::Delta { .. } if window.waiting && !is_resumed => return,
             FrameChange::Delta { .. } if frame.base_version < held => return,

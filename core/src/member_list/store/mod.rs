@@ -4,6 +4,7 @@ mod bulk;
 mod check;
 pub(crate) mod classes;
 pub(crate) mod cow_vec;
+pub(crate) mod fetch;
 pub(crate) mod groups;
 mod id_index;
 pub(crate) mod kept_pages;

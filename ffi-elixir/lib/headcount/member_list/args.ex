@@ -82,4 +82,17 @@ defmodule Headcount.MemberList.Args do
     raise ArgumentError,
           "payloads must be false, true, :json or :raw, got: #{Headcount.Show.term(other)}"
   end
+
+  # `name` is the option.
+  def check_epoch(name, {node, epoch}), do: {check_name(node), check_number(name, epoch)}
+  def check_epoch(name, epoch), do: {"", check_number(name, epoch)}
+
+  defp check_number(_name, epoch) when is_integer(epoch) and epoch in 0..0x1F_FFFF_FFFF_FFFF,
+    do: epoch
+
+  defp check_number(name, epoch) do
+    raise ArgumentError,
+          "#{name} must be from 0 to 2^53 - 1, alone or in {node, epoch}, got: " <>
+            Headcount.Show.term(epoch)
+  end
 end

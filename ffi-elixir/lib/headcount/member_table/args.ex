@@ -105,17 +105,4 @@ defmodule Headcount.MemberTable.Args do
   defp check_flag(name, flag) do
     raise ArgumentError, "#{name} must be true or false, got: #{Headcount.Show.term(flag)}"
   end
-
-  @doc false
-  def check_epoch({node, epoch}) when is_integer(epoch) and epoch in 0..0x1F_FFFF_FFFF_FFFF,
-    do: {check_name(node), epoch}
-
-  def check_epoch(epoch) when is_integer(epoch) and epoch in 0..0x1F_FFFF_FFFF_FFFF,
-    do: {"", epoch}
-
-  def check_epoch(epoch) do
-    raise ArgumentError,
-          "first_epoch must be from 0 to 2^53 - 1, alone or in {node, epoch}, got: " <>
-            Headcount.Show.term(epoch)
-  end
 end

@@ -7,6 +7,7 @@ mod groups;
 mod live;
 mod read;
 mod roster;
+mod save;
 mod table;
 mod write;
 

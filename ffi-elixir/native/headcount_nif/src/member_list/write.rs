@@ -104,34 +104,33 @@ twins! {
     }
 }
 
-/// Returns `{:ok, {inserted, updated, removed, missing, [{old_index, index}]}}`, `{:bad_change, index}` or
-/// `{:error, {what, message}}`.
-#[rustler::nif(schedule = "DirtyCpu")]
-fn member_list_apply_batch<'a>(
-    env: Env<'a>,
-    list: ResourceArc<List>,
-    changes: Vec<Term<'a>>,
-) -> Term<'a> {
-    answer(
-        env,
-        list.shared.write(Patience::Endless, |lists| {
-            each!(Lists, lists, list => {
-                match read_all(&changes, |term| change(list, term)) {
-                    Err(at) => (atoms::bad_change(), at).encode(env),
-                    Ok(Err(error)) => errors::described(env, &error),
-                    Ok(Ok(changes)) => match list.apply_batch(&changes) {
-                        Err(error) => errors::described(env, &error),
-                        Ok(report) => {
-                            let BatchReport { inserted, updated, removed, missing, rows } = report;
-                            let rows = rows.iter().map(|moved| (moved.old_index, moved.index));
-                            let rows: Vec<_> = rows.collect();
-                            (atoms::ok(), (inserted, updated, removed, missing, rows)).encode(env)
-                        }
-                    },
-                }
-            })
-        }),
-    )
+twins! {
+    /// Returns `{:ok, {inserted, updated, removed, missing, [{old_index, index}]}}`, `{:bad_change, index}` or
+    /// `{:error, {what, message}}`.
+    fn member_list_apply_batch / "member_list_apply_batch_dirty" [env, patience] (
+        list: ResourceArc<List>, changes: Vec<Term<'a>>,
+    ) {
+        answer(
+            env,
+            list.shared.write(patience, |lists| {
+                each!(Lists, lists, list => {
+                    match read_all(&changes, |term| change(list, term)) {
+                        Err(at) => (atoms::bad_change(), at).encode(env),
+                        Ok(Err(error)) => errors::described(env, &error),
+                        Ok(Ok(changes)) => match list.apply_batch(&changes) {
+                            Err(error) => errors::described(env, &error),
+                            Ok(report) => {
+                                let BatchReport { inserted, updated, removed, missing, rows } = report;
+                                let rows = rows.iter().map(|moved| (moved.old_index, moved.index));
+                                let rows: Vec<_> = rows.collect();
+                                (atoms::ok(), (inserted, updated, removed, missing, rows)).encode(env)
+                            }
+                        },
+                    }
+                })
+            }),
+        )
+    }
 }
 
 /// Returns `{:ok, {loaded, [{index, id}]}}`, `{:bad_change, index}` or `{:error, {what, message}}`.

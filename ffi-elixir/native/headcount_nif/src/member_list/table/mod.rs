@@ -1,6 +1,5 @@
 //! `Headcount.MemberTable`: the table, its lists and its ticks.
 
-mod save;
 pub(crate) mod spec;
 mod view;
 mod write;
@@ -28,15 +27,25 @@ pub(crate) enum Tables {
 }
 
 /// The kind of the ids of a table, which a call knows without its lock.
-enum Ids {
+pub(crate) enum Ids {
     Number,
     Uuid,
     Text,
 }
 
+impl Ids {
+    pub(crate) const fn of(tables: &Tables) -> Self {
+        match tables {
+            Tables::Number(_) => Self::Number,
+            Tables::Uuid(_) => Self::Uuid,
+            Tables::Text(_) => Self::Text,
+        }
+    }
+}
+
 pub(crate) struct Table {
     pub(crate) shared: Shared<Tables>,
-    ids: Ids,
+    pub(crate) ids: Ids,
     /// The kind of the payloads, if there are any.
     pub(crate) payloads: Option<BodyFormat>,
 }

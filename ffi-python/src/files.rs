@@ -1,4 +1,4 @@
-//! Files that tables are saved to and loaded from: a path, or an object with `write` or `read`.
+//! Files that lists and tables are saved to and loaded from: a path, or an object with `write` or `read`.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
@@ -9,14 +9,14 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::bounds::bytes;
+use crate::bounds::{bytes, no_memory};
 use crate::error::raise;
 
 /// Bytes that are read at once, after which Python may interrupt.
 const READ_AT_ONCE: usize = 1 << 20;
 
 /// The file of a save.
-pub(super) enum Sink {
+pub(crate) enum Sink<'a> {
     /// Written beside the path and renamed at the end, so that an old file stays until then.
     Path {
         file: File,
@@ -24,10 +24,12 @@ pub(super) enum Sink {
         path: PathBuf,
     },
     Object(Py<PyAny>),
+    /// The bytes of a pickle.
+    Memory(&'a mut Vec<u8>),
 }
 
-impl Sink {
-    pub(super) fn open(file: &Bound<'_, PyAny>) -> PyResult<Self> {
+impl Sink<'_> {
+    pub(crate) fn open(file: &Bound<'_, PyAny>) -> PyResult<Self> {
         let Ok(path) = file.extract::<PathBuf>() else {
             return object(file, "write").map(Self::Object);
         };
@@ -39,9 +41,14 @@ impl Sink {
     }
 
     /// Writes bytes; for a path without the interpreter.
-    pub(super) fn write(&mut self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
+    pub(crate) fn write(&mut self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
         let object = match self {
             Self::Path { file, .. } => return Ok(py.detach(|| file.write_all(data))?),
+            Self::Memory(bytes) => {
+                bytes.try_reserve(data.len()).map_err(no_memory)?;
+                bytes.extend_from_slice(data);
+                return Ok(());
+            }
             Self::Object(object) => object.bind(py),
         };
         let mut rest = data;
@@ -58,7 +65,7 @@ impl Sink {
     }
 
     /// Ends a file that is whole.
-    pub(super) fn commit(&mut self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn commit(&mut self, py: Python<'_>) -> PyResult<()> {
         if let Self::Path { file, part, path } = self {
             py.detach(|| file.sync_all().and_then(|()| fs::rename(part, path)))?;
         }
@@ -66,7 +73,7 @@ impl Sink {
     }
 
     /// Removes what was written of a file that is not whole.
-    pub(super) fn discard(&self) {
+    pub(crate) fn discard(&self) {
         if let Self::Path { part, .. } = self {
             let _ = fs::remove_file(part);
         }
@@ -82,7 +89,7 @@ fn object(file: &Bound<'_, PyAny>, method: &str) -> PyResult<Py<PyAny>> {
 }
 
 /// The file of a load, and the exception of its reads.
-pub(super) struct Source {
+pub(crate) struct Source {
     from: From,
     error: Option<PyErr>,
 }
@@ -93,7 +100,7 @@ enum From {
 }
 
 impl Source {
-    pub(super) fn open(file: &Bound<'_, PyAny>) -> PyResult<BufReader<Self>> {
+    pub(crate) fn open(file: &Bound<'_, PyAny>) -> PyResult<BufReader<Self>> {
         let from = match file.extract::<PathBuf>() {
             Ok(path) => From::Path(file.py().detach(|| File::open(path))?),
             Err(_) => From::Object(object(file, "read")?),
@@ -131,7 +138,7 @@ impl Read for Source {
 }
 
 /// Returns the exception of a load that failed: that of the reads, if there is one.
-pub(super) fn failed(reader: &mut BufReader<Source>, error: LoadError) -> PyErr {
+pub(crate) fn failed(reader: &mut BufReader<Source>, error: LoadError) -> PyErr {
     let of_reads = reader.get_mut().error.take();
     of_reads.unwrap_or_else(|| raise(error))
 }
