@@ -1,6 +1,6 @@
 # Every target is one line. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run cluster setup test lint test-rust test-postgres test-cluster test-elixir test-python test-mixed test-web test-api bench bench-rust bench-python packages fmt docs deny clean
+.PHONY: help run cluster setup test lint test-rust test-postgres test-cluster test-elixir test-python test-mixed test-web test-api test-packages bench bench-rust bench-python packages fmt docs deny clean
 PYTHON := $(CURDIR)/.venv/bin/python
 
 help: ## list the targets
@@ -16,7 +16,7 @@ setup: ## install what the tests need: Debian packages, virtualenv, npm packages
 	@.ci/setup
 
 test: ## every suite, nothing skipped; prints the time of each
-	+@.ci/suites setup lint test-rust test-postgres test-elixir test-python test-mixed test-web test-api
+	+@.ci/suites setup lint test-rust test-postgres test-elixir test-python test-mixed test-web test-api test-packages
 
 lint: ## formatting, clippy, docs, types, workflows; warnings are errors
 	cargo fmt --all --check
@@ -56,6 +56,10 @@ test-api: ## the server against its own description of the API
 	cargo test --quiet --workspace --all-features --no-run
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r reference-server/tests/api/requirements.txt
 	$(PYTHON) reference-server/tests/api/check
+
+test-packages: ## what each registry would get, installed in projects outside of the tree: READMEs, one cluster
+	.ci/packages >/dev/null
+	$(PYTHON) ffi-python/tests/mixed/packages.py target/packages
 
 bench: bench-rust bench-python ## headcount beside its rivals, in the same run
 

@@ -21,6 +21,26 @@ defmodule Headcount.EventsTest do
     def trusted?(nil), do: false
   end
 
+  defmodule FullTransport do
+    # Sends nothing, and says so.
+    @behaviour Headcount.Transport
+
+    @impl true
+    def init(_cluster, _options), do: {:ok, 0}
+
+    @impl true
+    def transmit(_to, _frame, unsent), do: unsent + 1
+
+    @impl true
+    def unsent(unsent), do: unsent
+
+    @impl true
+    def handle_info(_message, _unsent), do: :unknown
+
+    @impl true
+    def trusted?(_unsent), do: false
+  end
+
   setup context do
     name = :"events_#{:erlang.phash2(context.test)}"
     Process.register(self(), :"telemetry_#{name}")
@@ -56,7 +76,8 @@ defmodule Headcount.EventsTest do
         assert_receive {:telemetry, [:headcount, :tracker, :step], %{bytes_out: bytes} = step, _}
                        when bytes > 0
 
-        assert Map.keys(step) == [:bytes_in, :bytes_out, :duration, :frames_in, :frames_out]
+        keys = [:bytes_in, :bytes_out, :duration, :frames_in, :frames_out, :frames_unsent]
+        assert Map.keys(step) == keys
       end)
 
     assert log =~ "#{inspect(name)}: there is up"
@@ -132,6 +153,28 @@ defmodule Headcount.EventsTest do
 
     assert length(Regex.scan(~r/the transport failed: .*no network/, log)) == 1
     assert Tracker.count(name, "room") == 1
+    assert Tracker.stats(name).unsent >= 3
+  end
+
+  test "frames that a transport does not send are counted in all its lives", %{
+    name: name,
+    options: options
+  } do
+    start(name, options ++ [transport: FullTransport])
+    unsent = fn -> Tracker.stats(name).unsent end
+    Wait.until(fn -> unsent.() >= 3 end)
+
+    assert_receive {:telemetry, [:headcount, :tracker, :step],
+                    %{frames_out: frames, frames_unsent: frames}, _}
+                   when frames > 0
+
+    before = unsent.()
+    Process.exit(Process.whereis(:"#{name}_replicator"), :kill)
+
+    Wait.until(fn ->
+      assert unsent.() >= before
+      unsent.() >= before + 3
+    end)
   end
 
   test "a node that has caught up, and one that is not waited for longer", %{
@@ -251,7 +294,7 @@ defmodule Headcount.EventsTest do
     {:ok, _} = Tracker.track(:events_peer, self(), "hall", 1, %{})
     Wait.until(fn -> Tracker.size(name) == 2 end)
     stats = Tracker.stats(name)
-    assert %{entries: 2, topics: 2, leave_log_bytes: 0} = stats
+    assert %{entries: 2, topics: 2, leave_log_bytes: 0, unsent: 0} = stats
     assert [%{name: "peer", up: true, partitions_behind: 0, silence: silence}] = stats.peers
     assert silence < 60_000
     :ok = Tracker.untrack(:events_peer, self(), "room", 1)

@@ -21,9 +21,9 @@ defmodule Headcount.Transport.NATSTest do
 
     process = Port.open({:spawn_executable, server}, options)
     {:os_pid, pid} = Port.info(process, :os_pid)
-    on_exit(fn -> System.cmd("kill", ["#{pid}"]) end)
+    on_exit(fn -> System.cmd("kill", ["#{pid}"], stderr_to_stdout: true) end)
     wait_for(port, 200)
-    {:ok, servers: "nats://127.0.0.1:#{port}"}
+    {:ok, servers: "nats://127.0.0.1:#{port}", server: pid}
   end
 
   defp wait_for(port, left) do
@@ -46,6 +46,16 @@ defmodule Headcount.Transport.NATSTest do
     :ok = Tracker.untrack(:nats_a, self(), "room", "ann")
     Wait.until(fn -> Tracker.list(:nats_b, "room") == [] end)
     assert Tracker.replicas(:nats_b) == [{"a", true}]
+  end
+
+  test "frames are counted that a lost connection does not carry", context do
+    transport = {Headcount.Transport.NATS, servers: context.servers}
+    options = [name: :nats_alone, broadcast_period: 50, transport: transport]
+    start_supervised!({Diffs, [to: self()] ++ options})
+    Wait.until(fn -> Tracker.synced?(:nats_alone) end)
+    assert Tracker.stats(:nats_alone).unsent == 0
+    System.cmd("kill", ["#{context.server}"])
+    Wait.until(fn -> Tracker.stats(:nats_alone).unsent > 2 end)
   end
 
   test "trackers are sent what they watch", %{servers: servers} do

@@ -8,6 +8,7 @@ mod costs;
 mod counts;
 mod crdt_laws;
 mod diff_law;
+mod event_vectors;
 mod examples;
 mod failures;
 mod grace;

@@ -141,6 +141,7 @@ defmodule Headcount.Native do
     nats_connect: 3,
     nats_send: 3,
     nats_subscribe: 3,
+    nats_unsent: 1,
     presence_new: 5,
     presence_set_safe: 2,
     replica_name: 1,

@@ -210,7 +210,8 @@ defmodule Headcount.Tracker do
   Frames that cannot be read at all are `[:headcount, :tracker, :frame_refused]` with the metadata `from` and
   `reason`, frames for which the transport raises `:transport_failed`; both make one log line in ten seconds.
   `[:headcount, :tracker, :step]` has the measurements `duration` (microseconds), `frames_in`, `frames_out`,
-  `bytes_in` and `bytes_out` of each step of replication.
+  `bytes_in`, `bytes_out` and `frames_unsent` (those that the transport has not sent, `:unsent` of `stats/1`) of each
+  step of replication.
 
   ## Upgrades
 
@@ -795,6 +796,7 @@ defmodule Headcount.Tracker do
           topics: non_neg_integer(),
           leave_log_bytes: non_neg_integer(),
           diffs_bytes: non_neg_integer(),
+          unsent: non_neg_integer(),
           peers: [
             %{
               name: String.t(),
@@ -811,6 +813,8 @@ defmodule Headcount.Tracker do
     * `:entries`, `:topics` - of all nodes, as far as they are held, those of silent nodes included
     * `:leave_log_bytes` - of the leaves that are remembered for nodes that missed them
     * `:diffs_bytes` - of the changes that wait for the callbacks
+    * `:unsent` - the frames that the transport has not sent since the start of the tracker: those of
+      `c:Headcount.Transport.unsent/1`, and those for which `c:Headcount.Transport.transmit/3` raised
     * `:peers` - the other nodes: for how many milliseconds each has been silent (normally at most one
       `:broadcast_period`), and in how many partitions this node waits for what it has missed of it
 
@@ -818,8 +822,10 @@ defmodule Headcount.Tracker do
   """
   @spec stats(atom()) :: stats()
   def stats(name) do
+    config = Config.fetch!(name)
+
     {{entries, topics, leave_log_bytes, diffs_bytes}, peers} =
-      Native.presence_stats(Config.presence!(name))
+      Native.presence_stats(config.presence)
 
     peers =
       for {name, up, silence, behind} <- peers do
@@ -831,6 +837,7 @@ defmodule Headcount.Tracker do
       topics: topics,
       leave_log_bytes: leave_log_bytes,
       diffs_bytes: diffs_bytes,
+      unsent: :counters.get(config.unsent, 1),
       peers: peers
     }
   end

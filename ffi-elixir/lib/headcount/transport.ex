@@ -65,8 +65,14 @@ defmodule Headcount.Transport do
   """
   @callback trusted?(state()) :: boolean()
 
+  @doc """
+  Returns how many frames it has not sent since its start, such as for want of a connection. Frames for which
+  `c:transmit/3` raises are counted beside it. A tracker calls it after each step, for `Headcount.Tracker.stats/1`.
+  """
+  @callback unsent(state()) :: non_neg_integer()
+
   @doc "Returns the size of the largest frame that it carries, in bytes, 4 KiB to 16 MiB (256 KiB)."
   @callback frame_max() :: pos_integer()
 
-  @optional_callbacks frame_max: 0, subscribe: 2, unsubscribe: 2
+  @optional_callbacks frame_max: 0, subscribe: 2, unsent: 1, unsubscribe: 2
 end

@@ -9,13 +9,14 @@ each other's signals. Time is counted in the heartbeats of the nodes that the dr
 """
 
 import asyncio
+import contextlib
 import random
 import secrets
 import signal
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
 from nodes import PROGRAMS, TOPICS, Node, Places
@@ -106,23 +107,12 @@ def differences(name: str, state: dict[str, dict[str, Any]], expected: dict[str,
                 yield f"{name}, {topic[:20]!r}: {what} {got[what]} for {right}"
 
 
-class Cluster:
-    def __init__(self, rng: random.Random, port: int, database: str) -> None:
-        self.rng = rng
+class Agreement:
+    """Waits until nodes agree, by the heartbeats that an observer sees."""
+
+    def __init__(self, places: Places) -> None:
         self.observer = Observer()
-        self.places = Places([], [*STRANGERS])
-        self.server = Server(port, self.places, database)
-        self.programs = [Node(language, port, self.places) for language in PROGRAMS]
-        self.nodes = [*self.programs, self.server]
-
-    def others(self, node: Node) -> list[Node]:
-        return [other for other in self.nodes if other is not node]
-
-    def write(self, nodes: list[Node], writes: int) -> None:
-        turns = nodes * writes
-        self.rng.shuffle(turns)
-        for node in turns:
-            node.write(self.rng)
+        self.places = places
 
     async def agree(self, what: str, views: list[tuple[Node, list[Node]]]) -> None:
         """Wait until each of these nodes lists what those nodes track, and goes on to."""
@@ -152,6 +142,24 @@ class Cluster:
         if patience is not asked:
             patience.cancel()
         return asked.result()
+
+
+class Cluster(Agreement):
+    def __init__(self, rng: random.Random, port: int, database: str) -> None:
+        super().__init__(Places([], [*STRANGERS]))
+        self.rng = rng
+        self.server = Server(port, self.places, database)
+        self.programs = [Node(language, port, self.places) for language in PROGRAMS]
+        self.nodes = [*self.programs, self.server]
+
+    def others(self, node: Node) -> list[Node]:
+        return [other for other in self.nodes if other is not node]
+
+    def write(self, nodes: list[Node], writes: int) -> None:
+        turns = nodes * writes
+        self.rng.shuffle(turns)
+        for node in turns:
+            node.write(self.rng)
 
     async def fault(self, kind: str, node: Node) -> None:
         """Let all nodes write around a fault of one; they agree during the fault and after it."""
@@ -214,6 +222,27 @@ class Cluster:
                     print(f"{kind} {node.language} {time}: {entries} entries agree", flush=True)
 
 
+@contextlib.asynccontextmanager
+async def nats_server() -> AsyncIterator[int]:
+    """Run a `nats-server`, and return its port once it listens."""
+    port = free_port()
+    server = await asyncio.create_subprocess_exec(
+        "nats-server", "-a", "127.0.0.1", "-p", str(port), stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        while True:
+            try:
+                (await asyncio.open_connection("127.0.0.1", port))[1].close()
+                break
+            except ConnectionRefusedError:
+                assert server.returncode is None, "nats-server has ended"
+                await asyncio.sleep(0.02)
+        yield port
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            server.kill()
+
+
 async def guarded(work: Callable[[], Any], guard: "asyncio.Task[None]") -> None:
     """Do work; fail as soon as the guard does."""
     task = asyncio.ensure_future(work())
@@ -227,27 +256,19 @@ async def guarded(work: Callable[[], Any], guard: "asyncio.Task[None]") -> None:
 async def main() -> None:
     seed = int(sys.argv[1]) if len(sys.argv) > 1 else secrets.randbits(32)
     print(f"SEED={seed}", flush=True)
-    port = free_port()
-    server = await asyncio.create_subprocess_exec(
-        "nats-server", "-a", "127.0.0.1", "-p", str(port), stderr=asyncio.subprocess.DEVNULL
-    )
     postgres = Postgres()
-    cluster = Cluster(random.Random(seed), port, await postgres.start())
     try:
-        while True:
+        async with nats_server() as port:
+            cluster = Cluster(random.Random(seed), port, await postgres.start())
             try:
-                (await asyncio.open_connection("127.0.0.1", port))[1].close()
-                break
-            except ConnectionRefusedError:
-                await asyncio.sleep(0.02)
-        await guarded(cluster.run, asyncio.ensure_future(cluster.observer.follow(port)))
+                await guarded(cluster.run, asyncio.ensure_future(cluster.observer.follow(port)))
+            finally:
+                for node in cluster.nodes:
+                    await node.end()
     except BaseException:
         print(f"failed with SEED={seed}", flush=True)
         raise
     finally:
-        for node in cluster.nodes:
-            await node.end()
-        server.kill()
         await postgres.end()
 
 

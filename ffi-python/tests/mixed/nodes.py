@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-PROGRAMS: dict[str, tuple[pathlib.Path, list[str]]] = {
+Program = tuple[pathlib.Path, list[str]]
+"""A folder, and the command that starts a node there."""
+PROGRAMS: dict[str, Program] = {
     "rust": (ROOT, [str(ROOT / "target/debug/examples/mixed_node")]),
     "python": (ROOT, [sys.executable, str(ROOT / "ffi-python/tests/mixed/node.py")]),
     "elixir": (ROOT / "ffi-elixir", ["mix", "run", "--no-compile", "--no-deps-check", "test/mixed/node.exs"]),
@@ -120,8 +122,9 @@ def elixir(value: Any) -> str:
 class Node:
     """A node in a process of its own, and the oracle: what it was told to track."""
 
-    def __init__(self, language: str, port: int, places: Places) -> None:
+    def __init__(self, language: str, port: int, places: Places, program: Program | None = None) -> None:
         self.language = language
+        self.program = program
         self.gate = Gate(port)
         self.places = places
         self.child: asyncio.subprocess.Process | None = None
@@ -139,7 +142,7 @@ class Node:
         await self.run()
 
     async def run(self) -> None:
-        folder, command = PROGRAMS[self.language]
+        folder, command = self.program or PROGRAMS[self.language]
         environment = {**os.environ, "MIX_ENV": "test", "HEADCOUNT_NIF_FEATURES": "nats"}
         pipe = asyncio.subprocess.PIPE
         self.child = await asyncio.create_subprocess_exec(

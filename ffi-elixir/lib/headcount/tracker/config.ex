@@ -4,7 +4,17 @@ defmodule Headcount.Tracker.Config do
 
   # Checks the options of a tracker, and finds its parts by name.
 
-  @enforce_keys [:name, :replica, :presence, :owners, :changes, :replicator, :shards, :pool_size]
+  @enforce_keys [
+    :name,
+    :replica,
+    :presence,
+    :owners,
+    :changes,
+    :unsent,
+    :replicator,
+    :shards,
+    :pool_size
+  ]
   defstruct @enforce_keys
 
   @defaults [

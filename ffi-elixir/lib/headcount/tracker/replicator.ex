@@ -58,6 +58,8 @@ defmodule Headcount.Tracker.Replicator do
           # Partitions that the transport did not subscribe to, or did not let go, and when it is asked again.
           refused: %{},
           retry_at: 0,
+          # How many frames the transport has not sent, as it said last.
+          unsent: 0,
           events: Events.new(config.name, options),
           leave_on_shutdown: options[:permdown_on_shutdown],
           # Frames that wait for the next step, the last one first, and their number.
@@ -229,14 +231,16 @@ defmodule Headcount.Tracker.Replicator do
     {errors, groups, sent, events, diffs, next} =
       Native.presence_step(state.presence, now, received, config.pool_size, due?)
 
-    measure(state.events, now, received, sent)
+    duration = now() - now
     {state, unsubscribed} = subscribe_all(groups, now, state)
     {transport_state, failures} = transmit_all(sent, state)
+    {state, unsent} = count_unsent(failures, %{state | transport_state: transport_state})
+    measure(state.events, duration, received, sent, unsent)
     lost = unsubscribed ++ failures ++ for(error <- errors, do: {:frame_refused, error})
     state = %{state | events: Events.lost(state.events, lost, now)}
     deliver(diffs, config)
     Enum.each(events, &event(&1, state))
-    state = %{state | transport_state: transport_state, frames: [], frame_count: 0, stepped: now}
+    state = %{state | frames: [], frame_count: 0, stepped: now}
     if next, do: schedule(next, state), else: state
   end
 
@@ -263,11 +267,24 @@ defmodule Headcount.Tracker.Replicator do
     end)
   end
 
-  defp measure(events, start, received, sent) do
+  # Returns how many frames were not sent since the last step, and adds them to the tracker's.
+  defp count_unsent(failures, %{transport: transport} = state) do
+    total =
+      if function_exported?(transport, :unsent, 1),
+        do: transport.unsent(state.transport_state),
+        else: 0
+
+    unsent = length(failures) + total - state.unsent
+    :counters.add(state.config.unsent, 1, unsent)
+    {%{state | unsent: total}, unsent}
+  end
+
+  defp measure(events, duration, received, sent, unsent) do
     measurements = %{
-      duration: now() - start,
+      duration: duration,
       frames_in: length(received),
       frames_out: length(sent),
+      frames_unsent: unsent,
       bytes_in: bytes(received),
       bytes_out: bytes(sent)
     }

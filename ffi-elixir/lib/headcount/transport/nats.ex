@@ -43,6 +43,9 @@ defmodule Headcount.Transport.NATS do
   end
 
   @impl true
+  def unsent(connection), do: Native.nats_unsent(connection)
+
+  @impl true
   def subscribe(partition, connection), do: subscribe(partition, true, connection)
 
   @impl true

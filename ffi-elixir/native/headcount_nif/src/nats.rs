@@ -4,6 +4,11 @@ use rustler::{Env, LocalPid, Resource, ResourceArc, Term};
 
 #[cfg(feature = "nats")]
 use rustler::{Binary, Encoder};
+#[cfg(feature = "nats")]
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use crate::atoms;
 
@@ -11,6 +16,9 @@ use crate::atoms;
 struct Connection {
     #[cfg(feature = "nats")]
     commands: tokio::sync::mpsc::Sender<thread::Command>,
+    /// The frames that were dropped, or that NATS did not take.
+    #[cfg(feature = "nats")]
+    unsent: Arc<AtomicU64>,
 }
 
 impl std::panic::RefUnwindSafe for Connection {}
@@ -36,12 +44,27 @@ fn nats_send(_connection: ResourceArc<Connection>, _to: Term<'_>, _frame: Term<'
     false
 }
 
+#[cfg(not(feature = "nats"))]
+#[rustler::nif]
+fn nats_unsent(_connection: ResourceArc<Connection>) -> u64 {
+    0
+}
+
 /// Returns `{:ok, connection}` or `{:error, message}`. Frames come to the process as `{:headcount_nats, from, frame}`.
 #[cfg(feature = "nats")]
 #[rustler::nif(schedule = "DirtyIo")]
 fn nats_connect<'a>(env: Env<'a>, servers: &str, cluster: &str, to: LocalPid) -> Term<'a> {
-    match thread::start(servers.to_owned(), cluster.to_owned(), to) {
-        Ok(commands) => (atoms::ok(), ResourceArc::new(Connection { commands })).encode(env),
+    let unsent = Arc::default();
+    match thread::start(
+        servers.to_owned(),
+        cluster.to_owned(),
+        to,
+        Arc::clone(&unsent),
+    ) {
+        Ok(commands) => {
+            let connection = ResourceArc::new(Connection { commands, unsent });
+            (atoms::ok(), connection).encode(env)
+        }
         Err(message) => (atoms::error(), message).encode(env),
     }
 }
@@ -62,7 +85,18 @@ fn nats_send(connection: ResourceArc<Connection>, to: Term<'_>, frame: Binary<'_
     };
     let frame = frame.as_slice().to_vec().into();
     let command = thread::Command::Send(Transmit { to, frame });
-    connection.commands.try_send(command).is_ok()
+    let is_taken = connection.commands.try_send(command).is_ok();
+    connection
+        .unsent
+        .fetch_add(u64::from(!is_taken), Ordering::Relaxed);
+    is_taken
+}
+
+/// Returns how many frames were not sent since the connection was made.
+#[cfg(feature = "nats")]
+#[rustler::nif]
+fn nats_unsent(connection: ResourceArc<Connection>) -> u64 {
+    connection.unsent.load(Ordering::Relaxed)
 }
 
 /// Subscribes to the frames of a partition, or no longer; returns `false` when too many frames wait and it does not.
@@ -86,6 +120,10 @@ mod thread {
     use headcount::runtime::nats::NatsTransport;
     use headcount::runtime::{Incoming, Transport};
     use rustler::{LocalPid, OwnedEnv};
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    };
     use std::time::Duration;
     use tokio::sync::mpsc::{Receiver, Sender, channel};
 
@@ -107,6 +145,7 @@ mod thread {
         servers: String,
         cluster: String,
         to: LocalPid,
+        unsent: Arc<AtomicU64>,
     ) -> Result<Sender<Command>, String> {
         let (commands, waiting) = channel(WAITING_MAX);
         let (tell, told) = std::sync::mpsc::channel();
@@ -125,7 +164,7 @@ mod thread {
                     Ok(Err(error)) => drop(tell.send(Err(error.to_string()))),
                     Ok(Ok(transport)) => {
                         let _ = tell.send(Ok(()));
-                        pump(transport, waiting, &to).await;
+                        pump(transport, waiting, &to, &unsent).await;
                     }
                 }
             });
@@ -137,11 +176,20 @@ mod thread {
             .map(|()| commands)
     }
 
-    async fn pump(mut transport: NatsTransport, mut waiting: Receiver<Command>, to: &LocalPid) {
+    async fn pump(
+        mut transport: NatsTransport,
+        mut waiting: Receiver<Command>,
+        to: &LocalPid,
+        unsent: &AtomicU64,
+    ) {
         loop {
             tokio::select! {
                 command = waiting.recv() => match command {
-                    Some(Command::Send(transmit)) => transport.send(transmit).await,
+                    Some(Command::Send(transmit)) => {
+                        let before = transport.unsent();
+                        transport.send(transmit).await;
+                        unsent.fetch_add(transport.unsent() - before, Ordering::Relaxed);
+                    }
                     Some(Command::Subscribe(change)) => transport.subscribe(change).await,
                     None => return,
                 },
