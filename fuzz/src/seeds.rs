@@ -37,7 +37,7 @@ pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 /// The golden frames: one message of every kind but those with counts.
-const GOLDEN: [(&str, &str); 19] = [
+const GOLDEN: [(&str, &str); 20] = [
     golden!("hello"),
     golden!("beat"),
     golden!("delta"),
@@ -56,6 +56,7 @@ const GOLDEN: [(&str, &str); 19] = [
     golden!("row"),
     golden!("ask"),
     golden!("rows"),
+    golden!("too-long"),
     golden!("heard"),
 ];
 

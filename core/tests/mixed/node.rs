@@ -78,8 +78,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// Returns the keys of the signals that have arrived since the last call.
 fn heard(events: &mut Subscription<Event>) -> Vec<String> {
     let mut keys = Vec::new();
-    let mut context = Context::from_waker(Waker::noop());
-    while let Poll::Ready(Ok(Some(event))) = events.poll_next(&mut context) {
+    let context = Context::from_waker(Waker::noop());
+    while let Poll::Ready(Ok(Some(event))) = events.poll_next(&context) {
         if let Event::Signal { signal, .. } = event {
             keys.push(String::from_utf8_lossy(&signal.key).into_owned());
         }
