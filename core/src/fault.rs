@@ -166,6 +166,8 @@ pub enum Fault {
     TakeEarlySync,
     /// Take the answers to requests of a former connection.
     TakeOldAnswer,
+    /// Tell renamed windows in the order in which they were opened.
+    RenameInOrder,
     /// Never send a bundle without news.
     NeverRemind,
 }
@@ -248,6 +250,7 @@ impl Fault {
         Self::TakeLateSync,
         Self::TakeEarlySync,
         Self::TakeOldAnswer,
+        Self::RenameInOrder,
         Self::NeverRemind,
     ];
 }

@@ -376,6 +376,7 @@ impl<I: Id> Viewer<I> {
         let mut shown = Vec::new();
         let mut others = Vec::new();
         let mut lost = Vec::new();
+        self.windows.put_leaving_first();
         for at in 0..self.windows.len() {
             let window = &self.windows[at];
             let is_due = epoch_over || window.stale || !window.has_base();
@@ -450,11 +451,7 @@ impl<I: Id> Viewer<I> {
             self.release();
         }
         if self.can_go_on(tick, missed_some) {
-            let mut at = 0;
-            while let Some(window) = self.windows.get_mut(at) {
-                window.take(tick, missed_some, &mut bundle);
-                at += usize::from(!self.windows.drop_double(at));
-            }
+            self.windows.take(tick, missed_some, &mut bundle);
         }
         if self.whole_rows {
             if !bundle.frames.is_empty() {

@@ -34,10 +34,11 @@ const MODELS: [Model; 9] = [
 ];
 
 /// Tests of rules that no random run shows to be broken.
-const RULES: [fn(); 3] = [
+const RULES: [fn(); 4] = [
     windows_resume_model::a_lost_last_frame_is_noticed_within_30_s,
     windows_search::a_search_is_published_at_most_once_a_second,
     windows_vectors::list_frame_vectors_hold,
+    windows_skips::a_name_that_goes_from_window_to_window_makes_them_no_single_one,
 ];
 
 fn resume(seed: u64, faults: usize) {

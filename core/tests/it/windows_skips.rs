@@ -489,3 +489,9 @@ fn list_that_a_protocol_can_no_longer_show_closes_its_windows() {
     assert!(bundle.frames.is_empty() && bundle.windows.is_empty());
     assert_eq!((viewer.windows().len(), viewer.is_stale()), (0, false));
 }
+
+/// Here one window left its name, and another one got it, in ticks that a viewer had skipped.
+#[test]
+pub(crate) fn a_name_that_goes_from_window_to_window_makes_them_no_single_one() {
+    run(1_287_550_316_551_438_232, 31, false);
+}

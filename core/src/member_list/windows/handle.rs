@@ -174,6 +174,11 @@ impl<I> Handle<I> {
         }
     }
 
+    /// Returns whether this window is another one by now.
+    pub(crate) fn is_renamed(&self) -> bool {
+        self.renamed.read().is_some()
+    }
+
     /// Leaves the window to the list, for a client that may come back.
     pub(crate) fn park(self: &Arc<Self>) {
         if let Some(arrivals) = self.arrivals.upgrade() {
@@ -227,7 +232,7 @@ impl<I> Handle<I> {
 
     /// Returns whether frames still start from `version`.
     pub(crate) fn has_base(&self, version: u64) -> bool {
-        self.renamed.read().is_none() && self.is_told(version)
+        !self.is_renamed() && self.is_told(version)
     }
 
     /// Returns whether a viewer may hold `version` of the window.

@@ -134,6 +134,39 @@ impl<I: Id> OpenWindows<I> {
         }
     }
 
+    /// Takes the frames of a tick into the bundle.
+    pub(crate) fn take(&mut self, tick: &Tick<I>, missed_some: bool, bundle: &mut Bundle<I>) {
+        self.put_leaving_first();
+        let mut at = 0;
+        while let Some(window) = self.windows.get_mut(at) {
+            window.take(tick, missed_some, bundle);
+            at += usize::from(!self.drop_double(at));
+        }
+    }
+
+    /// Puts windows that have left their names before those that have got these names since: the
+    /// client is told in this order, and would else take two windows for one. O(windows^2) if one
+    /// was renamed.
+    pub(crate) fn put_leaving_first(&mut self) {
+        if !self.windows.iter().any(OpenWindow::is_renamed) || is_broken(Fault::RenameInOrder) {
+            return;
+        }
+        let windows = self.windows.len();
+        for at in 0..windows {
+            // As many swaps as there are windows, should names have gone in a ring.
+            for _ in at..windows {
+                let Some(next) = self.windows[at].next_spec() else {
+                    break;
+                };
+                let leaves = |window: &OpenWindow<I>| window.spec == next && window.is_renamed();
+                let Some(other) = self.windows[at + 1..].iter().position(leaves) else {
+                    break;
+                };
+                self.windows.swap(at, at + 1 + other);
+            }
+        }
+    }
+
     /// Lets the window at `at`, just renamed by a frame, go if it has become one with another. The
     /// other continues from that frame; the client does the same.
     pub(crate) fn drop_double(&mut self, at: usize) -> bool {
@@ -178,6 +211,19 @@ impl<I: Id> OpenWindow<I> {
             window: self.name.clone(),
             version: Some(self.version),
         }
+    }
+
+    fn is_renamed(&self) -> bool {
+        self.handle
+            .as_ref()
+            .is_some_and(|handle| handle.is_renamed())
+    }
+
+    /// Returns the name that the window has by now, if it is another one.
+    fn next_spec(&self) -> Option<WindowSpec<I>> {
+        let latest = self.handle.as_ref()?.latest();
+        let is_other = *latest.spec() != self.spec;
+        is_other.then(|| latest.spec().clone())
     }
 
     pub(crate) fn has_base(&self) -> bool {
