@@ -3,6 +3,7 @@ defmodule Headcount.MemberListSaveTest do
 
   alias Headcount.{MemberList, MemberTable, Native}
   alias Headcount.MemberList.Viewer
+  alias Headcount.Test.Saves
 
   @groups ["online", "away", "offline", "staff"]
   @names ["", "a", "Ä", "日本", "👩‍👩‍👧", String.duplicate("x", 65), "shared prefix 1"]
@@ -115,62 +116,15 @@ defmodule Headcount.MemberListSaveTest do
 
   test "one save at a time; a save whose process is gone makes room", %{path: path} do
     list = list(:integer, 10)
-    parent = self()
-
-    {pid, monitor} =
-      spawn_monitor(fn ->
-        {:ok, save} = Native.member_list_save(list.ref)
-        send(parent, :begun)
-        receive do: (:stop -> save)
-      end)
-
-    assert_receive :begun
-    assert {:error, {:running, _}} = MemberList.save(list, path)
-    refute File.exists?(path)
-    send(pid, :stop)
-    assert_receive {:DOWN, ^monitor, _, _, _}
-    assert saved?(list, path, 100)
-  end
-
-  # The resource goes with the heap of the process, a moment after its end.
-  defp saved?(list, path, tries) do
-    case MemberList.save(list, path) do
-      :ok ->
-        true
-
-      {:error, {:running, _}} when tries > 0 ->
-        Process.sleep(20)
-        saved?(list, path, tries - 1)
-    end
+    begin = fn -> Native.member_list_save(list.ref) end
+    Saves.assert_one_at_a_time(begin, fn -> MemberList.save(list, path) end, path)
   end
 
   test "cut, altered and other files are errors, and a failed save changes nothing", %{path: path} do
     list = list(:integer, 10)
     MemberList.save!(list, path)
-    file = File.read!(path)
     load = fn -> MemberList.load(path, payloads: :raw) end
-
-    for {content, what} <- [
-          {"", :not_a_save},
-          {"{}", :not_a_save},
-          {binary_part(file, 0, 20), :cut},
-          {binary_part(file, 0, byte_size(file) - 1), :cut},
-          {file <> "x", :damaged},
-          {"HCmember" <> <<9::little-32>> <> file, :newer_version}
-        ] do
-      File.write!(path, content)
-      assert {:error, {^what, message}} = load.()
-      assert is_binary(message)
-    end
-
-    for at <- 12..(byte_size(file) - 1)//13 do
-      <<before::binary-size(at), byte, rest::binary>> = file
-      File.write!(path, [before, Bitwise.bxor(byte, 1), rest])
-      assert {:error, {what, _}} = load.()
-      assert what in [:damaged, :cut]
-    end
-
-    File.write!(path, file)
+    Saves.assert_broken_files_are_refused(path, load)
     assert {:error, {:other_kind, _}} = MemberTable.load(path, payloads: :raw)
     assert {:error, {:other_payloads, _}} = MemberList.load(path)
     assert {:error, {:io, _}} = MemberList.load(Path.dirname(path))

@@ -4,6 +4,7 @@ defmodule Headcount.MemberTableSaveTest do
   alias Headcount.{MemberTable, Native}
   alias Headcount.MemberList.Viewer
   alias Headcount.MemberTable.ListView
+  alias Headcount.Test.Saves
 
   @names [
     "",
@@ -109,61 +110,14 @@ defmodule Headcount.MemberTableSaveTest do
 
   test "one save at a time; a save whose process is gone makes room", %{path: path} do
     table = table(:integer, 10)
-    parent = self()
-
-    {pid, monitor} =
-      spawn_monitor(fn ->
-        {:ok, save} = Native.table_save(table.ref)
-        send(parent, :begun)
-        receive do: (:stop -> save)
-      end)
-
-    assert_receive :begun
-    assert {:error, {:running, _}} = MemberTable.save(table, path)
-    refute File.exists?(path)
-    send(pid, :stop)
-    assert_receive {:DOWN, ^monitor, _, _, _}
-    assert saved?(table, path, 100)
-  end
-
-  # The resource goes with the heap of the process, a moment after its end.
-  defp saved?(table, path, tries) do
-    case MemberTable.save(table, path) do
-      :ok ->
-        true
-
-      {:error, {:running, _}} when tries > 0 ->
-        Process.sleep(20)
-        saved?(table, path, tries - 1)
-    end
+    begin = fn -> Native.table_save(table.ref) end
+    Saves.assert_one_at_a_time(begin, fn -> MemberTable.save(table, path) end, path)
   end
 
   test "cut, altered and other files are errors", %{path: path} do
     MemberTable.save!(table(:integer, 10), path)
-    file = File.read!(path)
     load = fn -> MemberTable.load(path, payloads: :raw) end
-
-    for {content, what} <- [
-          {"", :not_a_save},
-          {"{}", :not_a_save},
-          {binary_part(file, 0, 20), :cut},
-          {binary_part(file, 0, byte_size(file) - 1), :cut},
-          {file <> "x", :damaged},
-          {"HCmember" <> <<9::little-32>> <> file, :newer_version}
-        ] do
-      File.write!(path, content)
-      assert {:error, {^what, message}} = load.()
-      assert is_binary(message)
-    end
-
-    for at <- 12..(byte_size(file) - 1)//13 do
-      <<before::binary-size(at), byte, rest::binary>> = file
-      File.write!(path, [before, Bitwise.bxor(byte, 1), rest])
-      assert {:error, {what, _}} = load.()
-      assert what in [:damaged, :cut]
-    end
-
-    File.write!(path, file)
+    Saves.assert_broken_files_are_refused(path, load)
     assert {:error, {:other_payloads, _}} = MemberTable.load(path)
     assert {:error, {:io, _}} = MemberTable.load(Path.dirname(path))
     assert {:error, {:io, _}} = MemberTable.save(table(:integer, 3), Path.dirname(path))

@@ -294,8 +294,9 @@ pub enum Event {
         /// The partition of the entries.
         partition: u16,
     },
-    /// Entries of a replica break a limit of this node or the format. Told once for a partition,
-    /// until a frame of it is taken; it is asked for again with growing pauses.
+    /// Entries of a replica break a limit of this node or the format, or are longer than its frames.
+    /// Told once for a partition, until a frame of it is taken; it is asked for again with growing
+    /// pauses.
     Refused {
         /// The replica.
         origin: ReplicaId,

@@ -447,15 +447,16 @@ impl Replica {
         let mut bundle: Vec<Answer> = Vec::new();
         let mut bytes = 0;
         for mut answer in complete.answers {
-            let len = answer.data.len_max();
-            if len + 16 > room {
+            let mut len = answer.data.len_max() + 16;
+            if len > room {
                 // Other answers were made for longer frames: they are asked for again.
                 let Data::Repair(repair) = &answer.data else {
                     continue;
                 };
-                answer = self.answer_too_long(answer.partition, len, repair.nonce);
+                let bytes = repair.content.len();
+                answer = self.answer_too_long(answer.partition, bytes, repair.nonce);
+                len = answer.data.len_max() + 16;
             }
-            let len = answer.data.len_max() + 16;
             if bytes + len > room && !bundle.is_empty() {
                 self.send_bundle(&complete.to, std::mem::take(&mut bundle));
                 bytes = 0;
@@ -466,8 +467,8 @@ impl Replica {
         self.send_bundle(&complete.to, bundle);
     }
 
-    /// Makes the answer that no frame takes the one meant. Users are told once a minute for each
-    /// partition.
+    /// Makes the answer that says that no frame takes the one asked for, which has so many bytes.
+    /// Users are told once a minute for each partition.
     fn answer_too_long(&mut self, partition: u16, bytes: usize, nonce: u32) -> Answer {
         let now = self.now;
         self.too_long.retain(|_, at| now < *at + REPORT_PAUSE);
