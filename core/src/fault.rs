@@ -56,6 +56,8 @@ pub enum Fault {
     IgnoreSecondSelf,
     /// Ask for a partition once only.
     PullOnce,
+    /// Believe that entries are held which were dropped after the frame that told of them.
+    DropUntold,
     /// Show the entries of a first load as they come.
     ShowParts,
     /// Load the parts of two encodings of an answer as one.
@@ -197,6 +199,7 @@ impl Fault {
         Self::IgnoreRowBelow,
         Self::IgnoreSecondSelf,
         Self::PullOnce,
+        Self::DropUntold,
         Self::ShowParts,
         Self::MixReplies,
         Self::KeepLoad,

@@ -1,8 +1,11 @@
 //! Replication: the control plane and the entries, driven together.
 //!
-//! Lock order: the control lock, then the lock of one shard. Local operations take only the lock of
-//! their shard and leave a mark, so they never wait for a message being handled elsewhere.
+//! Lock order: the control lock, then the lock of one shard, then that of what shards have done.
+//! Local operations take only the lock of their shard and leave a mark, so they never wait for a
+//! message being handled elsewhere. While a frame is applied to a shard the control lock is free:
+//! other threads decide on their frames meanwhile, by what the control plane was told last.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -54,11 +57,11 @@ impl Presence {
         // Other threads have their frames handled meanwhile.
         let received = self.frame_reader.open(frame);
         let from = Address::from(from);
-        let control = &mut *self.control.lock();
+        let mut control = self.control.lock();
         control.advance(now);
-        self.observe(control);
+        self.observe(&mut control);
         let handled = control.replica.handle_message(now, &from, frame, received);
-        self.run(control);
+        self.run_sharing(&mut control);
         Ok(handled?)
     }
 
@@ -173,7 +176,7 @@ impl Presence {
     /// only. Until then they cover all topics.
     pub fn diff_topics(&self, topics: impl IntoIterator<Item = String>) {
         let topics = topics.into_iter().collect();
-        self.control.lock().watched = WatchedTopics(Some(topics));
+        self.control.lock().watched = WatchedTopics(Some(Arc::new(topics)));
     }
 
     /// Returns whether this node has caught up, at least once, with everything its known peers
@@ -226,6 +229,7 @@ impl Presence {
     /// Sees the local operations since it last looked: the control plane is told, and they are
     /// flushed if their time has come.
     fn observe(&self, control: &mut Control) {
+        self.settle_in_time(control);
         self.report_local(control);
         if control.flush_at.is_none() && self.changed.load(Ordering::Acquire) != 0 {
             control.flush_at = control.now.checked_add(self.flush);
@@ -239,6 +243,8 @@ impl Presence {
     fn flush(&self, control: &mut Control) {
         control.flush_at = None;
         let diff = self.take_diff();
+        // What others changed before it comes before it.
+        self.settle(control);
         control.note(diff);
     }
 

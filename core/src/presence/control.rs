@@ -1,6 +1,7 @@
 //! `Control`: what the control lock guards.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::budget::LeaveBudget;
@@ -24,6 +25,9 @@ pub(super) struct Control {
     /// When the local changes seen so far become a Diff.
     pub(super) flush_at: Option<Duration>,
     pub(super) leave_budget: LeaveBudget,
+    /// True while what shards do is told later: in the simulator only, for a thread that waits for
+    /// the control lock.
+    pub(super) is_late: bool,
     /// The time between two looks at the age of leaves, and when the next one is due.
     look_every: Duration,
     look_at: Duration,
@@ -31,7 +35,7 @@ pub(super) struct Control {
 
 /// The topics whose Diffs after a hide or a show are wanted; `None`: all.
 #[derive(Debug, Clone, Default)]
-pub(super) struct WatchedTopics(pub(super) Option<HashSet<String>>);
+pub(super) struct WatchedTopics(pub(super) Option<Arc<HashSet<String>>>);
 
 impl WatchedTopics {
     pub(super) fn contains(&self, topic: &str) -> bool {
@@ -55,6 +59,7 @@ impl Control {
             now: Duration::ZERO,
             flush_at: None,
             leave_budget,
+            is_late: false,
             look_every: leaves_kept / LOOKS,
             look_at: Duration::ZERO,
         }

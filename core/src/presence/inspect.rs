@@ -24,10 +24,24 @@ impl Presence {
             unreported: AtomicU32::new(self.unreported.load(Ordering::Acquire)),
             written: AtomicUsize::new(self.written.load(Ordering::Acquire)),
             control: Mutex::new(control),
+            done: Mutex::new(self.done.lock().clone()),
             timers: self.timers.clone(),
             flush: self.flush,
             grace: self.grace,
         }
+    }
+
+    /// Lets threads that apply frames be late to tell the control plane, or ends that.
+    pub(crate) fn set_late(&self, is_late: bool) {
+        let control = &mut *self.control.lock();
+        control.is_late = is_late;
+        self.settle_in_time(control);
+        self.run(control);
+    }
+
+    /// Returns whether a thread has applied a frame and is late to tell the control plane.
+    pub(crate) fn is_late(&self) -> bool {
+        !self.done.lock().is_empty()
     }
 
     /// Returns the control plane, locked.

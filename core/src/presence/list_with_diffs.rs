@@ -37,6 +37,8 @@ impl Presence {
         let own = shard.take_diff();
         let entries = shard.tracker(topic).list(topic);
         let entries = entries.map(|entry| entry.to_buf()).collect();
+        // While the shard is locked: what the list shows is in the Diffs, and nothing after it.
+        self.settle(control);
         drop(shard);
         control.note(own);
         (

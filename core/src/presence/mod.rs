@@ -49,6 +49,7 @@ mod waiting_diffs;
 mod watching;
 
 use parking_lot::{Mutex, RwLock};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -66,6 +67,7 @@ pub use crate::error::ReadError;
 
 use self::budget::LeaveBudget;
 use self::control::Control;
+use self::shards::Done;
 use self::timers::Timers;
 use self::waiting_diffs::WaitingDiffs;
 
@@ -108,6 +110,8 @@ pub struct Presence {
     /// Approximate bytes of those changes on the wire.
     written: AtomicUsize,
     control: Mutex<Control>,
+    /// What shards have done and the control plane was not told, in the order of each shard.
+    done: Mutex<VecDeque<Done>>,
     timers: Timers,
     flush: Duration,
     grace: Duration,
@@ -155,6 +159,7 @@ impl Presence {
             unreported: AtomicU32::new(0),
             written: AtomicUsize::new(0),
             control: Mutex::new(Control::new(plane, leave_budget, diffs, leaves_kept)),
+            done: Mutex::default(),
             timers,
             flush: config.flush,
             grace: config.grace,

@@ -65,7 +65,7 @@ pub(crate) use handle::Handle;
 #[cfg(feature = "testing")]
 pub(crate) use message::{Answer, Data, Message, Position, Sender, decode, encode};
 pub(crate) use output::{Access, Action, Answered};
-pub(crate) use partitions::Partitions;
+pub(crate) use partitions::{Partitions, Watched};
 #[cfg(feature = "testing")]
 pub(crate) use relay::Relayed;
 pub(crate) use routing::{FrameReader, Replica};

@@ -264,13 +264,15 @@ pub(crate) struct OwnState {
 }
 
 /// The answer to an action.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Answered {
     Nothing,
     Push(Pushed),
     Pull(Served),
     /// The report on a frame, and its Diffs, in order.
     Applied(Report, Vec<Diff>),
+    /// The partition in which nothing is held of some replicas any more, these, and the Diffs.
+    Dropped(u16, Vec<ReplicaId>, Vec<Diff>),
     /// The Diffs of a change without a frame.
     Changed(Vec<Diff>),
 }

@@ -164,6 +164,8 @@ pub(super) struct Plan {
     slice_max: usize,
     /// True if other things happen between the slices of one work.
     pub(super) interrupts: bool,
+    /// Decides which frames are applied by a thread that is late to tell the control plane.
+    late: Option<Rng>,
     /// The time for which entries of a replaced replica stay visible.
     pub(super) grace_ms: u64,
     /// The time for which own leaves are remembered.
@@ -243,6 +245,9 @@ impl Plan {
         } else {
             [Links::Ring, Links::Star, Links::Line][apart_too.below(3) as usize]
         };
+        let mut late = rng.clone();
+        late.stir(5);
+        let late = (late.below(4) == 0).then_some(late);
         let down_ms = BEAT_MS * 3 + BEAT_MS / 2;
         Self {
             nodes,
@@ -265,6 +270,7 @@ impl Plan {
                 1_024
             },
             interrupts,
+            late,
             grace_ms,
             leaves_ms,
             shards_max,
@@ -285,8 +291,14 @@ impl Plan {
         self.weights.draw(rng).unwrap_or(Step::Operate)
     }
 
-    /// Ends what befalls frames.
+    /// Draws whether the thread that applies a frame is late to tell the control plane.
+    pub(super) fn is_late(&mut self) -> bool {
+        self.late.as_mut().is_some_and(|late| late.below(4) == 0)
+    }
+
+    /// Ends what befalls frames and threads.
     pub(super) fn calm(&mut self) {
+        self.late = None;
         self.loss = 0;
         self.doubled = 0;
         self.reorders = false;

@@ -78,6 +78,8 @@ incidents! {
     OtherMajor,
     /// A frame of another cluster.
     OtherCluster,
+    /// A frame applied by a thread that told the control plane only after the next frame.
+    LateReport,
     /// A frame damaged under way.
     Damaged,
     /// A snapshot taken.

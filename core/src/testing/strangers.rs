@@ -18,6 +18,7 @@ pub(super) fn arrive(world: &mut World<'_>) -> Result<(), String> {
         refusal,
         incident,
     } = strange(&mut world.run, &flight.frame);
+    world.end_late_at(to)?;
     let now = world.now(to);
     let address = world.network.address(flight.from);
     let Some(node) = &world.nodes[to] else {

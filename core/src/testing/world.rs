@@ -288,10 +288,30 @@ impl<'t> World<'t> {
     /// Delivers one frame that is under way. Returns whether there was one.
     pub(super) fn deliver(&mut self) -> Result<bool, String> {
         match self.network.take(&mut self.run) {
-            Arrival::Nothing => Ok(false),
+            Arrival::Nothing => self.end_late(),
             Arrival::Lost => Ok(true),
             Arrival::Frame(flight) => self.hand_over(flight).map(|()| true),
         }
+    }
+
+    /// Lets a thread that is late tell the control plane. Returns whether there was one.
+    fn end_late(&mut self) -> Result<bool, String> {
+        for place in 0..self.nodes.len() {
+            if self.end_late_at(place)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Lets the thread of a node that is late tell the control plane. Returns whether there was one.
+    pub(super) fn end_late_at(&mut self, place: usize) -> Result<bool, String> {
+        let node = self.nodes[place].as_ref();
+        let is_late = node.is_some_and(|node| node.process.presence.is_late());
+        if is_late {
+            self.after(place)?;
+        }
+        Ok(is_late)
     }
 
     fn hand_over(&mut self, flight: Flight) -> Result<(), String> {
@@ -322,7 +342,12 @@ impl<'t> World<'t> {
             let what = sight::describe(&config, &shown);
             self.run.note(|| format!("{from} -> {to}: {what}"));
         }
+        if self.run.plan.is_late() {
+            node.process.presence.set_late(true);
+        }
         let handled = node.process.handle_message(now, &address, &frame);
+        let presence = &node.process.presence;
+        let is_late = presence.is_late() && presence.id() == node.id;
         if let Some(leaver) = leaver
             && leaver.name() != node.id.name()
         {
@@ -333,6 +358,10 @@ impl<'t> World<'t> {
             self.run.count(incident);
         }
         handled.map_err(|what| format!("{to} {what}"))?;
+        if is_late {
+            self.run.count(Incident::LateReport);
+            return Ok(());
+        }
         self.after(to)
     }
 
@@ -348,6 +377,9 @@ impl<'t> World<'t> {
 
     /// Checks what follows every call of a node, and sends what waits in it.
     pub(super) fn after(&mut self, place: usize) -> Result<(), String> {
+        if let Some(node) = &self.nodes[place] {
+            node.process.presence.set_late(false);
+        }
         self.follow(place)
             .map_err(|what| format!("{place} {what}"))?;
         let slices = if self.run.plan.interrupts {

@@ -335,6 +335,7 @@ struct Changes {
 /// Collects changes and groups them by topic.
 #[derive(Debug, Clone, Default)]
 pub(super) struct DiffBuilder {
+    /// The places of all topics but the first: most frames are about one.
     by_topic: HashMap<Arc<str>, usize>,
     topics: Vec<Changes>,
     last: usize,
@@ -379,21 +380,39 @@ impl DiffBuilder {
             .get(self.last)
             .is_none_or(|t| !Arc::ptr_eq(&t.diff.topic, topic))
         {
-            self.last = *self.by_topic.entry(Arc::clone(topic)).or_insert_with(|| {
-                self.topics.push(Changes {
-                    diff: TopicDiff::new(Arc::clone(topic)),
-                    brief: Vec::new(),
-                    between: Vec::new(),
-                });
-                self.topics.len() - 1
-            });
+            self.last = self.place(topic);
         }
         &mut self.topics[self.last]
     }
 
+    /// Returns the place of a topic, a new one if need be.
+    fn place(&mut self, topic: &Arc<str>) -> usize {
+        let next = self.topics.len();
+        let place = match self.topics.first() {
+            None => {
+                self.topics.reserve_exact(1);
+                0
+            }
+            Some(first) if first.diff.topic == *topic => 0,
+            Some(_) => *self.by_topic.entry(Arc::clone(topic)).or_insert(next),
+        };
+        if place == next {
+            self.topics.push(Changes {
+                diff: TopicDiff::new(Arc::clone(topic)),
+                brief: Vec::new(),
+                between: Vec::new(),
+            });
+        }
+        place
+    }
+
     pub(super) fn join(&mut self, topic: &Arc<str>, entry: EntryBuf) {
         self.wrote(&entry);
-        self.topic(topic).diff.joins.push(entry);
+        let joins = &mut self.topic(topic).diff.joins;
+        if joins.is_empty() {
+            joins.reserve_exact(1);
+        }
+        joins.push(entry);
     }
 
     pub(super) fn leave(&mut self, topic: &Arc<str>, leave: Leave) {

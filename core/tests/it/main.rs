@@ -43,6 +43,7 @@ mod sim;
 mod std_traits;
 mod support;
 mod telemetry;
+mod threads;
 mod tidy;
 mod tidy_circles;
 mod tidy_text;

@@ -111,7 +111,7 @@ fn a_room_is_ready_after_one_round_trip() {
 fn every_broken_rule_is_noticed() {
     // Rules whose violation is seldom visible start close to a seed that shows it.
     let first = |fault| match fault {
-        Fault::IndexWithoutHash | Fault::SweepNothing => 2_000,
+        Fault::DropUntold | Fault::IndexWithoutHash | Fault::SweepNothing => 2_000,
         Fault::ColdTakesRepair => 14_000,
         Fault::DropToggledOnly => 15_000,
         Fault::MixReplies | Fault::ServeUnseen => 22_000,

@@ -182,13 +182,13 @@ impl Partitions {
             Action::Drop { id, partition } => {
                 let mut diffs = Vec::new();
                 self.drop_origin(&id, partition, LeaveReason::Unknown, &mut diffs);
-                Answered::Changed(diffs)
+                Answered::Dropped(partition, vec![id], diffs)
             }
             Action::Vacate { partition, clock } => {
                 self.vacate(partition, clock);
                 Answered::Nothing
             }
-            Action::DropOthers(partition) => Answered::Changed(self.drop_others(partition)),
+            Action::DropOthers(partition) => self.drop_others(partition),
             Action::Open { topic, access, .. } => {
                 self.open(topic, access);
                 Answered::Nothing
@@ -382,10 +382,9 @@ impl Partitions {
     }
 
     /// Drops what is held of all others in a partition.
-    fn drop_others(&mut self, partition: u16) -> Vec<Diff> {
-        let mut diffs = Vec::new();
+    fn drop_others(&mut self, partition: u16) -> Answered {
         let Some(part) = self.parts.get_mut(&partition) else {
-            return diffs;
+            return Answered::Nothing;
         };
         let held = part.tracker.origins().map(|info| info.replica);
         let mut held: Vec<_> = held.filter(|id| *id != self.id).collect();
@@ -395,11 +394,12 @@ impl Partitions {
                 self.jobs.reap(partition);
             }
         }
-        for id in held {
-            self.drop_origin(&id, partition, LeaveReason::Unknown, &mut diffs);
+        let mut diffs = Vec::new();
+        for id in &held {
+            self.drop_origin(id, partition, LeaveReason::Unknown, &mut diffs);
         }
         self.tidy(partition);
-        diffs
+        Answered::Dropped(partition, held, diffs)
     }
 
     fn vacate(&mut self, partition: u16, clock: u64) {

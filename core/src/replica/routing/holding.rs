@@ -3,6 +3,7 @@
 use super::Replica;
 use crate::error::ApplyError;
 use crate::fault::{Fault, is_broken};
+use crate::id::ReplicaId;
 use crate::replica::handle::Handle;
 use crate::replica::held_index::Toggle;
 use crate::replica::message::{Answer, Data, Delta, Message, Position, Repair, Same, TooLong};
@@ -355,6 +356,15 @@ impl Replica {
 
 /// Positions held of others.
 impl Replica {
+    /// Notes that what was held of a replica in a partition is dropped. It was to be dropped before
+    /// this was done, but a frame may have been applied in between.
+    pub(crate) fn report_dropped(&mut self, id: &ReplicaId, partition: u16) {
+        let is_noted = !is_broken(Fault::RewatchWithOldClock) && !is_broken(Fault::DropUntold);
+        if is_noted && let Some(handle) = self.peers.find(id) {
+            self.set_held(handle, partition, None);
+        }
+    }
+
     /// Tells users that a frame was refused, unless they were told since one was taken, and asks
     /// again later.
     fn refuse(&mut self, handle: Handle, partition: u16, error: &ApplyError) {
