@@ -291,9 +291,10 @@ impl Plan {
         self.weights.draw(rng).unwrap_or(Step::Operate)
     }
 
-    /// Draws whether the thread that applies a frame is late to tell the control plane.
-    pub(super) fn is_late(&mut self) -> bool {
-        self.late.as_mut().is_some_and(|late| late.below(4) == 0)
+    /// Draws whether the thread that applies a frame is late to tell the control plane, or stays so.
+    pub(super) fn is_late(&mut self, was_late: bool) -> bool {
+        let late = self.late.as_mut();
+        late.is_some_and(|late| late.below(4) < if was_late { 3 } else { 1 })
     }
 
     /// Ends what befalls frames and threads.

@@ -78,7 +78,7 @@ incidents! {
     OtherMajor,
     /// A frame of another cluster.
     OtherCluster,
-    /// A frame applied by a thread that told the control plane only after the next frame.
+    /// A frame applied by a thread that told the control plane only after other frames.
     LateReport,
     /// A frame damaged under way.
     Damaged,

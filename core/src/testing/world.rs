@@ -342,12 +342,13 @@ impl<'t> World<'t> {
             let what = sight::describe(&config, &shown);
             self.run.note(|| format!("{from} -> {to}: {what}"));
         }
-        if self.run.plan.is_late() {
+        let may_be_late = self.run.plan.is_late(node.process.presence.is_late());
+        if may_be_late {
             node.process.presence.set_late(true);
         }
         let handled = node.process.handle_message(now, &address, &frame);
         let presence = &node.process.presence;
-        let is_late = presence.is_late() && presence.id() == node.id;
+        let is_late = may_be_late && presence.is_late() && presence.id() == node.id;
         if let Some(leaver) = leaver
             && leaver.name() != node.id.name()
         {
@@ -360,7 +361,7 @@ impl<'t> World<'t> {
         handled.map_err(|what| format!("{to} {what}"))?;
         if is_late {
             self.run.count(Incident::LateReport);
-            return Ok(());
+            return self.take_events(to).map_err(|what| format!("{to} {what}"));
         }
         self.after(to)
     }
@@ -424,22 +425,7 @@ impl<'t> World<'t> {
         self.truth.bear(place, node.name, &node.id, self.run.now_ms);
         node.record(&mut self.truth)?;
         node.record_lives(&mut self.truth);
-        let ready = events::take(&mut self.run, &self.truth, place, node)?;
-        if let Some(missing) = ready.node {
-            let started_ms = node.started_ms;
-            if own_ms < started_ms + 2 * BEAT_MS {
-                return Err(format!(
-                    "is ready at {own_ms} ms, started at {started_ms} ms"
-                ));
-            }
-            if !self.run.plan.is_interest {
-                let ready = readiness::check_node(&self.nodes, place, &self.truth, &missing);
-                ready?;
-            }
-        }
-        for topic in &ready.topics {
-            readiness::check_topic(&self.nodes, place, &self.truth, topic)?;
-        }
+        self.take_events(place)?;
         let Some(node) = &mut self.nodes[place] else {
             return Ok(());
         };
@@ -459,6 +445,31 @@ impl<'t> World<'t> {
         };
         node.views
             .check(&node.process.presence, &self.truth, &self.run.plan, &times)
+    }
+
+    /// Takes the events of a node, and checks what is promised with them.
+    fn take_events(&mut self, place: usize) -> Result<(), String> {
+        let own_ms = u64::try_from(self.now(place).as_millis()).unwrap_or(u64::MAX);
+        let Some(node) = &mut self.nodes[place] else {
+            return Ok(());
+        };
+        let ready = events::take(&mut self.run, &self.truth, place, node)?;
+        if let Some(missing) = ready.node {
+            let started_ms = node.started_ms;
+            if own_ms < started_ms + 2 * BEAT_MS {
+                return Err(format!(
+                    "is ready at {own_ms} ms, started at {started_ms} ms"
+                ));
+            }
+            if !self.run.plan.is_interest {
+                let ready = readiness::check_node(&self.nodes, place, &self.truth, &missing);
+                ready?;
+            }
+        }
+        for topic in &ready.topics {
+            readiness::check_topic(&self.nodes, place, &self.truth, topic)?;
+        }
+        Ok(())
     }
 
     /// Counts what ended by itself.

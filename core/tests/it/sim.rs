@@ -111,10 +111,13 @@ fn a_room_is_ready_after_one_round_trip() {
 fn every_broken_rule_is_noticed() {
     // Rules whose violation is seldom visible start close to a seed that shows it.
     let first = |fault| match fault {
-        Fault::DropUntold | Fault::IndexWithoutHash | Fault::SweepNothing => 2_000,
+        Fault::IndexWithoutHash | Fault::SweepNothing => 2_000,
+        Fault::RewatchWithOldClock => 4_000,
+        Fault::DropUntold => 6_000,
         Fault::ColdTakesRepair => 14_000,
         Fault::DropToggledOnly => 15_000,
-        Fault::MixReplies | Fault::ServeUnseen => 22_000,
+        Fault::ServeUnseen => 22_000,
+        Fault::MixReplies => 24_000,
         Fault::MarkerWithoutVersion => 510_000,
         _ => 0,
     };

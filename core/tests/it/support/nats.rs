@@ -115,7 +115,8 @@ pub(crate) fn example(name: &str) -> String {
     let built = here.parent().unwrap().with_file_name("examples").join(name);
     let output = Command::new(env!("CARGO"))
         .args(["build", "-q", "--profile", "test", "--example", name])
-        .arg("--all-features")
+        // As the suites are built: for this package alone all would be compiled once more.
+        .args(["--workspace", "--all-features"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
