@@ -190,6 +190,8 @@ defmodule Headcount.HostileTest do
       touch: [[1]],
       get: [[1]],
       index_of: [[1]],
+      index_of_many: [[[1]]],
+      rows_of: [[[1]]],
       row_at: [[0]],
       slice: [[0, 1]],
       find_prefix: [["a"]],
@@ -276,6 +278,8 @@ defmodule Headcount.HostileTest do
 
     assert calls(ListView, list,
              index_of: [[1]],
+             index_of_many: [[[1]]],
+             rows_of: [[[1]]],
              group_of: [[1]],
              row_at: [[0]],
              slice: [[0, 1]],

@@ -78,16 +78,45 @@ defmodule Headcount.MemberListTest do
         assert is_integer(MemberList.index_of(list, id))
       end
 
+      check_many(list, good ++ good)
+
       for id <- bad do
         raises = fn fun -> assert_raise ArgumentError, ~r/not an id of this list/, fun end
         raises.(fn -> MemberList.upsert(list, id, group: "g", key: 1) end)
         raises.(fn -> MemberList.get(list, id) end)
         raises.(fn -> MemberList.index_of(list, id) end)
+        raises.(fn -> MemberList.index_of_many(list, good ++ [id]) end)
+        raises.(fn -> MemberList.rows_of(list, [id | good]) end)
         raises.(fn -> MemberList.remove(list, id) end)
         raises.(fn -> MemberList.touch(list, id) end)
         raises.(fn -> MemberList.set_group(list, id, "g") end)
       end
     end
+  end
+
+  test "many rows are those of single calls" do
+    list = MemberList.new(groups: ["a", "hidden", "collapsed"])
+
+    for id <- 1..3_000 do
+      group = Enum.at(["a", "hidden", "collapsed"], rem(id, 3))
+      MemberList.upsert(list, id, group: group, key: rem(id * 7, 100), attrs: rem(id, 5))
+    end
+
+    :ok = MemberList.set_group_hidden(list, "hidden", true)
+    :ok = MemberList.set_group_collapsed(list, "collapsed", true)
+
+    for amount <- [0, 1, 99, 100, 101, 5_000],
+        do: check_many(list, Enum.take(4_000..1//-1, amount))
+
+    assert_raise ArgumentError, fn -> MemberList.index_of_many(list, [1 | 2]) end
+    assert_raise ArgumentError, fn -> MemberList.rows_of(list, :all) end
+  end
+
+  defp check_many(list, ids) do
+    indexes = for id <- ids, do: MemberList.index_of(list, id)
+    assert MemberList.index_of_many(list, ids) == indexes
+    rows = for index <- indexes, do: index && {index, MemberList.row_at(list, index)}
+    assert MemberList.rows_of(list, ids) == rows
   end
 
   test "groups are hidden, collapsed, moved, renamed and removed" do

@@ -344,6 +344,13 @@ defmodule Headcount.MemberTableTest do
 
       for {id, _} <- members,
           do: assert(ListView.index_of(list, id) == Enum.find_index(rows, &(&1 == id)))
+
+      ids = [999_999 | Map.keys(members)]
+      indexes = for id <- ids, do: ListView.index_of(list, id)
+      assert ListView.index_of_many(list, ids) == indexes
+
+      assert ListView.rows_of(list, ids) ==
+               for(index <- indexes, do: index && {index, ListView.row_at(list, index)})
     end
   end
 

@@ -15,7 +15,7 @@ use crate::convert::{Place, Seconds, grouped, out_of_range, place};
 use crate::error::{HiddenMember, raise};
 use crate::id::{Key, Kind, OfKind, PyId};
 use crate::list_or_roster::ListOrRoster;
-use crate::row::{Group, Member, Reading, Row, RowIterator, member};
+use crate::row::{Group, Member, Reading, Row, RowIterator, member, own_found};
 use crate::saves::{self, Pickle};
 use crate::sync::Locked;
 use crate::windows::{Shown, Source, Tick, Viewer};
@@ -390,6 +390,29 @@ impl MemberList {
         })
     }
 
+    /// Return the row of each of many members, in the order of the ids: for each what `index_of`
+    /// returns, in less time. At most 16,777,216 at a time. O(k log n).
+    fn index_of_many(
+        &self,
+        py: Python<'_>,
+        ids: &Bound<'_, PyAny>,
+    ) -> PyResult<Vec<Option<usize>>> {
+        each!(self, list => {
+            let ids = many(ids)?;
+            list.read_long(py, |list| list.index_of_many(&ids))
+        })
+    }
+
+    /// Return the index and the row of each of many members, in the order of the ids; `None` for one
+    /// that is unknown or whose group is hidden or collapsed. At most 16,777,216 at a time.
+    /// O(k log n).
+    fn rows_of(&self, py: Python<'_>, ids: &Bound<'_, PyAny>) -> PyResult<FoundRows> {
+        each!(self, list => {
+            let ids = many(ids)?;
+            list.read_long(py, |list| own_found(&list.rows_of(&ids), list.groups()))
+        })
+    }
+
     /// Return the row of a group's header, if it has one.
     fn header_index(&self, py: Python<'_>, group: &str) -> PyResult<Option<usize>> {
         each!(self, list => {
@@ -568,6 +591,16 @@ impl MemberList {
 
 /// About what a row takes on its way to Python.
 pub(crate) const ROW_LEN: usize = 2 * size_of::<Row>() + size_of::<usize>();
+
+/// The index and the row of each of many members.
+pub(crate) type FoundRows = Vec<Option<(usize, Row)>>;
+
+/// Reads the ids of many members, and makes sure that there is room for their rows.
+pub(crate) fn many<I: PyId>(ids: &Bound<'_, PyAny>) -> PyResult<Vec<I>> {
+    let ids = collect(ids, "ids", BATCH_MAX, |id| I::from_py(id))?;
+    room_for(ids.len(), ROW_LEN)?;
+    Ok(ids)
+}
 
 fn group_names(names: &Bound<'_, PyAny>) -> PyResult<Vec<PyBackedStr>> {
     texts(names, "groups", GROUPS_MAX)

@@ -255,6 +255,19 @@ fn own<'a, I: PyId>(
         .collect()
 }
 
+/// Copies rows of some members, found by id.
+pub(crate) fn own_found<'a, I: PyId>(
+    found: &[Option<(usize, core::Row<'a, I>)>],
+    groups: impl Iterator<Item = GroupInfo<'a>>,
+) -> Vec<Option<(usize, Row)>> {
+    let rows = found.iter().flatten().map(|(_, row)| row.clone());
+    let mut rows = own(rows, groups).into_iter();
+    let indexes = found
+        .iter()
+        .map(|row| row.as_ref().map(|(index, _)| *index));
+    indexes.map(|index| Some((index?, rows.next()?))).collect()
+}
+
 /// A member as `get` gives it.
 pub(crate) fn member<I: PyId>(list: &core::MemberList<I>, id: &I) -> Option<Member> {
     let member = list.get(id)?;

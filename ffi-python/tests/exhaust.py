@@ -117,6 +117,8 @@ JOBS: dict[str, Job] = {
         lambda: full_list().set_group_many([name for name, _, _ in MEMBERS], "offline"),
     ),
     "set_attrs_many": (full_table, lambda: full_table().set_attrs_many(range(MANY), set=[1])),
+    "index_of_many": (full_list, lambda: full_list().index_of_many(name for name, _, _ in MEMBERS)),
+    "rows_of": (full_list, lambda: full_list().rows_of(name for name, _, _ in MEMBERS)),
     "rows of a table": (full_table, lambda: full_table().list_named("all")[:]),
     "rows": (full_list, lambda: full_list()[:]),
     "rows backwards": (full_list, lambda: full_list()[::-1]),

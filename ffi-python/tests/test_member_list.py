@@ -244,6 +244,20 @@ class Hidden(unittest.TestCase):
         with self.assertRaises(headcount.UnknownMember):
             ml.index(77)
 
+    def test_many_rows_are_those_of_single_calls(self) -> None:
+        ml = people()
+        ml.bulk_load([(id, "online", id) for id in range(100, 3_000)])
+        ml.set_group_collapsed("offline")
+        some = [9, 7, 77, 7, *range(5_000, 50, -1)]
+        rows = [ml.index_of(id) for id in some]
+        self.assertEqual(ml.index_of_many(some), rows)
+        self.assertEqual(ml.index_of_many(iter(some)), rows)
+        found = [None if row is None else (row, ml[row]) for row in rows]
+        self.assertEqual(ml.rows_of(some), found)
+        self.assertEqual((ml.index_of_many([]), ml.rows_of([])), ([], []))
+        with self.assertRaises(TypeError):
+            ml.index_of_many(["7"])  # type: ignore[list-item]
+
     def test_rows_backwards(self) -> None:
         ml = people()
         ml.bulk_load([(id, "online", id) for id in range(100, 1_000)])

@@ -50,6 +50,22 @@ class Lists(unittest.TestCase):
         for absent in (4, "0", None, -1):
             self.assertNotIn(absent, staff)
 
+    def test_many_rows_of_a_list_are_those_of_single_calls(self) -> None:
+        table, everyone, staff = chat()
+        everyone.set_group_hidden("offline")
+        table.set_attrs(2, set=[ONLINE])
+        some = [*range(70), 3, 3]
+        for view in (everyone, staff):
+            rows = [view.index_of(id) for id in some]
+            self.assertEqual(view.index_of_many(some), rows)
+            found = [None if row is None else (row, view[row]) for row in rows]
+            self.assertEqual(view.rows_of(some), found)
+        table.remove_list(staff)
+        with self.assertRaises(headcount.UnknownList):
+            staff.index_of_many(some)
+        with self.assertRaises(headcount.UnknownList):
+            staff.rows_of(some)
+
     def test_writes_say_where_a_member_has_moved(self) -> None:
         table, everyone, staff = chat()
         moved = table.set_attrs(3, set=[ONLINE])

@@ -15,6 +15,7 @@
 
 mod buckets;
 mod lists;
+mod many;
 mod redis;
 mod sets;
 
@@ -32,7 +33,7 @@ fn rounds(n: usize) -> u64 {
 fn main() {
     let mut tables = Vec::new();
     for size in sizes() {
-        for table in [sets::run(size), lists::run(size)] {
+        for table in [sets::run(size), lists::run(size), many::run(size)] {
             table.print();
             tables.push(table);
         }

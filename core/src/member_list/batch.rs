@@ -6,6 +6,8 @@ use crate::member_list::changes::members::Fields;
 use crate::member_list::limits::MEMBERS_MAX;
 use crate::member_list::store::fetch::FETCHED_MAX;
 use crate::member_list::store::groups::GroupId;
+use crate::member_list::store::list_ref::ListRef;
+use crate::member_list::store::rows::Row;
 use crate::member_list::store::{BulkReport, NewMember, Upsert};
 use crate::member_list::{Id, ListError, MemberList, SortKey};
 
@@ -206,6 +208,45 @@ impl<I: Id> MemberList<I> {
         report.updated += usize::from(moved.is_some());
         report.missing += usize::from(moved.is_none());
         moved
+    }
+
+    /// Returns the rows of many members, in the order of the ids: for each what
+    /// [`index_of`](Self::index_of) returns, in less time, as the reads of up to 48 of them do not
+    /// wait for each other. O(ids log n), no comparison of keys.
+    ///
+    /// ```
+    /// use headcount::{ListOptions, MemberList, SortKey};
+    ///
+    /// let mut list = MemberList::<u64>::new(ListOptions::default());
+    /// let group = list.add_group("online")?;
+    /// list.upsert(7, group, &SortKey::from_name("Bob"), 0)?;
+    /// list.upsert(9, group, &SortKey::from_name("Ada"), 0)?;
+    /// assert_eq!(list.index_of_many(&[7, 8, 9, 7]), [Some(2), None, Some(1), Some(2)]);
+    /// # Ok::<(), headcount::ListError>(())
+    /// ```
+    #[must_use]
+    pub fn index_of_many(&self, ids: &[I]) -> Vec<Option<usize>> {
+        ListRef::explicit(&self.store).index_of_many(ids)
+    }
+
+    /// Returns the rows of many members and what they show, in the order of the ids: for each what
+    /// [`index_of`](Self::index_of) returns and [`row_at`](Self::row_at) has there; `None` when it
+    /// is unknown or its group is hidden or collapsed. O(ids log n), no comparison of keys.
+    ///
+    /// ```
+    /// use headcount::{ListOptions, MemberList, Row, SortKey};
+    ///
+    /// let mut list = MemberList::<u64>::new(ListOptions::default());
+    /// let group = list.add_group("online")?;
+    /// list.upsert(7, group, &SortKey::from_name("Bob"), 5)?;
+    /// let rows = list.rows_of(&[7, 8]);
+    /// assert!(matches!(rows[0], Some((1, Row::Member { id: 7, attrs: 5, .. }))));
+    /// assert_eq!(rows[1], None);
+    /// # Ok::<(), headcount::ListError>(())
+    /// ```
+    #[must_use]
+    pub fn rows_of(&self, ids: &[I]) -> Vec<Option<(usize, Row<'_, I>)>> {
+        ListRef::explicit(&self.store).rows_of(ids)
     }
 
     /// Puts many new members in, sorted or not. O(k) for sorted input into empty groups,

@@ -17,6 +17,7 @@ mod leave_reasons;
 mod member_list_batch;
 mod member_list_churn;
 mod member_list_find;
+mod member_list_many;
 mod member_list_model;
 mod member_list_order;
 mod member_saves;

@@ -368,6 +368,41 @@ defmodule Headcount.MemberList do
   def index_of(%__MODULE__{ref: ref}, id), do: found(call(:member_list_index_of, [ref, id]), id)
 
   @doc """
+  Returns the row of each of many members, in the order of the ids: for each what `index_of/2` returns, in less time.
+  O(ids x log n).
+
+      iex> list = Headcount.MemberList.new(groups: ["online"])
+      iex> for {id, name} <- [{7, "Bob"}, {9, "Ada"}],
+      ...>   do: Headcount.MemberList.upsert(list, id, group: "online", name: name)
+      iex> Headcount.MemberList.index_of_many(list, [7, 8, 9, 7])
+      [2, nil, 1, 2]
+  """
+  @spec index_of_many(t(), [id()]) :: [index() | nil]
+  # A few ids do not wait for a dirty scheduler.
+  def index_of_many(%__MODULE__{ref: ref}, ids) when length(ids) <= @batch_normal_max,
+    do: found_many(call(:member_list_index_of_many, [ref, ids]), ids)
+
+  def index_of_many(%__MODULE__{ref: ref}, ids),
+    do: found_many(Native.member_list_index_of_many_dirty(ref, ids), ids)
+
+  @doc """
+  Returns the row of each of many members and what it shows, in the order of the ids: for each what `index_of/2` returns
+  and `row_at/2` has there, or `nil`. O(ids x log n).
+
+      iex> list = Headcount.MemberList.new(groups: ["online"])
+      iex> Headcount.MemberList.upsert(list, 7, group: "online", name: "Bob")
+      iex> Headcount.MemberList.rows_of(list, [7, 8])
+      [{1, %{id: 7, group: "online", revision: 0, attrs: 0, payload: ""}}, nil]
+  """
+  @spec rows_of(t(), [id()]) :: [{index(), row()} | nil]
+  # A few ids do not wait for a dirty scheduler.
+  def rows_of(%__MODULE__{ref: ref}, ids) when length(ids) <= @batch_normal_max,
+    do: found_many(call(:member_list_rows_of, [ref, ids]), ids)
+
+  def rows_of(%__MODULE__{ref: ref}, ids),
+    do: found_many(Native.member_list_rows_of_dirty(ref, ids), ids)
+
+  @doc """
   Returns the row at an index, `nil` past the end. O(log n).
 
       iex> list = Headcount.MemberList.new(groups: ["online"])
@@ -670,6 +705,11 @@ defmodule Headcount.MemberList do
 
   defp found(:bad_id, id), do: bad_id(id)
   defp found(found, _id), do: found
+
+  @doc false
+  @spec found_many(term(), [term()]) :: term()
+  def found_many({:bad_id, at}, ids), do: bad_id(Enum.at(ids, at))
+  def found_many(found, _ids), do: found
 
   @doc false
   @spec bad_id(term()) :: no_return()

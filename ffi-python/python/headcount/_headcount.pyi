@@ -533,6 +533,17 @@ class MemberList(Generic[_I]):
         collapsed. O(log n).
         """
 
+    def index_of_many(self, ids: Iterable[_I]) -> list[int | None]:
+        """Return the row of each of many members, in the order of the ids: for each what `index_of`
+        returns, in less time. At most 16,777,216 at a time. O(k log n).
+        """
+
+    def rows_of(self, ids: Iterable[_I]) -> list[tuple[int, Member[_I]] | None]:
+        """Return the index and the row of each of many members, in the order of the ids; `None` for
+        one that is unknown or whose group is hidden or collapsed. At most 16,777,216 at a
+        time. O(k log n).
+        """
+
     def header_index(self, group: str) -> int | None:
         """Return the row of a group's header, if it has one."""
 

@@ -15,9 +15,9 @@ use crate::convert::{Place, out_of_range, place, repr};
 use crate::error::raise;
 use crate::id::{Key, OfKind, PyId, each_kind};
 use crate::member_list::{
-    FoundInGroup, ROW_LEN, Snapshot, absent, found, name_of, named, rows_list,
+    FoundInGroup, FoundRows, ROW_LEN, Snapshot, absent, found, many, name_of, named, rows_list,
 };
-use crate::row::{Group, Reading, RowIterator};
+use crate::row::{Group, Reading, RowIterator, own_found};
 use crate::sync::Locked;
 use crate::windows::{Bundle, Shown, Source, Viewer, window_names};
 
@@ -146,6 +146,34 @@ impl ListView {
         each_table!(self, table => {
             let id = PyId::from_py(id)?;
             read(py, table, self.id, |list| list.index_of(&id))
+        })
+    }
+
+    /// Return the row of each of many members, in the order of the ids: for each what `index_of`
+    /// returns, in less time. At most 16,777,216 at a time. O(k log n).
+    fn index_of_many(
+        &self,
+        py: Python<'_>,
+        ids: &Bound<'_, PyAny>,
+    ) -> PyResult<Vec<Option<usize>>> {
+        each_table!(self, table => {
+            let ids = many(ids)?;
+            let read = |table: &MemberTable<_>| table.list(self.id).map(|list| list.index_of_many(&ids));
+            table.read_long(py, read)?.map_err(raise)
+        })
+    }
+
+    /// Return the index and the row of each of many members, in the order of the ids; `None` for one
+    /// that the list does not admit or whose group is hidden or collapsed. At most 16,777,216 at a time.
+    /// O(k log n).
+    fn rows_of(&self, py: Python<'_>, ids: &Bound<'_, PyAny>) -> PyResult<FoundRows> {
+        each_table!(self, table => {
+            let ids = many(ids)?;
+            let rows = |list: core::member_list::ListView<'_, _>| {
+                own_found(&list.rows_of(&ids), list.groups())
+            };
+            let read = |table: &MemberTable<_>| table.list(self.id).map(rows);
+            table.read_long(py, read)?.map_err(raise)
         })
     }
 

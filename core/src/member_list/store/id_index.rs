@@ -62,6 +62,14 @@ impl Index {
         self.shards[self.shard(hash)].find(hash, is_it)
     }
 
+    /// Reads the bucket in which a look-up begins, ahead of it. Returns a part of it. O(1).
+    #[inline]
+    pub(crate) fn touch(&self, hash: u64) -> u32 {
+        let shard = &self.shards[self.shard(hash)];
+        let bucket = shard.buckets.get(shard.home(hash));
+        bucket.map_or(0, |bucket| bucket.passed)
+    }
+
     /// Adds a slot that is not there. Amortised O(1).
     pub(crate) fn insert(&mut self, hash: u64, slot: u32, hash_of: impl Fn(u32) -> u64) {
         if self.len == LARGE && self.shards.len() == 1 {

@@ -121,6 +121,14 @@ impl LeafSlots {
         at.map(|at| found * 8 + at)
     }
 
+    /// Reads all slots, ahead of [`find`](Self::find). Returns a number made of them.
+    #[inline]
+    pub(crate) fn touch(&self) -> u32 {
+        // A cache line has sixteen.
+        let lines = self.slots.iter().step_by(16);
+        lines.fold(0, |sum, slot| sum ^ slot)
+    }
+
     /// Puts the slot to which a member moved in place of the old one. The key is the same.
     pub(crate) fn replace(&mut self, at: usize, slot: u32) {
         self.slots[at] = slot;

@@ -5,6 +5,7 @@ use std::ops::{Range, RangeBounds};
 use crate::member_list::store::classes::Classes;
 use crate::member_list::store::groups::{GroupId, Groups};
 use crate::member_list::store::leaf::Needle;
+use crate::member_list::store::many::Shown;
 use crate::member_list::store::placed::{PlacedOrder, Sorted};
 use crate::member_list::store::rows::{Ordered, Row, Rows, View, payload};
 use crate::member_list::store::table::{Cell, Table};
@@ -105,6 +106,29 @@ impl<'a, I: Id> ListRef<'a, I> {
                 let group = order.group_of(self.table, classes, slot)?;
                 order.row_of(self.table, slot, group)
             }
+        }
+    }
+
+    /// Returns the row of each member, as [`index_of`](Self::index_of). O(ids log n).
+    pub(crate) fn index_of_many(self, ids: &[I]) -> Vec<Option<usize>> {
+        let mut rows = Vec::with_capacity(ids.len());
+        self.each_shown(ids, |shown| rows.push(shown.map(|shown| shown.index)));
+        rows
+    }
+
+    /// Returns the index and the content of the row of each member. O(ids log n).
+    pub(crate) fn rows_of(self, ids: &[I]) -> Vec<Option<(usize, Row<'a, I>)>> {
+        let mut rows = Vec::with_capacity(ids.len());
+        let view = self.view();
+        let row = |shown: Shown| (shown.index, view.member(shown.group, shown.slot));
+        self.each_shown(ids, |shown| rows.push(shown.map(row)));
+        rows
+    }
+
+    fn each_shown(self, ids: &[I], tell: impl FnMut(Option<Shown>)) {
+        match self.kind {
+            Kind::Explicit(store) => store.each_shown(ids, tell),
+            Kind::Placed(order, classes) => order.each_shown(self.table, classes, ids, tell),
         }
     }
 

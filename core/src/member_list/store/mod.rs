@@ -12,6 +12,7 @@ mod key_bytes;
 mod key_table;
 pub(crate) mod leaf;
 pub(crate) mod list_ref;
+mod many;
 pub(crate) mod matches;
 mod paged_vec;
 pub(crate) mod placed;

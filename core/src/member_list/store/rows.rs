@@ -133,7 +133,7 @@ impl<'a, I> View<'a, I> {
     }
 
     #[inline]
-    fn member(self, group: GroupId, slot: u32) -> Row<'a, I> {
+    pub(super) fn member(self, group: GroupId, slot: u32) -> Row<'a, I> {
         let cell = &self.cells[slot as usize];
         Row::Member {
             id: &cell.id,

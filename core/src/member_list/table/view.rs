@@ -71,6 +71,51 @@ impl<'a, I: Id> ListView<'a, I> {
         self.list.index_of(id)
     }
 
+    /// Returns the rows of many members, in the order of the ids: for each what
+    /// [`index_of`](Self::index_of) returns, in less time, as the reads of up to 48 of them do not
+    /// wait for each other. O(ids log n).
+    ///
+    /// ```
+    /// use headcount::SortKey;
+    /// use headcount::member_list::{Attrs, ListSpec, MemberTable, TableOptions};
+    ///
+    /// let mut table = MemberTable::<u64>::new(TableOptions::default())?;
+    /// for (id, name) in [(7, "Bob"), (9, "Ada")] {
+    ///     table.upsert(id, &[SortKey::from_name(name)], Attrs::EMPTY, None)?;
+    /// }
+    /// let everyone = table.add_list(ListSpec::new("everyone", "members"))?;
+    /// table.build(usize::MAX);
+    /// let rows = table.list(everyone)?.index_of_many(&[7, 8, 9, 7]);
+    /// assert_eq!(rows, [Some(2), None, Some(1), Some(2)]);
+    /// # Ok::<(), headcount::member_list::TableError>(())
+    /// ```
+    #[must_use]
+    pub fn index_of_many(&self, ids: &[I]) -> Vec<Option<usize>> {
+        self.list.index_of_many(ids)
+    }
+
+    /// Returns the rows of many members and what they show, in the order of the ids: for each what
+    /// [`index_of`](Self::index_of) returns and [`row_at`](Self::row_at) has there. O(ids log n).
+    ///
+    /// ```
+    /// use headcount::member_list::{Attrs, ListSpec, MemberTable, TableOptions};
+    /// use headcount::{Row, SortKey};
+    ///
+    /// let mut table = MemberTable::<u64>::new(TableOptions::default())?;
+    /// table.upsert(7, &[SortKey::from_name("Bob")], Attrs::EMPTY, None)?;
+    /// let everyone = table.add_list(ListSpec::new("everyone", "members"))?;
+    /// table.build(usize::MAX);
+    /// let list = table.list(everyone)?;
+    /// let rows = list.rows_of(&[7, 8]);
+    /// assert!(matches!(rows[0], Some((1, Row::Member { id: 7, .. }))));
+    /// assert_eq!(rows[1], None);
+    /// # Ok::<(), headcount::member_list::TableError>(())
+    /// ```
+    #[must_use]
+    pub fn rows_of(&self, ids: &[I]) -> Vec<Option<(usize, Row<'a, I>)>> {
+        self.list.rows_of(ids)
+    }
+
     /// Returns the group of a member that the list admits. O(1).
     #[must_use]
     pub fn group_of(&self, id: &I) -> Option<GroupId> {

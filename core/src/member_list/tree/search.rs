@@ -68,18 +68,28 @@ impl<R> Tree<R> {
         context: &K,
         probe: K::Probe<'_>,
     ) -> Result<usize, usize> {
-        let Some(mut node) = self.root.as_ref() else {
+        let Some((before, run)) = self.seek(context, probe) else {
             return Err(0);
         };
+        match context.rank(run, probe) {
+            Ok(at) => Ok(before + at),
+            Err(at) => Err(before + at),
+        }
+    }
+
+    /// The index of the first entry of the leaf that an entry is in or would go to, and the leaf's
+    /// run, which is not read. O(log n).
+    #[inline]
+    pub(crate) fn seek<K: TreeContext<Run = R>>(
+        &self,
+        context: &K,
+        probe: K::Probe<'_>,
+    ) -> Option<(usize, &R)> {
+        let mut node = self.root.as_ref()?;
         let mut before = 0;
         loop {
             match node {
-                Node::Leaf(leaf) => {
-                    return match context.rank(&leaf.run, probe) {
-                        Ok(at) => Ok(before + at),
-                        Err(at) => Err(before + at),
-                    };
-                }
+                Node::Leaf(leaf) => return Some((before, &leaf.run)),
                 Node::Inner(inner) => {
                     let pos = context
                         .rank(&inner.separators, probe)

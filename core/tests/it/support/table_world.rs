@@ -494,9 +494,11 @@ impl<I: FromNumber> TableWorld<I> {
                 at_row.insert(id, index);
             }
         }
-        for id in self.members.keys() {
-            assert_eq!(list.index_of(id), at_row.get(id).copied());
-        }
+        let ids: Vec<I> = self.members.keys().cloned().collect();
+        let indexes: Vec<_> = ids.iter().map(|id| at_row.get(id).copied()).collect();
+        let singly: Vec<_> = ids.iter().map(|id| list.index_of(id)).collect();
+        assert_eq!(singly, indexes);
+        assert_eq!(list.index_of_many(&ids), indexes);
         for from in [0, 1, rows.len() / 3, rows.len().saturating_sub(2)] {
             let to = (from + 150).min(rows.len()).max(from);
             let slice = list.slice(from..to).map(|row| Plain::of(&row));

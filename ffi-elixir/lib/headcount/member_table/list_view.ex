@@ -33,6 +33,9 @@ defmodule Headcount.MemberTable.ListView do
   # The longest slice that a normal scheduler copies.
   @slice_normal_max 500
 
+  # The most members that a normal scheduler looks for at once.
+  @batch_normal_max 100
+
   @doc """
   Returns the name of the list.
 
@@ -74,6 +77,42 @@ defmodule Headcount.MemberTable.ListView do
   def index_of(%__MODULE__{table: ref, id: list}, id) do
     found(call(:view_index_of, [ref, list, id]), id)
   end
+
+  @doc """
+  Returns the row of each of many members, in the order of the ids: for each what `index_of/2` returns, in less time.
+  O(ids x log n).
+
+      iex> table = Headcount.MemberTable.new()
+      iex> list = Headcount.MemberTable.add_list!(table, name: "all")
+      iex> for {id, name} <- [{7, "Bob"}, {9, "Ada"}], do: Headcount.MemberTable.upsert!(table, id, name: name)
+      iex> Headcount.MemberTable.ListView.index_of_many(list, [7, 8, 9, 7])
+      [2, nil, 1, 2]
+  """
+  @spec index_of_many(t(), [MemberList.id()]) :: [MemberList.index() | nil]
+  # A few ids do not wait for a dirty scheduler.
+  def index_of_many(%__MODULE__{table: ref, id: list}, ids) when length(ids) <= @batch_normal_max,
+    do: found_many(call(:view_index_of_many, [ref, list, ids]), ids)
+
+  def index_of_many(%__MODULE__{table: ref, id: list}, ids),
+    do: found_many(Native.view_index_of_many_dirty(ref, list, ids), ids)
+
+  @doc """
+  Returns the row of each of many members and what it shows, in the order of the ids: for each what `index_of/2` returns
+  and `row_at/2` has there, or `nil`. O(ids x log n).
+
+      iex> table = Headcount.MemberTable.new()
+      iex> list = Headcount.MemberTable.add_list!(table, name: "all")
+      iex> Headcount.MemberTable.upsert!(table, 7, name: "Bob")
+      iex> Headcount.MemberTable.ListView.rows_of(list, [7, 8])
+      [{1, %{id: 7, group: "members", revision: 0, attrs: 0, payload: ""}}, nil]
+  """
+  @spec rows_of(t(), [MemberList.id()]) :: [{MemberList.index(), MemberList.row()} | nil]
+  # A few ids do not wait for a dirty scheduler.
+  def rows_of(%__MODULE__{table: ref, id: list}, ids) when length(ids) <= @batch_normal_max,
+    do: found_many(call(:view_rows_of, [ref, list, ids]), ids)
+
+  def rows_of(%__MODULE__{table: ref, id: list}, ids),
+    do: found_many(Native.view_rows_of_dirty(ref, list, ids), ids)
 
   @doc """
   Returns the group of a member; `nil` when the list has no such member. O(groups).
@@ -208,6 +247,8 @@ defmodule Headcount.MemberTable.ListView do
 
   defp found(:bad_id, id), do: MemberList.bad_id(id)
   defp found(found, _id), do: read(found)
+
+  defp found_many(found, ids), do: read(MemberList.found_many(found, ids))
 
   defp read({:error, {what, message} = reason}) when is_atom(what) and is_binary(message) do
     raise Headcount.Error, reason: reason

@@ -43,6 +43,13 @@ impl TermId for TextId {
     }
 }
 
+/// Returns the ids that terms are, or the index of the first one that is no such id.
+pub(crate) fn all_ids<I: TermId>(terms: &[Term<'_>]) -> Result<Vec<I>, usize> {
+    let ids = terms.iter().enumerate();
+    ids.map(|(at, &term)| I::from_term(term).ok_or(at))
+        .collect()
+}
+
 /// A sort key as a term: `{:name, text}`, `{:raw, bytes}`, `{:number, n}` or `{:numbers, {n, n}}`.
 pub(crate) struct Sort(pub(crate) SortKey);
 
@@ -100,6 +107,14 @@ impl<'a, F: Fn(GroupId) -> Option<Term<'a>>> RowWriter<'a, F> {
                 member(env, id, group, revision, attrs, payload)
             }
         }
+    }
+
+    /// Returns `[{index, row} | nil]`
+    pub(crate) fn found<I: TermId>(&mut self, rows: &[Option<(usize, Row<'_, I>)>]) -> Term<'a> {
+        let env = self.env;
+        let rows = rows.iter();
+        let rows = rows.map(|row| row.as_ref().map(|(index, row)| (*index, self.row(row))));
+        rows.collect::<Vec<_>>().encode(env)
     }
 
     fn group(&mut self, id: GroupId) -> Term<'a> {

@@ -3,7 +3,7 @@
 use headcount::SortKey;
 use rustler::{Encoder, Env, ResourceArc, Term};
 
-use super::convert::{RowWriter, TermId, member};
+use super::convert::{RowWriter, TermId, all_ids, member};
 use super::{List, Lists, SnapshotResource, Snapshots, each};
 use crate::atoms;
 use crate::shared::{Patience, Shared, answer, twins};
@@ -106,6 +106,34 @@ twins! {
             match TermId::from_term(id) {
                 Some(id) => list.index_of(&id).encode(env),
                 None => atoms::bad_id().encode(env),
+            }
+        })))
+    }
+}
+
+twins! {
+    /// Returns `[row | nil]`, or `{:bad_id, index}` with the index of the first term that is no id.
+    fn member_list_index_of_many / "member_list_index_of_many_dirty" [env, patience] (
+        list: ResourceArc<List>, ids: Vec<Term<'a>>,
+    ) {
+        answer(env, list.shared.read(patience, |lists| each!(Lists, lists, list => {
+            match all_ids(&ids) {
+                Ok(ids) => list.index_of_many(&ids).encode(env),
+                Err(at) => (atoms::bad_id(), at).encode(env),
+            }
+        })))
+    }
+}
+
+twins! {
+    /// Returns `[{index, row} | nil]`, or `{:bad_id, index}` as above.
+    fn member_list_rows_of / "member_list_rows_of_dirty" [env, patience] (
+        list: ResourceArc<List>, ids: Vec<Term<'a>>,
+    ) {
+        answer(env, list.shared.read(patience, |lists| each!(Lists, lists, list => {
+            match all_ids(&ids) {
+                Ok(ids) => RowWriter::new(env, name_of!(env, list)).found(&list.rows_of(&ids)),
+                Err(at) => (atoms::bad_id(), at).encode(env),
             }
         })))
     }

@@ -5,7 +5,7 @@ use headcount::member_list::{ListId, MemberTable, TableError};
 use rustler::{Encoder, Env, ResourceArc, Term};
 
 use super::{Table, Tables};
-use crate::member_list::convert::{RowWriter, Sort, TermId, group};
+use crate::member_list::convert::{RowWriter, Sort, TermId, all_ids, group};
 use crate::member_list::read::name_of;
 use crate::member_list::{SnapshotResource, Snapshots, each};
 use crate::shared::{Patience, Shared, answer, twins};
@@ -77,6 +77,30 @@ twins! {
         view!(env, patience, table, id, list => match TermId::from_term(member) {
             Some(member) => list.index_of(&member).encode(env),
             None => atoms::bad_id().encode(env),
+        })
+    }
+}
+
+twins! {
+    /// Returns `[row | nil]`, or `{:bad_id, index}` with the index of the first term that is no id.
+    fn view_index_of_many / "view_index_of_many_dirty" [env, patience] (
+        table: ResourceArc<Table>, id: u64, members: Vec<Term<'a>>,
+    ) {
+        view!(env, patience, table, id, list => match all_ids(&members) {
+            Ok(members) => list.index_of_many(&members).encode(env),
+            Err(at) => (atoms::bad_id(), at).encode(env),
+        })
+    }
+}
+
+twins! {
+    /// Returns `[{index, row} | nil]`, or `{:bad_id, index}` as above.
+    fn view_rows_of / "view_rows_of_dirty" [env, patience] (
+        table: ResourceArc<Table>, id: u64, members: Vec<Term<'a>>,
+    ) {
+        view!(env, patience, table, id, list => match all_ids(&members) {
+            Ok(members) => RowWriter::new(env, name_of!(env, list)).found(&list.rows_of(&members)),
+            Err(at) => (atoms::bad_id(), at).encode(env),
         })
     }
 }
