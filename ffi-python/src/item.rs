@@ -10,7 +10,7 @@ use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyString, PyTuple, PyType};
 
-use crate::bounds::push;
+use crate::bounds::{no_memory, push};
 use crate::convert::type_name;
 
 /// The deepest nesting of tuples in a value.
@@ -55,6 +55,18 @@ pub(crate) struct TextItem(PyBackedStr);
 #[derive(Debug)]
 pub(crate) struct BytesItem(PyBackedBytes);
 
+impl TextItem {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl BytesItem {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 macro_rules! ordered_by {
     ($type:ty, $cmp:expr) => {
         impl Ord for $type {
@@ -81,8 +93,8 @@ macro_rules! ordered_by {
 }
 
 ordered_by!(Number, compare_numbers);
-ordered_by!(TextItem, |a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
-ordered_by!(BytesItem, |a, b| a.0[..].cmp(&b.0[..]));
+ordered_by!(TextItem, |a, b| a.as_bytes().cmp(b.as_bytes()));
+ordered_by!(BytesItem, |a, b| a.as_bytes().cmp(b.as_bytes()));
 
 fn compare_numbers(a: &Number, b: &Number) -> Ordering {
     match (a, b) {
@@ -191,6 +203,7 @@ impl Item {
             return Err(PyValueError::new_err(text));
         }
         let mut items = Vec::new();
+        items.try_reserve_exact(tuple.len()).map_err(no_memory)?;
         for item in tuple.iter() {
             push(&mut items, Self::nested(&item, depth - 1)?)?;
         }
