@@ -66,7 +66,7 @@ bench: bench-rust bench-python ## headcount beside its rivals, in the same run
 bench-rust: ## sets, lists, windows and the tracker
 	cargo bench --package headcount-benches
 
-bench-python: ## the Python module beside sortedcontainers
+bench-python: ## the Python module beside sortedcontainers, and Redis where it is installed
 	test -x $(PYTHON) || python3 -m venv .venv
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check './ffi-python[bench]'
 	$(PYTHON) ffi-python/benches/compare.py

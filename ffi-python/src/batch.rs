@@ -3,14 +3,14 @@
 use bytes::Bytes;
 use headcount as core;
 use headcount::member_list::BodyFormat;
-use headcount::{ListError, SortKey};
+use headcount::{GroupId, ListError, SortKey};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyTuple;
 use serde::de::IgnoredAny;
 
-use crate::bounds::{BATCH_MAX, collect, copied, look, room_for};
+use crate::bounds::{BATCH_MAX, collect, copied, look, push, room_for};
 use crate::convert::{Buffer, type_name};
 use crate::id::{AnyId, Key, PyId};
 use crate::json::{plain_to_json, to_json};
@@ -174,24 +174,88 @@ impl<I: PyId> ChangeOf<I> {
     }
 }
 
-/// A new member whose group is still a name.
+/// New members, whose groups are still names.
 #[derive(Debug)]
-pub(crate) struct NewMember<I> {
+pub(crate) struct NewMembers<I> {
+    members: Vec<NewMember<I>>,
+    groups: GroupNames,
+}
+
+/// A new member; its group is an index of [`GroupNames`].
+#[derive(Debug)]
+struct NewMember<I> {
     id: I,
-    group: PyBackedStr,
+    group: u32,
     key: SortKey,
     attrs: u32,
 }
 
-impl<I: PyId> NewMember<I> {
-    /// Reads the members of an iterable.
-    pub(crate) fn all(members: &Bound<'_, PyAny>) -> PyResult<Vec<Self>> {
-        let members = collect(members, "members", BATCH_MAX, Self::read)?;
-        room_for(members.len(), MEMBER_LEN)?;
-        Ok(members)
+/// The places in which an object that names a group is looked for.
+const RECENT: usize = 64;
+
+/// The names of groups as members mention them. Members mostly mention the same few objects, which are read once.
+#[derive(Debug)]
+struct GroupNames {
+    names: Vec<PyBackedStr>,
+    /// The addresses of objects among `names`, which keep them, and their indexes.
+    recent: [(usize, u32); RECENT],
+}
+
+impl GroupNames {
+    fn new() -> Self {
+        Self {
+            names: Vec::new(),
+            recent: [(0, 0); RECENT],
+        }
     }
 
-    fn read(member: &Bound<'_, PyAny>) -> PyResult<Self> {
+    /// Returns the index of a name; equal names may have several.
+    fn index(&mut self, name: &Bound<'_, PyAny>) -> PyResult<u32> {
+        let address = name.as_ptr().addr();
+        let place = (address >> 4) % RECENT;
+        if self.recent[place].0 == address {
+            return Ok(self.recent[place].1);
+        }
+        // There are at most as many as members.
+        let index = self.names.len() as u32;
+        push(&mut self.names, name.extract()?)?;
+        self.recent[place] = (address, index);
+        Ok(index)
+    }
+}
+
+impl<I: PyId> NewMembers<I> {
+    /// Reads the members of an iterable.
+    pub(crate) fn read(members: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let mut groups = GroupNames::new();
+        let members = collect(members, "members", BATCH_MAX, |member| {
+            NewMember::read(member, &mut groups)
+        })?;
+        room_for(members.len(), MEMBER_LEN)?;
+        Ok(Self { members, groups })
+    }
+
+    /// Loads the members, unless a group is unknown.
+    pub(crate) fn load(
+        self,
+        list: &mut core::MemberList<I>,
+    ) -> Result<core::member_list::BulkReport<I>, ListError> {
+        let names = self.groups.names.iter();
+        let groups: Vec<GroupId> = names
+            .map(|name| list.group(name))
+            .collect::<Result<_, _>>()?;
+        let members = self.members.into_iter();
+        list.bulk_load(members.map(|member| core::member_list::NewMember {
+            id: member.id,
+            group: groups[member.group as usize],
+            key: member.key,
+            attrs: member.attrs,
+        }))
+    }
+}
+
+impl<I: PyId> NewMember<I> {
+    fn read(member: &Bound<'_, PyAny>, groups: &mut GroupNames) -> PyResult<Self> {
         let tuple = member
             .cast::<PyTuple>()
             .ok()
@@ -201,37 +265,18 @@ impl<I: PyId> NewMember<I> {
                 "a new member is a tuple (id, group, key) or (id, group, key, attrs)",
             )
         })?;
+        let id = tuple.get_borrowed_item(0)?;
+        let group = tuple.get_borrowed_item(1)?;
         Ok(Self {
-            id: I::from_py(&tuple.get_item(0)?)?,
-            group: tuple.get_item(1)?.extract()?,
-            key: tuple.get_item(2)?.extract::<Key>()?.0,
+            id: I::from_py(&id)?,
+            group: groups.index(&group)?,
+            key: tuple.get_borrowed_item(2)?.extract::<Key>()?.0,
             attrs: if tuple.len() == 4 {
-                tuple.get_item(3)?.extract()?
+                tuple.get_borrowed_item(3)?.extract()?
             } else {
                 0
             },
         })
-    }
-
-    /// Looks the groups up.
-    pub(crate) fn resolve(
-        members: Vec<Self>,
-        list: &core::MemberList<I>,
-    ) -> Result<Vec<core::member_list::NewMember<I>>, ListError> {
-        let resolve = |Self {
-                           id,
-                           group,
-                           key,
-                           attrs,
-                       }| {
-            Ok(core::member_list::NewMember {
-                id,
-                group: list.group(&group)?,
-                key,
-                attrs,
-            })
-        };
-        members.into_iter().map(resolve).collect()
     }
 }
 

@@ -11,6 +11,8 @@ use crate::error::LimitError;
 pub(crate) const BATCH_MAX: usize = 1 << 24;
 /// Bytes that must be free beside those a call is known to need, for what it allocates in passing.
 const HEADROOM: usize = 32 << 20;
+/// Most items of an answer for which it is not worth letting go of the interpreter.
+pub(crate) const SHORT: usize = 1024;
 /// Items of a conversion between two chances for other threads.
 const YIELD_EVERY: usize = 1024;
 /// Items between two looks at the memory that is left.
@@ -26,7 +28,7 @@ pub(crate) fn collect<'py, T>(
     items: &Bound<'py, PyAny>,
     name: &str,
     max: usize,
-    read: impl Fn(&Bound<'py, PyAny>) -> PyResult<T>,
+    mut read: impl FnMut(&Bound<'py, PyAny>) -> PyResult<T>,
 ) -> PyResult<Vec<T>> {
     let mut out = Vec::new();
     for item in yielding(items.py(), items.try_iter()?) {

@@ -55,6 +55,18 @@ pub(crate) struct TextItem(PyBackedStr);
 #[derive(Debug)]
 pub(crate) struct BytesItem(PyBackedBytes);
 
+impl TextItem {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl BytesItem {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 macro_rules! ordered_by {
     ($type:ty, $cmp:expr) => {
         impl Ord for $type {
@@ -81,8 +93,8 @@ macro_rules! ordered_by {
 }
 
 ordered_by!(Number, compare_numbers);
-ordered_by!(TextItem, |a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
-ordered_by!(BytesItem, |a, b| a.0[..].cmp(&b.0[..]));
+ordered_by!(TextItem, |a, b| a.as_bytes().cmp(b.as_bytes()));
+ordered_by!(BytesItem, |a, b| a.as_bytes().cmp(b.as_bytes()));
 
 fn compare_numbers(a: &Number, b: &Number) -> Ordering {
     match (a, b) {

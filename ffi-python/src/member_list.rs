@@ -9,8 +9,8 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyList;
 
-use crate::batch::{BatchReport, BulkReport, ChangeOf, Format, NewMember, payload};
-use crate::bounds::{BATCH_MAX, collect, room_for, texts, yielding};
+use crate::batch::{BatchReport, BulkReport, ChangeOf, Format, NewMembers, payload};
+use crate::bounds::{BATCH_MAX, SHORT, collect, room_for, texts, yielding};
 use crate::convert::{Place, Seconds, grouped, out_of_range, place};
 use crate::error::{HiddenMember, raise};
 use crate::id::{Key, Kind, OfKind, PyId};
@@ -337,11 +337,8 @@ impl MemberList {
     /// nothing was loaded then.
     fn bulk_load(&self, py: Python<'_>, members: &Bound<'_, PyAny>) -> PyResult<BulkReport> {
         each!(self, list => {
-            let members = NewMember::all(members)?;
-            list.write_long(py, |list| {
-                let members = NewMember::resolve(members, list)?;
-                list.bulk_load(members)
-            })?
+            let members = NewMembers::read(members)?;
+            list.write_long(py, |list| members.load(list))?
             .map(BulkReport::from)
             .map_err(raise)
         })
@@ -564,7 +561,11 @@ impl MemberList {
                 .into_pyobject(py),
             Place::Rows(rows) => {
                 room_for(rows.len(), ROW_LEN)?;
-                let rows = each!(self, list => list.read_long(py, |list| list.rows(rows))?);
+                let rows = each!(self, list => if rows.len() <= SHORT {
+                    list.read(py, |list| list.rows(rows))?
+                } else {
+                    list.read_long(py, |list| list.rows(rows))?
+                });
                 rows_list(py, rows)
             }
         }

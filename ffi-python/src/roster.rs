@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyTuple;
 
-use crate::batch::{BulkReport, NewMember};
+use crate::batch::{BulkReport, NewMembers};
 use crate::bounds::{BATCH_MAX, collect, texts};
 use crate::convert::Seconds;
 use crate::diff::TopicDiff;
@@ -151,11 +151,8 @@ impl Roster {
     /// Load members that are offline, all at once, as `MemberList.bulk_load` does.
     fn load_offline(&self, py: Python<'_>, members: &Bound<'_, PyAny>) -> PyResult<BulkReport> {
         each!(self.list, target => {
-            let members = NewMember::all(members)?;
-            target.write_long(py, |target| {
-                let members = NewMember::resolve(members, target)?;
-                target.bulk_load(members)
-            })?
+            let members = NewMembers::read(members)?;
+            target.write_long(py, |target| members.load(target))?
             .map(BulkReport::from)
             .map_err(raise)
         })

@@ -1,72 +1,16 @@
 //! `SortedTree`: the counted tree over plain Python values. `headcount.SortedSet` makes a collection of it.
 
-use std::borrow::Borrow;
-use std::cmp::Ordering;
-use std::sync::Arc;
-
 use headcount::SortedSet as Tree;
 use pyo3::exceptions::{PyIndexError, PyKeyError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::bounds::{self, BATCH_MAX, room_for, yielding};
+use crate::bounds::{self, BATCH_MAX, SHORT, room_for, yielding};
 use crate::convert::{Place, Rows, out_of_range, place, repr};
 use crate::item::Item;
+use crate::ranked::{NODE_LEN, Rank, Ranked, Shared, build};
 use crate::sync::Locked;
-
-/// The place of a value in the order: by its key, if the set has a key function, then by itself.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
-    key: Option<Box<Item>>,
-    item: Item,
-}
-
-/// A value of a set: the object as it was put in, and its rank.
-#[derive(Debug)]
-struct Entry {
-    rank: Rank,
-    object: Py<PyAny>,
-}
-
-/// An entry as the tree shares it.
-#[derive(Clone, Debug)]
-struct Shared(Arc<Entry>);
-
-impl Borrow<Rank> for Shared {
-    fn borrow(&self) -> &Rank {
-        &self.0.rank
-    }
-}
-
-impl Ord for Shared {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.rank.cmp(&other.0.rank)
-    }
-}
-
-impl PartialOrd for Shared {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Shared {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Shared {}
-
-impl Shared {
-    fn object<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.0.object.bind(py).clone()
-    }
-}
-
-/// The bytes that a collected value takes while it is sorted and put into the tree, approximately.
-const NODE_LEN: usize = 4 * size_of::<Shared>();
 
 /// The methods of `SortedSet` that a tree makes fast; the class adds those of sets and sequences.
 #[pyclass(frozen, subclass, generic, weakref, module = "headcount")]
@@ -120,10 +64,10 @@ impl SortedTree {
     /// Remove a value if the set has it; return the index it had, or `None`. O(log n).
     #[pyo3(signature = (value, /))]
     fn take(&self, value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
-        let Some(rank) = self.known_rank(value)? else {
+        let Some(probe) = self.probe(value)? else {
             return Ok(None);
         };
-        self.tree.write(value.py(), |tree| tree.remove(&rank))
+        self.tree.write(value.py(), |tree| tree.remove(&probe))
     }
 
     /// Remove a value if the set has it. O(log n).
@@ -157,8 +101,8 @@ impl SortedTree {
             };
             index.and_then(|index| tree.remove_at(index))
         })?;
-        match removed {
-            Some(entry) => Ok(entry.object(py)),
+        match removed.and_then(|entry| entry.object(py)) {
+            Some(object) => Ok(object),
             None => Err(PyIndexError::new_err("pop index out of range")),
         }
     }
@@ -183,8 +127,9 @@ impl SortedTree {
     #[pyo3(signature = (values, /))]
     fn _replace(&self, values: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = values.py();
-        let entries = self.collect(values)?;
-        let tree = py.detach(|| Tree::from_vec(entries));
+        let entries = bounds::collect(values, "values", BATCH_MAX, |value| self.ranked(value))?;
+        room_for(entries.len(), NODE_LEN)?;
+        let tree = py.detach(|| build(entries));
         drop(self.tree.write(py, |old| std::mem::replace(old, tree))?);
         Ok(())
     }
@@ -194,10 +139,10 @@ impl SortedTree {
     /// Raises `ValueError` when it is not there.
     #[pyo3(signature = (value, start = 0, stop = isize::MAX))]
     fn index(&self, value: &Bound<'_, PyAny>, start: isize, stop: isize) -> PyResult<usize> {
-        let found = match self.known_rank(value)? {
-            Some(rank) => self.tree.read(value.py(), |tree| {
+        let found = match self.probe(value)? {
+            Some(probe) => self.tree.read(value.py(), |tree| {
                 let range = bounds_of(start, stop, tree.len());
-                tree.index_of(&rank).filter(|index| range.contains(index))
+                tree.index_of(&probe).filter(|index| range.contains(index))
             })?,
             None => None,
         };
@@ -284,9 +229,8 @@ impl SortedTree {
     }
 
     fn __contains__(&self, value: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let rank = self.known_rank(value)?;
-        match rank {
-            Some(rank) => self.tree.read(value.py(), |tree| tree.contains(&rank)),
+        match self.probe(value)? {
+            Some(probe) => self.tree.read(value.py(), |tree| tree.contains(&probe)),
             None => Ok(false),
         }
     }
@@ -298,13 +242,29 @@ impl SortedTree {
     ) -> PyResult<Bound<'py, PyAny>> {
         match place(index, self.__len__(py)?)? {
             Place::At(at) => {
-                let entry = self.tree.read(py, |tree| tree.get(at).cloned())?;
-                Ok(entry.ok_or_else(out_of_range)?.object(py))
+                let object = self
+                    .tree
+                    .read_attached(py, |tree| tree.get(at).and_then(|entry| entry.object(py)))?;
+                object.ok_or_else(out_of_range)
+            }
+            Place::Rows(rows) if rows.len() <= SHORT => {
+                let objects: Vec<_> = self.tree.read_attached(py, |tree| {
+                    let object = |entry: &Shared| entry.object(py);
+                    match rows.range() {
+                        Some(range) => tree.slice(range).filter_map(object).collect(),
+                        None => rows
+                            .iter()
+                            .filter_map(|at| tree.get(at).and_then(object))
+                            .collect(),
+                    }
+                })?;
+                Ok(PyList::new(py, objects)?.into_any())
             }
             Place::Rows(rows) => {
                 let entries = self.tree.read_long(py, |tree| pick(tree, rows))??;
-                let objects = entries.iter().map(|entry| entry.object(py));
-                Ok(PyList::new(py, yielding(py, objects))?.into_any())
+                let objects = entries.iter().filter_map(|entry| entry.object(py));
+                let objects: Vec<_> = yielding(py, objects).collect();
+                Ok(PyList::new(py, objects)?.into_any())
             }
         }
     }
@@ -344,14 +304,15 @@ impl SortedTree {
 
 impl SortedTree {
     fn entry(&self, value: &Bound<'_, PyAny>) -> PyResult<Shared> {
-        let item = Item::of(value)?;
-        Ok(Shared(Arc::new(Entry {
-            rank: self.ranked(value, item)?,
-            object: value.clone().unbind(),
-        })))
+        self.ranked(value).map(Shared::from)
     }
 
-    fn ranked(&self, value: &Bound<'_, PyAny>, item: Item) -> PyResult<Rank> {
+    fn ranked(&self, value: &Bound<'_, PyAny>) -> PyResult<Ranked> {
+        let item = Item::of(value)?;
+        Ok(Ranked::new(Some(value), self.rank_of(value, item)?))
+    }
+
+    fn rank_of(&self, value: &Bound<'_, PyAny>, item: Item) -> PyResult<Rank> {
         let key = match &self.key {
             Some(key) => Some(Box::new(Item::of(&key.bind(value.py()).call1((value,))?)?)),
             None => None,
@@ -359,26 +320,26 @@ impl SortedTree {
         Ok(Rank { key, item })
     }
 
-    /// Returns the rank of a value that the set could have; `None` for a value that no set has.
-    fn known_rank(&self, value: &Bound<'_, PyAny>) -> PyResult<Option<Rank>> {
+    /// Returns what to search for to find a value; `None` for a value that no set has.
+    fn probe(&self, value: &Bound<'_, PyAny>) -> PyResult<Option<Shared>> {
         match Item::of(value) {
-            Ok(item) => self.ranked(value, item).map(Some),
+            Ok(item) => Ok(Some(Shared::new(None, self.rank_of(value, item)?))),
             Err(_) => Ok(None),
         }
     }
 
-    /// Returns the rank to bisect at: the value's own, or the side `edge` of all values with its key.
-    fn bound(&self, value: &Bound<'_, PyAny>, edge: Item) -> PyResult<Rank> {
+    /// Returns what to bisect at: the value's own place, or the side `edge` of all values with its key.
+    fn bound(&self, value: &Bound<'_, PyAny>, edge: Item) -> PyResult<Shared> {
         match &self.key {
             Some(key) => key_bound(&key.bind(value.py()).call1((value,))?, edge),
-            None => Ok(Rank {
-                key: None,
-                item: Item::of(value)?,
-            }),
+            None => {
+                let item = Item::of(value)?;
+                Ok(Shared::new(None, Rank { key: None, item }))
+            }
         }
     }
 
-    fn position(&self, py: Python<'_>, bound: &Rank, after: bool) -> PyResult<usize> {
+    fn position(&self, py: Python<'_>, bound: &Shared, after: bool) -> PyResult<usize> {
         self.tree.read(py, |tree| match tree.rank(bound) {
             Ok(index) => index + usize::from(after),
             Err(index) => index,
@@ -392,11 +353,9 @@ impl SortedTree {
     }
 }
 
-fn key_bound(key: &Bound<'_, PyAny>, edge: Item) -> PyResult<Rank> {
-    Ok(Rank {
-        key: Some(Box::new(Item::of(key)?)),
-        item: edge,
-    })
+fn key_bound(key: &Bound<'_, PyAny>, edge: Item) -> PyResult<Shared> {
+    let key = Some(Box::new(Item::of(key)?));
+    Ok(Shared::new(None, Rank { key, item: edge }))
 }
 
 /// Returns the range between two indexes of a sequence, each of which may count from the end.
@@ -474,6 +433,6 @@ impl SortedSetIterator {
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let entry = self.0.write(py, Walk::next)?;
-        Ok(entry.map(|entry| entry.object(py)))
+        Ok(entry.and_then(|entry| entry.object(py)))
     }
 }

@@ -82,6 +82,20 @@ impl<T: Send + Sync> Locked<T> {
         })
     }
 
+    /// Reads with the interpreter, for work of a few microseconds that copies references to objects.
+    ///
+    /// `f` must run no Python code, not even the collector of garbage, which any new object can start: that code could
+    /// want this lock.
+    pub(crate) fn read_attached<R>(&self, py: Python<'_>, f: impl FnOnce(&T) -> R) -> PyResult<R> {
+        self.birth.check()?;
+        loop {
+            if let Some(guard) = self.value.try_read() {
+                return Ok(f(&guard));
+            }
+            py.detach(|| drop(self.value.read()));
+        }
+    }
+
     /// Writes; for work of a few microseconds.
     pub(crate) fn write<R: Send>(
         &self,

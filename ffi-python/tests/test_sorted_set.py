@@ -198,6 +198,31 @@ class Sets(unittest.TestCase):
         numbers = [value for value in ordered if isinstance(value, (int, float))]
         self.assertEqual(numbers, sorted(numbers))
 
+    def test_values_that_begin_alike(self) -> None:
+        edges = [0, 2**53, 2**62, 2**63, 2**64, 2**70, 2**1100]
+        numbers: list[Any] = [edge + near for edge in edges for near in range(-3, 4)]
+        numbers += [-number for number in numbers]
+        numbers += [float(number) for number in numbers if abs(number) < 2**1000]
+        numbers += [0.5, -0.5, -0.0, True, 1e-300, 5e-324, 1e308, float("inf"), float("-inf")]
+        texts = [begin + "a" * count for begin in ("", "é") for count in range(18)]
+        texts += [text + end for text in texts for end in ("\0", "\0\0", "b", "ß", "😀")]
+        values: list[list[Any]] = [numbers, texts, [text.encode() for text in texts]]
+        values += [[(text, number % 3) for text in texts for number in range(6)]]
+        values += [[(), *((number,) for number in numbers), *((n, n) for n in numbers)]]
+        values += [[uuid.UUID(int=number % 2**128) for number in numbers if type(number) is int]]
+        for some in values:
+            random.Random(5).shuffle(some)
+            expected = sorted(set(some))
+            self.assertEqual(list(SortedSet(some)), expected)
+            one_by_one: SortedSet[Any] = SortedSet()
+            for value in some:
+                one_by_one.add(value)
+            self.assertEqual(one_by_one[:], expected)
+            self.assertEqual([one_by_one.index(value) for value in expected], [*range(len(expected))])
+            self.assertTrue(all(value in one_by_one for value in some))
+            keyed: SortedSet[Any] = SortedSet(some, key=lambda value: value)
+            self.assertEqual([keyed.take(value) for value in expected], [0] * len(expected))
+
     def test_objects_are_kept_as_they_are(self) -> None:
         values: list[Any] = [True, Level.HIGH, Point(1, 2), type("Text", (str,), {})("x"), 1.0]
         tree = SortedSet(values)
