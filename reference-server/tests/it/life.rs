@@ -4,6 +4,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 
 use crate::support::client::Server;
+use crate::support::metrics::Scrape;
 
 #[tokio::test]
 async fn a_stop_closes_sockets_with_1012_and_loses_nothing() {
@@ -108,11 +109,13 @@ async fn a_client_that_does_not_read_is_closed_and_the_others_notice_nothing() {
     let mut slow = server.connect_slow(&guest).await;
     slow.join(&topic, "1").await;
     let (_, mut quick) = server.enter(&room).await;
-    // Far more than the queue and all buffers can hold, from writers within their limits.
+    // More than the queue and all buffers can hold, from writers within their limits.
     let content = json!({ "content": "\u{1f389}".repeat(4_000) });
     let path = format!("/rooms/{room}/messages");
+    let dropped = r#"headcount_frames_dropped_total{kind="queue"}"#;
     let mut sent = 0;
-    for _ in 0..80 {
+    while Scrape::of(&server).await.get(dropped) == 0.0 {
+        assert!(sent < 2_000, "the queue has no end");
         let writer = server.guest().await;
         for _ in 0..10 {
             let (status, _) = server.post(&writer, &path, content.clone()).await;
