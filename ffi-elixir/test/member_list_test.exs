@@ -108,8 +108,9 @@ defmodule Headcount.MemberListTest do
     for amount <- [0, 1, 99, 100, 101, 5_000],
         do: check_many(list, Enum.take(4_000..1//-1, amount))
 
-    assert_raise ArgumentError, fn -> MemberList.index_of_many(list, [1 | 2]) end
-    assert_raise ArgumentError, fn -> MemberList.rows_of(list, :all) end
+    assert_raise ArgumentError, fn -> MemberList.index_of_many(list, [1, "1"]) end
+    assert_raise FunctionClauseError, fn -> MemberList.index_of_many(list, [1 | 2]) end
+    assert_raise FunctionClauseError, fn -> MemberList.rows_of(list, :all) end
   end
 
   defp check_many(list, ids) do

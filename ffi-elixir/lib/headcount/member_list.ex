@@ -382,7 +382,7 @@ defmodule Headcount.MemberList do
   def index_of_many(%__MODULE__{ref: ref}, ids) when length(ids) <= @batch_normal_max,
     do: found_many(call(:member_list_index_of_many, [ref, ids]), ids)
 
-  def index_of_many(%__MODULE__{ref: ref}, ids),
+  def index_of_many(%__MODULE__{ref: ref}, ids) when length(ids) > @batch_normal_max,
     do: found_many(Native.member_list_index_of_many_dirty(ref, ids), ids)
 
   @doc """
@@ -399,7 +399,7 @@ defmodule Headcount.MemberList do
   def rows_of(%__MODULE__{ref: ref}, ids) when length(ids) <= @batch_normal_max,
     do: found_many(call(:member_list_rows_of, [ref, ids]), ids)
 
-  def rows_of(%__MODULE__{ref: ref}, ids),
+  def rows_of(%__MODULE__{ref: ref}, ids) when length(ids) > @batch_normal_max,
     do: found_many(Native.member_list_rows_of_dirty(ref, ids), ids)
 
   @doc """

@@ -93,7 +93,7 @@ defmodule Headcount.MemberTable.ListView do
   def index_of_many(%__MODULE__{table: ref, id: list}, ids) when length(ids) <= @batch_normal_max,
     do: found_many(call(:view_index_of_many, [ref, list, ids]), ids)
 
-  def index_of_many(%__MODULE__{table: ref, id: list}, ids),
+  def index_of_many(%__MODULE__{table: ref, id: list}, ids) when length(ids) > @batch_normal_max,
     do: found_many(Native.view_index_of_many_dirty(ref, list, ids), ids)
 
   @doc """
@@ -111,7 +111,7 @@ defmodule Headcount.MemberTable.ListView do
   def rows_of(%__MODULE__{table: ref, id: list}, ids) when length(ids) <= @batch_normal_max,
     do: found_many(call(:view_rows_of, [ref, list, ids]), ids)
 
-  def rows_of(%__MODULE__{table: ref, id: list}, ids),
+  def rows_of(%__MODULE__{table: ref, id: list}, ids) when length(ids) > @batch_normal_max,
     do: found_many(Native.view_rows_of_dirty(ref, list, ids), ids)
 
   @doc """
