@@ -88,12 +88,26 @@ class OurSet:
         return self.order[start : start + 100]
 
 
-class KeyList:
+class HandWritten:
+    """A dict from id to name, and an order of (name, id)."""
+
+    def __init__(self, order: Any) -> None:
+        self.names: dict[int, str] = {}
+        self.order = order
+
+    def index(self, id: int) -> int:
+        found: int = self.order.index((self.names[id], id))
+        return found
+
+    def get(self, id: int) -> object:
+        return self.names.get(id)
+
+
+class KeyList(HandWritten):
     """A dict and a `SortedKeyList`, the fastest of sortedcontainers for this work."""
 
     def __init__(self) -> None:
-        self.names: dict[int, str] = {}
-        self.order = SortedKeyList(key=lambda entry: entry)
+        super().__init__(SortedKeyList(key=lambda entry: entry))
 
     def load(self, members: list[tuple[int, str]]) -> None:
         self.names = dict(members)
@@ -113,24 +127,16 @@ class KeyList:
         del self.order[at]
         return at
 
-    def index(self, id: int) -> int:
-        found: int = self.order.index((self.names[id], id))
-        return found
-
-    def get(self, id: int) -> object:
-        return self.names.get(id)
-
     def page(self, start: int) -> Sized:
         rows: list[object] = self.order[start : start + 100]
         return rows
 
 
-class Dict:
+class Dict(HandWritten):
     """A dict and a `SortedDict` from (name, id) to anything one keeps of a member."""
 
     def __init__(self) -> None:
-        self.names: dict[int, str] = {}
-        self.order = SortedDict()
+        super().__init__(SortedDict())
 
     def load(self, members: list[tuple[int, str]]) -> None:
         self.names = dict(members)
@@ -149,13 +155,6 @@ class Dict:
         at = self.order.index(entry)
         del self.order[entry]
         return at
-
-    def index(self, id: int) -> int:
-        found: int = self.order.index((self.names[id], id))
-        return found
-
-    def get(self, id: int) -> object:
-        return self.names.get(id)
 
     def page(self, start: int) -> Sized:
         rows: list[object] = self.order.keys()[start : start + 100]

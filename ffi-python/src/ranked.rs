@@ -42,9 +42,13 @@ impl Ranked {
     }
 
     fn cmp(&self, other: &Self) -> Ordering {
-        let decided = self.prefix.decide(other.prefix);
-        decided.unwrap_or_else(|| self.entry.rank.cmp(&other.entry.rank))
+        compare((self.prefix, &self.entry), (other.prefix, &other.entry))
     }
+}
+
+fn compare(a: (Prefix, &Entry), b: (Prefix, &Entry)) -> Ordering {
+    let decided = a.0.decide(b.0);
+    decided.unwrap_or_else(|| a.1.rank.cmp(&b.1.rank))
 }
 
 /// An entry as the tree shares it.
@@ -65,8 +69,7 @@ impl From<Ranked> for Shared {
 
 impl Ord for Shared {
     fn cmp(&self, other: &Self) -> Ordering {
-        let decided = self.prefix.decide(other.prefix);
-        decided.unwrap_or_else(|| self.entry.rank.cmp(&other.entry.rank))
+        compare((self.prefix, &self.entry), (other.prefix, &other.entry))
     }
 }
 

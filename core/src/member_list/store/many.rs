@@ -20,12 +20,21 @@ pub(super) struct Shown {
 }
 
 /// The leaf of a member.
-struct LeafOf<'a> {
+pub(super) struct LeafOf<'a> {
     slot: u32,
-    group: GroupId,
+    pub(super) group: GroupId,
     /// Members of the group before the leaf.
     before: usize,
     run: &'a LeafSlots,
+}
+
+impl LeafOf<'_> {
+    /// Returns the position of the member in its group. O(leaf).
+    #[inline]
+    pub(super) fn position(&self) -> usize {
+        let at = self.run.find(self.slot);
+        self.before + at.expect("a member is in the leaf it refers to")
+    }
 }
 
 impl<I: Id> Store<I> {
@@ -39,7 +48,9 @@ impl<I: Id> Store<I> {
         }
     }
 
-    fn leaf_of(&self, slot: u32) -> LeafOf<'_> {
+    /// Climbs from a member to the leaf that it is in, without key comparisons. O(log n).
+    #[inline]
+    pub(super) fn leaf_of(&self, slot: u32) -> LeafOf<'_> {
         let climb = self.climb(slot);
         let group = Nodes::owner(&climb);
         let (before, run) = self.groups[group]
@@ -103,9 +114,7 @@ fn tell_shown(
     black_box(runs.fold(0, |sum, slots| sum ^ slots));
     for leaf in leaves {
         tell(leaf.as_ref().and_then(|leaf| {
-            let at = leaf.run.find(leaf.slot);
-            let at = at.expect("a member is in the leaf it refers to");
-            let index = groups.member_row(leaf.group, leaf.before + at)?;
+            let index = groups.member_row(leaf.group, leaf.position())?;
             Some(Shown {
                 slot: leaf.slot,
                 group: leaf.group,

@@ -149,16 +149,8 @@ impl<I: Id> Store<I> {
     /// Returns the group of a member and its position there: a climb without key comparisons.
     /// O(log n).
     fn position(&self, slot: u32) -> (GroupId, usize) {
-        let climb = self.climb(slot);
-        let group = Nodes::owner(&climb);
-        let (before, run) = self.groups[group]
-            .tree
-            .descend(&climb)
-            .expect("the parent table leads to the leaf of every member");
-        let at = run
-            .find(slot)
-            .expect("a member is in the leaf it refers to");
-        (group, before + at)
+        let leaf = self.leaf_of(slot);
+        (leaf.group, leaf.position())
     }
 
     fn group_of(&self, slot: u32) -> GroupId {
