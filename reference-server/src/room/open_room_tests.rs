@@ -100,7 +100,7 @@ impl Scene {
 /// Takes all frames out, as event and payload.
 fn events(outbox: &Outbox) -> Vec<(String, Value)> {
     let frames = std::iter::from_fn(|| outbox.pop());
-    let parse = |frame: axum::extract::ws::Utf8Bytes| {
+    let parse = |frame: tungstenite::Utf8Bytes| {
         let frame: Value = serde_json::from_str(&frame).unwrap();
         (frame[3].as_str().unwrap().to_owned(), frame[4].clone())
     };

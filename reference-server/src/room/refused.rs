@@ -10,9 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::extract::ws::Utf8Bytes;
 use parking_lot::Mutex;
 use tokio::{sync::Semaphore, time::sleep};
+use tungstenite::Utf8Bytes;
 use uuid::Uuid;
 
 use crate::{auth::Identity, socket::Outbox};

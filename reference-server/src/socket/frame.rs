@@ -8,12 +8,12 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use axum::extract::ws::Utf8Bytes;
 use serde::{
     Deserialize,
     de::{IgnoredAny, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
+use tungstenite::Utf8Bytes;
 
 /// The serializer of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
-    http::{HeaderMap, StatusCode, Uri, header},
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, alphabet, engine};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::{rt::TokioIo, server::conn::auto::upgrade::downcast};
+use tungstenite::handshake::server::create_response_with_body;
 
 use super::{
     Vsn,
@@ -15,58 +19,74 @@ use super::{
     choices::{Choices, param},
     refusal::ConnectRefusal,
     websocket,
+    wire::WebSocket,
 };
 use crate::{
-    app::App, auth::Identity, connections::Contact, metrics::Transport, net::ClientAddress,
+    app::App,
+    auth::Identity,
+    connections::Contact,
+    metrics::Transport,
+    net::{ClientAddress, Connection},
     origin::Origin,
 };
 
-/// The longest frame a client may send, in bytes.
-const FRAME_BYTES_MAX: usize = 64 << 10;
-const READ_BUFFER_BYTES: usize = 4 << 10;
-/// No buffer: a frame is sent when it is written.
-const WRITE_BUFFER_BYTES: usize = 0;
+/// The protocol that is spoken on the socket.
+const PROTOCOL: &str = "phoenix";
 /// Browsers send a token as a subprotocol of this form beside `phoenix`.
 const TOKEN_PROTOCOL: &str = "base64url.bearer.phx.";
 
-/// `GET /chat/socket/websocket`. Every refusal is a 403 without body: clients read nothing
-/// else.
+/// `GET /chat/socket/websocket`. Every refusal of a WebSocket is a 403 without body: clients read nothing else.
 pub(crate) async fn upgrade(
     State(app): State<Arc<App>>,
-    uri: Uri,
-    headers: HeaderMap,
     ClientAddress(address): ClientAddress,
-    ws: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    mut request: Request,
 ) -> Response {
-    let ws = match ws {
-        Ok(ws) => ws,
-        Err(rejection) => return rejection.into_response(),
+    let mut response = match create_response_with_body(&request, Body::empty) {
+        Ok(response) => response,
+        Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    };
+    let Some(upgraded) = request.extensions_mut().remove::<OnUpgrade>() else {
+        return StatusCode::UPGRADE_REQUIRED.into_response();
     };
     if !app.admit_connection().await {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    let token = protocol_token(&headers);
-    let (vsn, identity) = match identify(&app, &uri, &headers, token).await {
+    let (uri, headers) = (request.uri(), request.headers());
+    let token = protocol_token(headers);
+    let (vsn, identity) = match identify(&app, uri, headers, token).await {
         Ok(known) => known,
         Err(refusal) => return refuse(&app, refusal, StatusCode::FORBIDDEN).await,
     };
     let choices = Choices::read(
-        &uri,
+        uri,
         Contact {
             transport: Transport::WebSocket,
             address: Some(address),
         },
     );
-    ws.protocols(["phoenix"])
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_frame_size(FRAME_BYTES_MAX)
-        .max_message_size(FRAME_BYTES_MAX)
-        .on_upgrade(move |socket| {
-            let tasks = app.tasks.clone();
+    if offered_protocols(headers).any(|offered| offered == PROTOCOL) {
+        let protocol = HeaderValue::from_static(PROTOCOL);
+        response
+            .headers_mut()
+            .insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    app.tasks.clone().spawn(async move {
+        // A client may be gone before it has the answer.
+        if let Some(socket) = upgraded.await.ok().and_then(websocket_on) {
             let channels = Channels::new(app, vsn, identity, choices);
-            tasks.track_future(websocket::run(socket, channels))
-        })
+            websocket::run(socket, channels).await;
+        }
+    });
+    response
+}
+
+/// Returns the WebSocket on a connection of which HTTP is done.
+fn websocket_on(upgraded: Upgraded) -> Option<WebSocket> {
+    let Ok(parts) = downcast::<TokioIo<Connection>>(upgraded) else {
+        tracing::error!("a socket is on a connection of another listener");
+        return None;
+    };
+    Some(WebSocket::new(parts.io.into_inner(), &parts.read_buf))
 }
 
 /// Returns the version and the user of a request, whose token is in a header or else in the query.
@@ -123,14 +143,19 @@ fn parse_vsn(text: &str) -> Option<Vsn> {
     }
 }
 
+/// Returns the subprotocols that a client offers.
+fn offered_protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    offered
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+}
+
 /// Reads the token in `Sec-WebSocket-Protocol`, in either base64 alphabet, with or without padding.
 fn protocol_token(headers: &HeaderMap) -> Option<String> {
-    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
-    let encoded = offered
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .flat_map(|v| v.split(','))
-        .find_map(|protocol| protocol.trim().strip_prefix(TOKEN_PROTOCOL))?;
+    let encoded =
+        offered_protocols(headers).find_map(|protocol| protocol.strip_prefix(TOKEN_PROTOCOL))?;
     let config = engine::GeneralPurposeConfig::new()
         .with_decode_padding_mode(engine::DecodePaddingMode::Indifferent);
     let encoded = encoded.replace('+', "-").replace('/', "_");

@@ -13,6 +13,7 @@ mod messages;
 mod outbox;
 mod refusal;
 mod websocket;
+mod wire;
 
 #[cfg(feature = "harness")]
 pub(crate) use channels::Channels;

@@ -2,15 +2,17 @@
 
 use std::{
     collections::VecDeque,
+    future::poll_fn,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Poll, Waker},
 };
 
-use axum::extract::ws::{CloseFrame, Utf8Bytes};
+use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tungstenite::{Utf8Bytes, protocol::CloseFrame};
 
 use crate::metrics::{Dropped, QueueMetrics};
 
@@ -78,7 +80,7 @@ impl CloseReason {
             Self::Abrupt => return None,
         };
         Some(CloseFrame {
-            code,
+            code: code.into(),
             reason: Utf8Bytes::from_static(reason),
         })
     }
@@ -88,10 +90,7 @@ impl CloseReason {
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     queue: Mutex<Queue>,
-    /// Wakes what writes.
-    wake: Notify,
-    /// Wakes what reads when the connection is to be closed.
-    close: Notify,
+    connection: AtomicWaker,
     congested: AtomicBool,
     metrics: Arc<QueueMetrics>,
 }
@@ -125,17 +124,13 @@ impl Outbox {
             queue.bytes = 0;
             queue.close = Some(CloseReason::SlowConsumer);
         }
-        let is_closed = queue.close.is_some();
         let crowded = queue.frames.len() > FRAMES_MAX / CONGESTED_FRACTION
             || queue.bytes > BYTES_MAX / CONGESTED_FRACTION;
         drop(queue);
         if crowded {
             self.congested.store(true, Ordering::Relaxed);
         }
-        if is_closed {
-            self.close.notify_one();
-        }
-        self.wake.notify_one();
+        self.connection.wake();
     }
 
     /// Returns whether the client is behind: true above a share of the bounds, until the queue is empty.
@@ -166,21 +161,26 @@ impl Outbox {
     /// Closes the connection after the queued frames have been sent.
     pub(crate) fn close(&self, reason: CloseReason) {
         self.queue.lock().close.get_or_insert(reason);
-        self.close.notify_one();
-        self.wake.notify_one();
+        self.connection.wake();
     }
 
-    /// Waits until there is a frame to pop or a reason to close.
+    /// Lets `waker` wake the connection from now on, at a frame to pop or a reason to close.
+    pub(super) fn wake_by(&self, waker: &Waker) {
+        self.connection.register(waker);
+    }
+
+    /// Waits until there is a frame to pop or a reason to close. Of several that wait, the last one is woken.
     pub(crate) async fn ready(&self) {
-        loop {
-            {
-                let queue = self.queue.lock();
-                if !queue.frames.is_empty() || queue.close.is_some() {
-                    return;
-                }
+        poll_fn(|cx| {
+            self.wake_by(cx.waker());
+            let queue = self.queue.lock();
+            if queue.frames.is_empty() && queue.close.is_none() {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
             }
-            self.wake.notified().await;
-        }
+        })
+        .await;
     }
 
     /// Takes the next frame, if there is one.
@@ -208,13 +208,6 @@ impl Outbox {
     /// Returns whether the connection is to be closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.close_reason().is_some()
-    }
-
-    /// Waits until the connection is to be closed, also if frames are still queued.
-    pub(crate) async fn closed(&self) {
-        while !self.is_closed() {
-            self.close.notified().await;
-        }
     }
 }
 
