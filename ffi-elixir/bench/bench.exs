@@ -1,7 +1,7 @@
 # `mix bench` runs all of them, `mix bench sorted_set` one.
 Code.require_file("support.exs", __DIR__)
 
-benches = ~w(sorted_set tracker list join schedule)
+benches = ~w(sorted_set member_list tracker list presence join schedule)
 
 chosen =
   case System.argv() do

@@ -29,6 +29,9 @@ for size <- sizes do
   Bench.time("add", 1.2, calls, &SortedSet.add(grown, pick.(fresh, &1)))
   Bench.time("remove", "", calls, &SortedSet.remove(grown, pick.(fresh, &1)))
 
+  Bench.time("add at the front", 0.48, calls, &SortedSet.add(grown, {-1, "front", -&1}))
+  Bench.time("remove at the front", "", calls, &SortedSet.remove(grown, {-1, "front", -&1}))
+
   Bench.time("move (remove + add)", 2.2, calls, fn i ->
     {_, set} = SortedSet.index_remove(grown, pick.(probes, i))
     SortedSet.index_add(set, put_elem(pick.(probes, i), 0, rem(i, 5)))
@@ -43,4 +46,11 @@ for size <- sizes do
   Bench.line("one by one", "#{Float.round(grow / size, 2)} us each")
   Bench.line("memory loaded", "#{Float.round(SortedSet.memory(set) / size, 1)} B a member")
   Bench.line("memory grown", "#{Float.round(SortedSet.memory(grown) / size, 1)} B a member")
+end
+
+for size <- sizes do
+  Bench.head("SortedSet of #{size} integers")
+  set = SortedSet.from_enumerable(1..size)
+  Bench.time("add at the front", 0.48, calls, &SortedSet.add(set, -&1))
+  Bench.time("remove at the front", "", calls, &SortedSet.remove(set, -&1))
 end

@@ -178,6 +178,25 @@ defmodule Headcount.MemberListTest do
     assert MemberList.member_count(list) == 1
   end
 
+  test "a normal scheduler applies a batch of a thousand, but does not copy long payloads" do
+    list = MemberList.new(groups: ["a", "b"], payloads: true)
+    for id <- 1..1_001, do: {:ok, _} = MemberList.upsert(list, id, group: "a", key: id)
+
+    for {count, group} <- [{1_000, "b"}, {1_001, "a"}] do
+      changes = for id <- 1..count, do: {:set_group, id, group}
+      assert {:ok, %{rows: rows}} = MemberList.apply_batch(list, changes)
+      assert length(rows) == count
+      assert MemberList.get(list, count).group == group
+    end
+
+    body = String.duplicate("x", 60_000)
+    long = for id <- 1..20, do: {:set_payload, id, body}
+    assert Headcount.Native.member_list_apply_batch(list.ref, long) == :busy
+    assert MemberList.get(list, 1).payload == ""
+    assert {:ok, %{updated: 20}} = MemberList.apply_batch(list, long)
+    assert MemberList.get(list, 20).payload == body
+  end
+
   test "a hundred thousand members are loaded at once" do
     list = MemberList.new(groups: ["a", "b"])
     members = for id <- Enum.shuffle(1..100_000), do: {id, group: "a", name: "user #{id}"}

@@ -64,11 +64,11 @@ defmodule Headcount.PublisherTest do
   end
 
   test "topics are fetched at once, up to a bound" do
-    topics = for n <- 1..100, do: "topic #{n}"
+    topics = for n <- 1..300, do: "topic #{n}"
     Enum.each(topics, &track(&1, "ann"))
 
     pids =
-      for _ <- 1..64 do
+      for _ <- 1..256 do
         assert_receive {:fetching, _topic, ["ann"], pid}
         pid
       end
@@ -76,7 +76,7 @@ defmodule Headcount.PublisherTest do
     refute_received {:fetching, _topic, _keys, _pid}
     Enum.each(pids, &send(&1, :go))
 
-    for _ <- 65..100 do
+    for _ <- 257..300 do
       assert_receive {:fetching, _topic, ["ann"], pid}
       send(pid, :go)
     end

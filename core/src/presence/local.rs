@@ -148,6 +148,42 @@ impl Presence {
         let tracker = self.shard(topic).try_write()?;
         Some(self.untrack_in(tracker, topic, key.into(), owner.as_ref()))
     }
+
+    /// Does what [`take_diff`](Self::take_diff) does; returns `None`, and takes nothing, when a
+    /// partition with changes is in use, or while [`poll_diff`](Self::poll_diff) holds older Diffs.
+    /// O(changes).
+    ///
+    /// ```
+    /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
+    /// let presence = Presence::new(ReplicaId::new("a", 1, 0)?, PresenceConfig::default());
+    /// presence.track(&NewEntry::new("room", "ann", "conn-1"))?;
+    /// presence.read("room", |_| assert!(presence.try_take_diff().is_none()));
+    /// assert!(presence.try_take_diff().is_some_and(|diff| diff.topic("room").is_some()));
+    /// assert!(presence.try_take_diff().is_some_and(|diff| diff.is_empty()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use = "it is handed out once"]
+    pub fn try_take_diff(&self) -> Option<Diff> {
+        let mut control = self.control.try_lock()?;
+        let changed = self.changed.swap(0, Ordering::Acquire);
+        let shards = (0..).zip(&self.shards);
+        let shards = shards.filter(|(number, _)| changed & 1 << number != 0);
+        let locked: Option<Vec<_>> = shards.map(|(_, shard)| shard.try_write()).collect();
+        // Looked at while the shards are locked: none of them makes an older Diff any more.
+        let is_newest = || control.diffs.is_empty() && self.done.lock().is_empty();
+        let Some(locked) = locked.filter(|_| is_newest()) else {
+            self.changed.fetch_or(changed, Ordering::Release);
+            return None;
+        };
+        let mut diff = Diff::default();
+        for mut shard in locked {
+            diff.append_disjoint(shard.take_diff());
+        }
+        if diff.is_lossy() {
+            control.replica.tell_diffs_dropped();
+        }
+        Some(diff)
+    }
 }
 
 /// Leases and grace. `now` is the time since any start, the same for all calls.

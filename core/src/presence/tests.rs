@@ -159,3 +159,22 @@ fn only_watched_topics_are_in_the_diffs_of_a_hide() {
     assert!(diff.topic("hall").is_some() && diff.topic("room").is_none());
     assert_eq!((b.count("hall").unwrap(), b.count("room").unwrap()), (0, 0));
 }
+
+#[test]
+fn a_diff_that_is_taken_without_waiting_comes_after_the_older_ones() {
+    let a = presence("a", 32, 32);
+    let b = presence("b", 32, 32);
+    a.track(&NewEntry::new("room", "ann", "phone")).unwrap();
+    talk(&a, &b, Duration::ZERO, 3 * SECOND);
+    b.track(&NewEntry::new("room", "bob", "phone")).unwrap();
+    assert_eq!(b.try_take_diff(), None, "that of ann waits");
+    let older = b.poll_diff().unwrap();
+    assert_eq!(older.topic("room").unwrap().joins[0].key_str(), Some("ann"));
+    b.track(&NewEntry::new("hall", "bob", "phone")).unwrap();
+    b.read("hall", |_| assert_eq!(b.try_take_diff(), None))
+        .unwrap();
+    let newest = b.try_take_diff().unwrap();
+    let joins = |topic| newest.topic(topic).unwrap().joins[0].key_str();
+    assert_eq!((joins("room"), joins("hall")), (Some("bob"), Some("bob")));
+    assert!(b.try_take_diff().unwrap().is_empty());
+}

@@ -50,6 +50,11 @@ impl WaitingDiffs {
         self.bytes
     }
 
+    /// Returns whether no Diff waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Takes the oldest Diff.
     pub(super) fn pop(&mut self) -> Option<Diff> {
         let (diff, bytes) = self.queue.pop_front()?;

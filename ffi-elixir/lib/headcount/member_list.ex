@@ -120,8 +120,12 @@ defmodule Headcount.MemberList do
   # The longest slice that a normal scheduler copies.
   @slice_normal_max 500
 
-  # The longest batch that a normal scheduler applies: well below a millisecond.
-  @batch_normal_max 100
+  # The most changes that a normal scheduler applies at once: a millisecond with a million members, less with fewer.
+  # Where the processors are busy a dirty scheduler begins several milliseconds later.
+  @batch_normal_max 1_000
+
+  # The most members that it looks for at once.
+  @found_normal_max 100
 
   @doc """
   Returns an empty list.
@@ -379,10 +383,10 @@ defmodule Headcount.MemberList do
   """
   @spec index_of_many(t(), [id()]) :: [index() | nil]
   # A few ids do not wait for a dirty scheduler.
-  def index_of_many(%__MODULE__{ref: ref}, ids) when length(ids) <= @batch_normal_max,
+  def index_of_many(%__MODULE__{ref: ref}, ids) when length(ids) <= @found_normal_max,
     do: found_many(call(:member_list_index_of_many, [ref, ids]), ids)
 
-  def index_of_many(%__MODULE__{ref: ref}, ids) when length(ids) > @batch_normal_max,
+  def index_of_many(%__MODULE__{ref: ref}, ids) when length(ids) > @found_normal_max,
     do: found_many(Native.member_list_index_of_many_dirty(ref, ids), ids)
 
   @doc """
@@ -396,10 +400,10 @@ defmodule Headcount.MemberList do
   """
   @spec rows_of(t(), [id()]) :: [{index(), row()} | nil]
   # A few ids do not wait for a dirty scheduler.
-  def rows_of(%__MODULE__{ref: ref}, ids) when length(ids) <= @batch_normal_max,
+  def rows_of(%__MODULE__{ref: ref}, ids) when length(ids) <= @found_normal_max,
     do: found_many(call(:member_list_rows_of, [ref, ids]), ids)
 
-  def rows_of(%__MODULE__{ref: ref}, ids) when length(ids) > @batch_normal_max,
+  def rows_of(%__MODULE__{ref: ref}, ids) when length(ids) > @found_normal_max,
     do: found_many(Native.member_list_rows_of_dirty(ref, ids), ids)
 
   @doc """

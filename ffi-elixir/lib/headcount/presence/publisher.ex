@@ -12,7 +12,8 @@ defmodule Headcount.Presence.Publisher do
   alias Headcount.Presence.Metas
   alias Headcount.Tracker
 
-  @tasks_max 64
+  # A bound for memory: a pool of connections that is smaller makes the tasks wait by itself.
+  @tasks_max 256
 
   @impl true
   # `:table` is public and ordered, and outlives this process.

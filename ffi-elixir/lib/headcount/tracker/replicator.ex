@@ -12,11 +12,12 @@ defmodule Headcount.Tracker.Replicator do
 
   # The first change after a pause travels at once; later ones are collected for this long.
   @flush_us 5_000
-  # Until they travel, the callbacks of this node get the changes when there are none for a moment: for three times
-  # as long as the last such flush took, and these bounds. A flush of a busy tracker waits for the next step.
-  @quiet_min_us 50
-  @quiet_max_us 500
-  @quiet_within_us 1_000
+  # Until they travel, the callbacks of this node get the changes when there are none for a moment. If that does not
+  # come soon, the tracker is busy: they wait for the next step.
+  @quiet_us 20
+  @quiet_within_us 300
+  # A process that waited this long for its next turn was not alone: what others wrote meanwhile comes at once.
+  @turn_us 100
   # Diffs that the callbacks have not handled; with more there is no hurry.
   @unhandled_max 8
   # Frames that wait are taken in together, up to so many.
@@ -71,9 +72,7 @@ defmodule Headcount.Tracker.Replicator do
           timer: nil,
           due: nil,
           # Whether the mark is in the mailbox.
-          marked?: false,
-          # How long a flush waits for no change, in microseconds.
-          quiet: @quiet_min_us
+          marked?: false
         }
 
         {:ok, state, {:continue, :step}}
@@ -105,7 +104,7 @@ defmodule Headcount.Tracker.Replicator do
         {:noreply, flush(schedule(at, state)), wait(state)}
 
       true ->
-        {:noreply, mark(state), wait(state)}
+        {:noreply, mark(flush(state)), wait(state)}
     end
   end
 
@@ -203,20 +202,35 @@ defmodule Headcount.Tracker.Replicator do
   # Frames that wait come first.
   defp flush(%{frames: [_ | _]} = state), do: state
 
-  defp flush(%{config: config, quiet: quiet} = state) do
-    if :ets.info(config.changes, :size) <= @unhandled_max do
-      case Native.presence_flush(state.presence, config.pool_size, quiet, @quiet_within_us) do
-        :busy ->
-          state
+  defp flush(%{config: config, presence: presence} = state) do
+    now = now()
 
-        {diffs, cost} ->
-          deliver(diffs, config)
-          %{state | quiet: (3 * cost) |> max(@quiet_min_us) |> min(@quiet_max_us)}
-      end
-    else
-      state
+    with true <- :ets.info(config.changes, :size) <= @unhandled_max,
+         true <- quiet?(presence, change_count(presence), now, now),
+         diffs when is_list(diffs) <- Native.presence_flush(presence, config.pool_size) do
+      deliver(diffs, config)
+    end
+
+    state
+  end
+
+  # Lets others have their turn until there is no change for a moment.
+  defp quiet?(presence, count, changed, began) do
+    before = now()
+    :erlang.yield()
+    now = now()
+    new_count = change_count(presence)
+
+    cond do
+      now - before >= @turn_us -> true
+      now - began >= @quiet_within_us -> false
+      new_count != count -> quiet?(presence, new_count, now, began)
+      now - changed >= @quiet_us -> true
+      true -> quiet?(presence, count, changed, began)
     end
   end
+
+  defp change_count(presence), do: Native.presence_change_count(presence)
 
   defp deliver(diffs, config) do
     Enum.each(diffs, &Shard.deliver(config, &1))

@@ -212,7 +212,7 @@ defmodule Headcount.Tracker.Shard do
         :ets.insert(config.changes, {{shard, number, place}, part, :new})
       end
 
-      Native.presence_drop_changes(changes)
+      call(:presence_drop_changes, [changes])
       :ets.delete(config.changes, key)
     end
   end
@@ -243,7 +243,7 @@ defmodule Headcount.Tracker.Shard do
       {diff, reasons} = diff(changes, state)
       # Without a topic it was handled already.
       state = if diff == %{}, do: state, else: handle_diff(diff, reasons, state)
-      if is_reference(changes), do: Native.presence_drop_changes(changes)
+      if is_reference(changes), do: call(:presence_drop_changes, [changes])
       :ets.delete(table, key)
       {true, state}
     else
@@ -255,8 +255,8 @@ defmodule Headcount.Tracker.Shard do
   defp diff({_diff, _reasons} = changes, _state), do: changes
 
   defp diff(changes, %{config: %{presence: presence}} = state) do
-    reasons = if state.reasons?, do: Native.presence_leave_reasons(presence, changes), else: %{}
-    {Native.presence_changes(presence, changes), reasons}
+    reasons = if state.reasons?, do: call(:presence_leave_reasons, [presence, changes]), else: %{}
+    {call(:presence_changes, [presence, changes]), reasons}
   end
 
   # The smallest key of a shard: `{shard, ...}` is above `{shard - 1, :end, :end}`.

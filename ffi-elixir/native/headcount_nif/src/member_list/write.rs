@@ -2,6 +2,7 @@
 
 use headcount::member_list::{BatchReport, Change, NewMember, Upsert};
 use headcount::{ListError, MemberList};
+use rustler::schedule::consume_timeslice;
 use rustler::{Binary, Encoder, Env, NifResult, ResourceArc, Term};
 
 use super::convert::{Sort, TermId};
@@ -104,12 +105,26 @@ twins! {
     }
 }
 
+/// The most bytes of payloads that a normal scheduler copies for one batch.
+const PAYLOADS_NORMAL_MAX: usize = 1024 * 1024;
+
+/// Changes that take about a hundredth of the time after which a scheduler turns to another process.
+const CHANGES_A_PERCENT: usize = 10;
+
 twins! {
     /// Returns `{:ok, {inserted, updated, removed, missing, [{old_index, index}]}}`, `{:bad_change, index}` or
     /// `{:error, {what, message}}`.
     fn member_list_apply_batch / "member_list_apply_batch_dirty" [env, patience] (
         list: ResourceArc<List>, changes: Vec<Term<'a>>,
     ) {
+        if let Patience::Moment = patience {
+            if payload_bytes(&changes) > PAYLOADS_NORMAL_MAX {
+                return atoms::busy().encode(env);
+            }
+            // The caller has had its turn, so that others run next.
+            let percent = (changes.len() / CHANGES_A_PERCENT).clamp(1, 100);
+            consume_timeslice(env, percent as i32);
+        }
         answer(
             env,
             list.shared.write(patience, |lists| {
@@ -131,6 +146,15 @@ twins! {
             }),
         )
     }
+}
+
+/// Returns the length of all payloads of changes.
+fn payload_bytes(changes: &[Term<'_>]) -> usize {
+    let payloads = changes.iter().map(|change| {
+        let change = change.decode::<(rustler::Atom, Term<'_>, Binary<'_>)>();
+        change.map_or(0, |(.., value)| value.len())
+    });
+    payloads.sum()
 }
 
 /// Returns `{:ok, {loaded, [{index, id}]}}`, `{:bad_change, index}` or `{:error, {what, message}}`.

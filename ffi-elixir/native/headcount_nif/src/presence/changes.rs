@@ -3,12 +3,21 @@
 use headcount::replica::{Mode, Shape};
 use headcount::{Diff, TopicDiff};
 use parking_lot::Mutex;
+use rustler::schedule::consume_timeslice;
 use rustler::{Encoder, Env, LocalPid, Resource, ResourceArc, Term};
 
 use super::Cluster;
+use crate::shared::{Patience, answer, patiently, twins};
 
 /// Most entries of the diff that one callback gets, unless one topic has more.
 const DIFF_ENTRIES: usize = 10_000;
+
+/// Most entries, and bytes of their metas, that become terms on a normal scheduler: about half a millisecond.
+const SHORT_ENTRIES: usize = 500;
+const SHORT_BYTES: usize = 256 * 1024;
+
+/// Entries that take about a hundredth of the time after which a scheduler turns to another process.
+const ENTRIES_A_PERCENT: usize = 20;
 
 /// Changes that become terms in the process that uses them.
 struct Changes {
@@ -49,12 +58,12 @@ pub(super) fn take<'a>(env: Env<'a>, cluster: &Cluster, shards: u32) -> Vec<Term
     hand_out(env, cluster, shards, diffs)
 }
 
-/// As [`take`], with the newest changes of this node.
-pub(super) fn flush<'a>(env: Env<'a>, cluster: &Cluster, shards: u32) -> Vec<Term<'a>> {
-    let older = std::iter::from_fn(|| cluster.presence.poll_diff());
-    // Taken after the older ones have ended.
-    let newest = std::iter::once_with(|| cluster.presence.take_diff());
-    hand_out(env, cluster, shards, older.chain(newest))
+/// As [`take`], for the changes of this node; `None` if they cannot be taken in a moment, or older ones come first.
+pub(super) fn flush<'a>(env: Env<'a>, cluster: &Cluster, shards: u32) -> Option<Vec<Term<'a>>> {
+    let presence = &cluster.presence;
+    let attempt = || presence.try_take_diff();
+    let diff = patiently(Patience::Moment, attempt, Diff::default)?;
+    Some(hand_out(env, cluster, shards, std::iter::once(diff)))
 }
 
 fn hand_out<'a>(
@@ -86,30 +95,66 @@ fn hand_out<'a>(
     terms.collect()
 }
 
-/// Returns `%{topic => {joins, leaves}}`, without topics for changes that were handled.
-#[rustler::nif(schedule = "DirtyCpu")]
-fn presence_changes<'a>(
-    env: Env<'a>,
-    cluster: ResourceArc<Cluster>,
-    changes: ResourceArc<Changes>,
-) -> Term<'a> {
-    cluster.reader(env).diff(&*changes.topics.lock())
+twins! {
+    /// Returns `%{topic => {joins, leaves}}`, without topics for changes that were handled.
+    fn presence_changes / "presence_changes_dirty" [env, patience] (
+        cluster: ResourceArc<Cluster>, changes: ResourceArc<Changes>,
+    ) {
+        let diff = changes.with(env, patience, |topics| cluster.reader(env).diff(&*topics));
+        answer(env, diff)
+    }
 }
 
-/// Returns `%{topic => [reason]}`: why the leaves of these changes left, in their order.
-#[rustler::nif(schedule = "DirtyCpu")]
-fn presence_leave_reasons<'a>(
-    env: Env<'a>,
-    cluster: ResourceArc<Cluster>,
-    changes: ResourceArc<Changes>,
-) -> Term<'a> {
-    cluster.reader(env).reasons(&*changes.topics.lock())
+twins! {
+    /// Returns `%{topic => [reason]}`: why the leaves of these changes left, in their order.
+    fn presence_leave_reasons / "presence_leave_reasons_dirty" [env, patience] (
+        cluster: ResourceArc<Cluster>, changes: ResourceArc<Changes>,
+    ) {
+        let reasons = changes.with(env, patience, |topics| cluster.reader(env).reasons(&*topics));
+        answer(env, reasons)
+    }
 }
 
-/// Frees changes that were handled: here, as a garbage collection would hold its scheduler.
-#[rustler::nif(schedule = "DirtyCpu")]
-fn presence_drop_changes(changes: ResourceArc<Changes>) {
-    *changes.topics.lock() = Vec::new();
+twins! {
+    /// Frees changes that were handled: here, as a garbage collection would hold its scheduler.
+    fn presence_drop_changes / "presence_drop_changes_dirty" [env, patience] (
+        changes: ResourceArc<Changes>,
+    ) {
+        answer(env, changes.with(env, patience, |topics| *topics = Vec::new()))
+    }
+}
+
+impl Changes {
+    /// Works on the changes. On a normal scheduler `None` for many of them, and while they are in use.
+    fn with<R>(
+        &self,
+        env: Env<'_>,
+        patience: Patience,
+        work: impl FnOnce(&mut Vec<TopicDiff>) -> R,
+    ) -> Option<R> {
+        if let Patience::Endless = patience {
+            return Some(work(&mut self.topics.lock()));
+        }
+        let mut topics = self.topics.try_lock()?;
+        let entries: usize = topics.iter().map(TopicDiff::len).sum();
+        if entries > SHORT_ENTRIES || bytes(&topics) > SHORT_BYTES {
+            return None;
+        }
+        let percent = (entries / ENTRIES_A_PERCENT).clamp(1, 100);
+        consume_timeslice(env, percent as i32);
+        Some(work(&mut topics))
+    }
+}
+
+/// Returns the bytes of all metas. O(entries).
+fn bytes(topics: &[TopicDiff]) -> usize {
+    let entries = topics.iter().flat_map(|topic| {
+        let left = topic.leaves.iter().map(|leave| &leave.entry);
+        let updates = topic.updates.iter();
+        let updated = updates.flat_map(|update| [&update.old, &update.new]);
+        topic.joins.iter().chain(left).chain(updated)
+    });
+    entries.map(|entry| entry.meta().len()).sum()
 }
 
 /// Returns the shard of a topic: the same in each call with as many shards.

@@ -3,16 +3,20 @@
 use headcount::ReplicaId;
 use headcount::replica::{Destination, Event, Mode, Shape};
 use rustler::{Binary, Encoder, Env, ResourceArc, Term};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::level::Level;
 use super::{Cluster, changes, signal};
 use crate::atoms;
 use crate::entries;
 use crate::errors;
+use crate::shared::answer;
 
 /// Most owners that died of which one call takes note.
 const GONE_AT_ONCE: usize = 10_000;
+
+/// Most changes that a normal scheduler takes at once: some tenths of a millisecond.
+const FLUSHED_MAX: usize = 1_000;
 
 /// Most slices of large work in one call, which takes a few milliseconds.
 const SLICES_AT_ONCE: usize = 32;
@@ -43,6 +47,9 @@ fn presence_step<'a>(
             errors.push((from, errors::decode(env, &error)));
         }
     }
+    if due {
+        cluster.watch.taking();
+    }
     for _ in 0..SLICES_AT_ONCE {
         if due {
             cluster.presence.handle_timeout(time);
@@ -72,27 +79,22 @@ fn presence_step<'a>(
     (errors, groups, frames, events, changes, next).encode(env)
 }
 
-/// Waits until no change comes for a moment. Returns `{[{shard, number, changes}], micros}`, the changes of this node
-/// and the time that it took to collect them, or `:busy` if there is no such moment within `max_us`.
-#[rustler::nif(schedule = "DirtyIo")]
-fn presence_flush<'a>(
-    env: Env<'a>,
-    cluster: ResourceArc<Cluster>,
-    shards: u32,
-    quiet_us: u64,
-    max_us: u64,
-) -> Term<'a> {
-    let quiet = Duration::from_micros(quiet_us);
-    if !cluster
-        .watch
-        .is_quiet_within(quiet, Duration::from_micros(max_us))
-    {
+/// Returns `[{shard, number, changes}]`, the changes of this node, or `:busy` if there are many or they are in use: they
+/// wait for the next step then.
+#[rustler::nif]
+fn presence_flush<'a>(env: Env<'a>, cluster: ResourceArc<Cluster>, shards: u32) -> Term<'a> {
+    if cluster.watch.untaken() > FLUSHED_MAX {
         return atoms::busy().encode(env);
     }
     cluster.watch.looked();
-    let start = Instant::now();
-    let changes = changes::flush(env, &cluster, shards);
-    (changes, start.elapsed().as_micros() as u64).encode(env)
+    cluster.watch.taking();
+    answer(env, changes::flush(env, &cluster, shards))
+}
+
+/// Returns the number of changes of this node so far, to see whether there are more.
+#[rustler::nif]
+fn presence_change_count(cluster: ResourceArc<Cluster>) -> usize {
+    cluster.watch.count()
 }
 
 /// Takes note of owners that died. Returns whether more of them are left.

@@ -72,16 +72,18 @@ impl Cluster {
         }
     }
 
-    /// Starts the grace of owners that are lost, or removes their entries if there is none.
-    fn owners_lost<'a>(&self, now: Duration, owners: impl IntoIterator<Item = Term<'a>>) {
+    /// Starts the grace of owners that are lost, or removes their entries if there is none. Returns the number of
+    /// those that it removed.
+    fn owners_lost<'a>(&self, now: Duration, owners: impl IntoIterator<Item = Term<'a>>) -> usize {
         let owners = owners.into_iter().map(|owner| self.codec.owner(owner));
         let owners: Vec<_> = owners.collect();
         if self.has_grace {
             owners
                 .iter()
                 .for_each(|owner| self.presence.owner_lost(now, owner));
+            0
         } else {
-            self.presence.untrack_owners(&owners);
+            self.presence.untrack_owners(&owners)
         }
     }
 }

@@ -6,8 +6,6 @@ use rustler::{Env, LocalPid, Monitor, Resource, ResourceArc};
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::atoms;
 
@@ -45,6 +43,8 @@ pub(super) struct Watch {
     awake: AtomicBool,
     /// The number of changes so far, to see whether there are more.
     changes: AtomicUsize,
+    /// Their number when they were taken last.
+    taken: AtomicUsize,
 }
 
 /// A panic leaves no set half changed.
@@ -98,7 +98,12 @@ impl Watch {
 
     /// Sends the process a message, unless it has one; a process that restarts looks by itself.
     pub(super) fn wake(&self, env: Env<'_>) {
-        self.changes.fetch_add(1, Ordering::Relaxed);
+        self.wake_for(env, 1);
+    }
+
+    /// Does what [`wake`](Self::wake) does, after so many changes.
+    pub(super) fn wake_for(&self, env: Env<'_>, changes: usize) {
+        self.changes.fetch_add(changes, Ordering::Relaxed);
         if self.awake.load(Ordering::Acquire) || self.awake.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -108,20 +113,20 @@ impl Watch {
         }
     }
 
-    /// Waits until there is no change for the time `quiet`; returns whether that came within the time `max`.
-    pub(super) fn is_quiet_within(&self, quiet: Duration, max: Duration) -> bool {
-        let end = Instant::now() + max;
-        let mut changes = self.changes.load(Ordering::Relaxed);
-        loop {
-            thread::sleep(quiet);
-            let before = std::mem::replace(&mut changes, self.changes.load(Ordering::Relaxed));
-            if before == changes {
-                return true;
-            }
-            if Instant::now() >= end {
-                return false;
-            }
-        }
+    /// Returns the number of changes so far.
+    pub(super) fn count(&self) -> usize {
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of changes that were not taken yet.
+    pub(super) fn untaken(&self) -> usize {
+        let taken = self.taken.load(Ordering::Relaxed);
+        self.count().wrapping_sub(taken)
+    }
+
+    /// Notes that the changes so far are taken now.
+    pub(super) fn taking(&self) {
+        self.taken.store(self.count(), Ordering::Relaxed);
     }
 
     /// Notes that the process looks now: later changes need another message.

@@ -250,8 +250,8 @@ fn presence_owners_lost<'a>(
     now: u64,
     owners: Vec<Term<'a>>,
 ) {
-    cluster.owners_lost(Duration::from_micros(now), owners);
-    cluster.watch.wake(env);
+    let removed = cluster.owners_lost(Duration::from_micros(now), owners);
+    cluster.watch.wake_for(env, removed);
 }
 
 /// Reports that a lost owner is back; returns whether its grace was not over.
@@ -271,7 +271,7 @@ fn presence_untrack_owners(
     let owners: Vec<_> = owners.collect();
     let removed = cluster.presence.untrack_owners(&owners);
     if removed > 0 {
-        cluster.watch.wake(env);
+        cluster.watch.wake_for(env, removed);
     }
     removed
 }
