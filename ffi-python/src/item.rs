@@ -10,7 +10,7 @@ use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyString, PyTuple, PyType};
 
-use crate::bounds::push;
+use crate::bounds::{no_memory, push};
 use crate::convert::type_name;
 
 /// The deepest nesting of tuples in a value.
@@ -203,6 +203,8 @@ impl Item {
             return Err(PyValueError::new_err(text));
         }
         let mut items = Vec::new();
+        // Exactly: a boxed slice of fewer than there is room for moves once more.
+        items.try_reserve_exact(tuple.len()).map_err(no_memory)?;
         for item in tuple.iter() {
             push(&mut items, Self::nested(&item, depth - 1)?)?;
         }

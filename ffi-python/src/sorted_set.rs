@@ -248,14 +248,15 @@ impl SortedTree {
                 object.ok_or_else(out_of_range)
             }
             Place::Rows(rows) if rows.len() <= SHORT => {
-                let objects: Vec<_> = self.tree.read_attached(py, |tree| {
+                let mut objects = Vec::with_capacity(rows.len());
+                self.tree.read_attached(py, |tree| {
                     let object = |entry: &Shared| entry.object(py);
                     match rows.range() {
-                        Some(range) => tree.slice(range).filter_map(object).collect(),
-                        None => rows
-                            .iter()
-                            .filter_map(|at| tree.get(at).and_then(object))
-                            .collect(),
+                        Some(range) => objects.extend(tree.slice(range).filter_map(object)),
+                        None => {
+                            let found = rows.iter().filter_map(|at| tree.get(at));
+                            objects.extend(found.filter_map(object));
+                        }
                     }
                 })?;
                 Ok(PyList::new(py, objects)?.into_any())
