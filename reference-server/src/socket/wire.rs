@@ -107,7 +107,7 @@ impl WebSocket {
             return;
         }
         let rest = poll_fn(|cx| {
-            while let Ok(_) = ready!(self.poll_read(cx)) {}
+            while ready!(self.poll_read(cx)).is_ok() {}
             self.poll_flush(cx)
         });
         // Nobody is left to be told of an error.
