@@ -1,6 +1,6 @@
 # Every target is one line. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run cluster setup test lint test-rust test-postgres test-cluster test-elixir test-python test-mixed test-web test-api test-packages bench bench-rust bench-python packages fmt docs deny clean
+.PHONY: help run cluster setup test lint test-rust test-postgres test-cluster test-elixir test-python test-mixed test-web test-api test-packages bench bench-rust bench-python bench-server packages fmt docs deny clean
 PYTHON := $(CURDIR)/.venv/bin/python
 
 help: ## list the targets
@@ -70,6 +70,10 @@ bench-python: ## the Python module beside sortedcontainers, and Redis where it i
 	test -x $(PYTHON) || python3 -m venv .venv
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check './ffi-python[bench]'
 	$(PYTHON) ffi-python/benches/compare.py
+
+bench-server: ## one room of the chat server beside a bare server on `ws` for Node.js
+	cargo build --release --package headcount-server
+	cd reference-server/tests/js && npm ci --silent && HEADCOUNT_SERVER=$(CURDIR)/target/release/headcount-server node bench.mjs
 
 packages: setup ## what each registry would get, in target/packages, and the files in it
 	.ci/packages

@@ -57,6 +57,7 @@ export async function startServer({
   };
   return {
     url,
+    pid: child.pid,
     dataDir,
     stop,
     output: () => output,
