@@ -22,7 +22,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub(super) async fn run(mut socket: WebSocket, mut channels: Channels) {
     let outbox = Arc::clone(channels.outbox());
     let mut heard = Instant::now();
-    // Goes off when something may be due: it is not set anew for each frame.
+    // Goes off when something may be due. A frame that comes before does not set it.
     let mut alarm = pin!(sleep_until(heard + IDLE));
     loop {
         let due = (heard + IDLE).min(channels.next_expiry());

@@ -79,8 +79,8 @@ fn presence_step<'a>(
     (errors, groups, frames, events, changes, next).encode(env)
 }
 
-/// Returns `[{shard, number, changes}]`, the changes of this node, or `:busy` if there are many or they are in use: they
-/// wait for the next step then.
+/// Returns `[{shard, number, changes}]`, the changes of this node, or `:busy` if there are many or they are in use: the
+/// next step takes them then.
 #[rustler::nif]
 fn presence_flush<'a>(env: Env<'a>, cluster: ResourceArc<Cluster>, shards: u32) -> Term<'a> {
     if cluster.watch.untaken() > FLUSHED_MAX {
