@@ -6,11 +6,9 @@ defmodule Headcount.Bench.Fetching do
   @moduledoc false
   use Headcount.Presence, otp_app: :headcount
 
-  @pause_ms String.to_integer(System.get_env("BENCH_FETCH_MS", "20"))
-
   @impl true
   def fetch(_topic, presences) do
-    Process.sleep(@pause_ms)
+    Process.sleep(20)
     presences
   end
 

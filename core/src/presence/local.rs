@@ -151,6 +151,8 @@ impl Presence {
 
     /// Does what [`take_diff`](Self::take_diff) does; returns `None`, and takes nothing, when a
     /// partition with changes is in use, or while [`poll_diff`](Self::poll_diff) holds older Diffs.
+    /// A Diff that is [lossy](Diff::is_lossy) is told as
+    /// [`DiffsDropped`](crate::replica::Event::DiffsDropped) too, for a caller that hands it on.
     /// O(changes).
     ///
     /// ```

@@ -254,20 +254,39 @@ fn a_new_identity_ends_what_was_shown_under_the_old_one() {
     reader.check_tracker(&tracker, &TOPICS, true);
 }
 
-/// A loss of Diffs is reported, so that readers read the lists again.
-#[test]
-fn a_node_reports_that_it_lost_joins_and_leaves() {
-    let node = configured("a", 1, 1, |config| config);
-    node.handle_timeout(Duration::ZERO);
+/// Writes more versions of one entry than a node keeps until the next Diff.
+fn flood(node: &Presence) {
     let meta = vec![b'm'; 16 << 10];
     for _ in 0..600 {
         node.upsert(&NewEntry::new("room", "ann", "c").meta(&meta))
             .unwrap();
     }
+}
+
+/// A loss of Diffs is reported, so that readers read the lists again.
+#[test]
+fn a_node_reports_that_it_lost_joins_and_leaves() {
+    let node = configured("a", 1, 1, |config| config);
+    node.handle_timeout(Duration::ZERO);
+    flood(&node);
     node.handle_timeout(STEP);
     node.handle_timeout(2 * STEP);
     assert_eq!(events(&node), [Event::DiffsDropped]);
     let diff = node.poll_diff().unwrap();
     assert!(diff.is_lossy());
     assert_eq!(diff.topic("room").unwrap().len(), 1);
+}
+
+#[test]
+fn a_loss_is_reported_when_the_diff_is_taken_without_waiting() {
+    let node = configured("a", 1, 1, |config| config);
+    node.handle_timeout(Duration::ZERO);
+    flood(&node);
+    assert!(node.try_take_diff().unwrap().is_lossy());
+    assert_eq!(events(&node), [Event::DiffsDropped]);
+    flood(&node);
+    assert!(node.take_diff().is_lossy());
+    node.upsert(&NewEntry::new("room", "ann", "c")).unwrap();
+    assert!(!node.try_take_diff().unwrap().is_lossy());
+    assert_eq!(events(&node), []);
 }

@@ -17,9 +17,9 @@ use super::{
     Vsn,
     channels::Channels,
     choices::{Choices, param},
+    exchange,
     refusal::ConnectRefusal,
-    websocket,
-    wire::WebSocket,
+    websocket::WebSocket,
 };
 use crate::{
     app::App,
@@ -51,7 +51,8 @@ pub(crate) async fn upgrade(
     if !app.admit_connection().await {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    let (uri, headers) = (request.uri(), request.headers());
+    let uri = request.uri();
+    let headers = request.headers();
     let token = protocol_token(headers);
     let (vsn, identity) = match identify(&app, uri, headers, token).await {
         Ok(known) => known,
@@ -74,7 +75,7 @@ pub(crate) async fn upgrade(
         // A client may be gone before it has the answer.
         if let Some(socket) = upgraded.await.ok().and_then(websocket_on) {
             let channels = Channels::new(app, vsn, identity, choices);
-            websocket::run(socket, channels).await;
+            exchange::run(socket, channels).await;
         }
     });
     response

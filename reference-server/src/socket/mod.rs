@@ -1,9 +1,11 @@
 //! The Phoenix Channels socket: handshake, frames, channels, and the queue to each client.
 //!
-//! A client comes by `websocket` or `longpoll`; either owns its `Channels`. Rooms push into its `Outbox`.
+//! A client comes by a `websocket`, on which its task exchanges frames, or by `longpoll`; either owns its `Channels`.
+//! Rooms push into its `Outbox`.
 
 mod channels;
 mod choices;
+mod exchange;
 mod expiry;
 mod frame;
 mod handshake;
@@ -13,7 +15,6 @@ mod messages;
 mod outbox;
 mod refusal;
 mod websocket;
-mod wire;
 
 #[cfg(feature = "harness")]
 pub(crate) use channels::Channels;

@@ -34,7 +34,7 @@ defmodule Headcount.MemberTable.ListView do
   @slice_normal_max 500
 
   # The most members that a normal scheduler looks for at once.
-  @batch_normal_max 100
+  @found_normal_max 100
 
   @doc """
   Returns the name of the list.
@@ -90,10 +90,10 @@ defmodule Headcount.MemberTable.ListView do
   """
   @spec index_of_many(t(), [MemberList.id()]) :: [MemberList.index() | nil]
   # A few ids do not wait for a dirty scheduler.
-  def index_of_many(%__MODULE__{table: ref, id: list}, ids) when length(ids) <= @batch_normal_max,
+  def index_of_many(%__MODULE__{table: ref, id: list}, ids) when length(ids) <= @found_normal_max,
     do: found_many(call(:view_index_of_many, [ref, list, ids]), ids)
 
-  def index_of_many(%__MODULE__{table: ref, id: list}, ids) when length(ids) > @batch_normal_max,
+  def index_of_many(%__MODULE__{table: ref, id: list}, ids) when length(ids) > @found_normal_max,
     do: found_many(Native.view_index_of_many_dirty(ref, list, ids), ids)
 
   @doc """
@@ -108,10 +108,10 @@ defmodule Headcount.MemberTable.ListView do
   """
   @spec rows_of(t(), [MemberList.id()]) :: [{MemberList.index(), MemberList.row()} | nil]
   # A few ids do not wait for a dirty scheduler.
-  def rows_of(%__MODULE__{table: ref, id: list}, ids) when length(ids) <= @batch_normal_max,
+  def rows_of(%__MODULE__{table: ref, id: list}, ids) when length(ids) <= @found_normal_max,
     do: found_many(call(:view_rows_of, [ref, list, ids]), ids)
 
-  def rows_of(%__MODULE__{table: ref, id: list}, ids) when length(ids) > @batch_normal_max,
+  def rows_of(%__MODULE__{table: ref, id: list}, ids) when length(ids) > @found_normal_max,
     do: found_many(Native.view_rows_of_dirty(ref, list, ids), ids)
 
   @doc """
