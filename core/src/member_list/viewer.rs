@@ -12,6 +12,7 @@ use crate::member_list::windows::handle::Handle;
 use crate::member_list::windows::live::{LiveList, Watchable};
 use crate::member_list::windows::open_window::{OpenWindow, OpenWindows};
 use crate::member_list::windows::registry::{Opened, REMINDER};
+use crate::member_list::windows::renames::{Shown, put_in_order};
 use crate::member_list::windows::resume::Claim;
 use crate::member_list::windows::spec::{WindowError, WindowSpec};
 use crate::member_list::windows::tick::Tick;
@@ -64,13 +65,6 @@ pub struct Viewer<I> {
     /// Groups as last sent, where the protocol needs them with everything.
     groups: Option<Arc<Shared<Counts>>>,
     windows: OpenWindows<I>,
-}
-
-/// A window read for an answer, and the name its client asks by. Until it is held, nothing
-/// has changed for the viewer: a `RowSource` that panics spoils no answer but this one.
-struct Shown<I> {
-    asked: WindowSpec<I>,
-    opened: Opened<I>,
 }
 
 impl<I> Default for Viewer<I> {
@@ -271,6 +265,8 @@ impl<I: Id> Viewer<I> {
             let opened = self.look(at, list, bodies)?;
             shown.push(Shown { asked, opened });
         }
+        self.look_at_leaving(&mut shown, list, bodies)?;
+        put_in_order(&mut shown, |asked| self.show(list, asked, bodies))?;
         let others = self.look_at_all(list, bodies)?;
         let frames = self.hold_all(shown);
         Ok(self.answer(list, frames, others))
@@ -328,15 +324,20 @@ impl<I: Id> Viewer<I> {
         let claims = Claim::read_all(held)?;
         self.check_claims(&claims)?;
         self.enter(list);
-        let show = |claim: &Claim<I>| list.resume_window(claim, bodies);
-        let shown: Vec<_> = claims.iter().map(show).collect::<Result<_, _>>()?;
+        let mut shown = Vec::with_capacity(claims.len());
+        for claim in claims {
+            let opened = list.resume_window(&claim, bodies)?;
+            let asked = claim.spec;
+            shown.push(Shown { asked, opened });
+        }
+        put_in_order(&mut shown, |asked| list.open_window(asked, bodies))?;
         let mut frames = Vec::with_capacity(shown.len());
-        for (Claim { spec, .. }, opened) in claims.into_iter().zip(shown) {
-            let known = self.windows.find_merged(&spec);
+        for Shown { asked, opened } in shown {
+            let known = self.windows.find_merged(&asked);
             let at = known.unwrap_or(self.windows.len());
             if known.is_none() {
-                self.windows.forget_former(&spec);
-                self.windows.push(spec, &opened);
+                self.windows.forget_former(&asked);
+                self.windows.push(asked, &opened);
             }
             self.windows[at].hold(&opened.handle, &opened.frame);
             self.windows.drop_double(at);
@@ -376,7 +377,6 @@ impl<I: Id> Viewer<I> {
         let mut shown = Vec::new();
         let mut others = Vec::new();
         let mut lost = Vec::new();
-        self.windows.put_leaving_first();
         for at in 0..self.windows.len() {
             let window = &self.windows[at];
             let is_due = epoch_over || window.stale || !window.has_base();
@@ -389,6 +389,9 @@ impl<I: Id> Viewer<I> {
                 Ok(opened) => others.push(Shown { asked, opened }),
                 Err(_) => lost.push(asked),
             }
+        }
+        if put_in_order(&mut shown, |asked| self.show(list, asked, bodies)).is_err() {
+            lost.extend(shown.drain(..).map(|it| it.asked));
         }
         self.windows.retain(|window| !lost.contains(&window.spec));
         self.last_tick = list.windows.ticks();
@@ -596,6 +599,30 @@ impl<I: Id> Viewer<I> {
             }
             shown => shown,
         }
+    }
+
+    /// Reads the windows that have left names which windows of an answer get: the client must be told
+    /// of them too, or it would take two windows for one.
+    fn look_at_leaving(
+        &mut self,
+        shown: &mut Vec<Shown<I>>,
+        list: &mut LiveList<'_, I>,
+        bodies: Bodies<'_, I>,
+    ) -> Result<(), WindowError> {
+        let mut next = 0;
+        while let Some(Shown { opened, .. }) = shown.get(next) {
+            next += 1;
+            let named = self.windows.position(opened.handle.spec());
+            let Some(at) = named.filter(|at| self.windows[*at].is_renamed()) else {
+                continue;
+            };
+            let asked = self.windows[at].spec.clone();
+            if shown.iter().all(|it| it.asked != asked) {
+                let opened = self.look(at, list, bodies)?;
+                shown.push(Shown { asked, opened });
+            }
+        }
+        Ok(())
     }
 
     /// Reads all windows for a viewer whose operations shift the rows below them: the windows must

@@ -55,6 +55,7 @@ mod windows;
 mod windows_discord;
 mod windows_mutants;
 mod windows_panics;
+mod windows_renames;
 mod windows_resume;
 mod windows_resume_model;
 mod windows_resume_rules;

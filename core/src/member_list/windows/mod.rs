@@ -11,6 +11,7 @@ pub(crate) mod log;
 pub(crate) mod open_window;
 pub(crate) mod reader;
 pub(crate) mod registry;
+pub(crate) mod renames;
 pub(crate) mod render;
 pub(crate) mod resume;
 pub(crate) mod row;

@@ -9,6 +9,7 @@ use crate::member_list::frames::model::{Base, Bundle, Frame, WindowVersion};
 use crate::member_list::windows::base::under_name;
 use crate::member_list::windows::handle::Handle;
 use crate::member_list::windows::registry::Opened;
+use crate::member_list::windows::renames::Renames;
 use crate::member_list::windows::spec::WindowSpec;
 use crate::member_list::windows::tick::Tick;
 
@@ -144,27 +145,22 @@ impl<I: Id> OpenWindows<I> {
         }
     }
 
-    /// Puts windows that have left their names before those that have got these names since: the
-    /// client is told in this order, and would else take two windows for one. O(windows^2) if one
-    /// was renamed.
-    pub(crate) fn put_leaving_first(&mut self) {
-        if !self.windows.iter().any(OpenWindow::is_renamed) || is_broken(Fault::RenameInOrder) {
+    /// Puts windows that have left their names before those that have got these names since. Windows
+    /// whose names go in a ring keep their names, and are sent whole. O(windows^2) if one was
+    /// renamed.
+    fn put_leaving_first(&mut self) {
+        if !self.windows.iter().any(OpenWindow::is_renamed) {
             return;
         }
-        let windows = self.windows.len();
-        for at in 0..windows {
-            // As many swaps as there are windows, should names have gone in a ring.
-            for _ in at..windows {
-                let Some(next) = self.windows[at].next_spec() else {
-                    break;
-                };
-                let leaves = |window: &OpenWindow<I>| window.spec == next && window.is_renamed();
-                let Some(other) = self.windows[at + 1..].iter().position(leaves) else {
-                    break;
-                };
-                self.windows.swap(at, at + 1 + other);
+        let names = self.windows.iter();
+        let renames = Renames::new(names.map(|it| (it.spec.clone(), it.latest_spec())));
+        let handles: Vec<_> = self.windows.iter().map(|it| it.handle.clone()).collect();
+        for (at, handle) in handles.into_iter().enumerate() {
+            if let Some(named) = renames.ring(at) {
+                (self.windows[named].handle, self.windows[named].stale) = (handle, true);
             }
         }
+        renames.put_leaving_first(&mut self.windows);
     }
 
     /// Lets the window at `at`, just renamed by a frame, go if it has become one with another. The
@@ -213,17 +209,17 @@ impl<I: Id> OpenWindow<I> {
         }
     }
 
-    fn is_renamed(&self) -> bool {
+    /// Returns whether the window has become another one since its viewer was told of it.
+    pub(crate) fn is_renamed(&self) -> bool {
         self.handle
             .as_ref()
             .is_some_and(|handle| handle.is_renamed())
     }
 
-    /// Returns the name that the window has by now, if it is another one.
-    fn next_spec(&self) -> Option<WindowSpec<I>> {
-        let latest = self.handle.as_ref()?.latest();
-        let is_other = *latest.spec() != self.spec;
-        is_other.then(|| latest.spec().clone())
+    /// Returns the name that the window has by now.
+    pub(crate) fn latest_spec(&self) -> WindowSpec<I> {
+        let latest = self.handle.as_ref().map(Handle::latest);
+        latest.map_or_else(|| self.spec.clone(), |latest| latest.spec().clone())
     }
 
     pub(crate) fn has_base(&self) -> bool {
