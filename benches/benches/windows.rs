@@ -2,13 +2,18 @@
 //! 10,000 changes a second, 4 ticks a second and 200 watched windows, in shares of the CPU time of
 //! one core.
 //!
+//! Then 20,000 viewers who scrolled to places of their own, in a list in which 2,500 members move
+//! between two ticks, each tick made by one thread and by two.
+//!
 //! `cargo bench -p headcount-benches --bench windows [-- MEMBERS [SECONDS a round]]`. CPU time is read from
 //! `/proc/thread-self/schedstat`, so a busy machine changes little; elsewhere wall time is taken.
+//! Ticks of two threads are measured by the clock on the wall.
 
 use std::hint::black_box;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use headcount::member_list::{Fields, FrameChange, NewMember, RowSource};
+use headcount::member_list::{Fields, FrameChange, NewMember, RowSource, SharedBodies, Tick};
 use headcount::{Bodies, GroupId, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
 use headcount_benches::list::Rng;
 use headcount_benches::meter::processor_time;
@@ -18,6 +23,10 @@ const CHANGES_PER_SECOND: usize = 10_000;
 const TICKS_PER_SECOND: usize = 4;
 const WINDOWS: usize = 200;
 const WINDOWS_PER_VIEWER: usize = 8;
+/// Viewers with a window of 241 rows each, at places of their own.
+const SCROLLED: usize = 20_000;
+/// Windows that a thread takes at once.
+const STEP: usize = 64;
 /// The median of the rounds counts.
 const ROUNDS: usize = 5;
 const US: &str = "headcount";
@@ -81,10 +90,26 @@ impl City {
         let id = self.rng.below(self.people.0.len()) as u64;
         self.people.0[id as usize] = self.rng.below(4) as u8;
         if self.rng.below(2) == 0 {
-            let group = self.groups[1 + self.rng.below(3)];
-            self.list.set_group(&id, group).expect("known");
+            self.move_to_another_group(id);
         }
         self.list.touch_fields(&id, Fields(2)).expect("known");
+    }
+
+    fn move_to_another_group(&mut self, id: u64) {
+        let group = self.groups[1 + self.rng.below(3)];
+        self.list.set_group(&id, group).expect("known");
+    }
+
+    /// Makes a tick by so many threads.
+    fn tick_by(&mut self, threads: usize, now: Duration) -> Tick<u64> {
+        let work = self.list.begin_tick(now, SharedBodies::from(&self.people));
+        thread::scope(|scope| {
+            for _ in 1..threads {
+                scope.spawn(|| while work.step(STEP) {});
+            }
+            while work.step(STEP) {}
+        });
+        work.finish()
     }
 }
 
@@ -234,6 +259,48 @@ fn fan_out(city: &mut City, count: usize) {
     );
 }
 
+/// Viewers all over the list, of whom each sees another window.
+fn scrolled(city: &mut City) -> Table {
+    let mut table = Table::new(format!(
+        "{SCROLLED} viewers who scrolled, 2,500 moves a tick"
+    ));
+    let members = city.people.0.len();
+    let open = |_| {
+        let spec = WindowSpec::anchored(city.rng.below(members) as u64, 120, 120);
+        let mut viewer = Viewer::new();
+        let bodies = Bodies::from(&city.people);
+        let opened = viewer.open(&mut city.list, spec, bodies);
+        opened.expect("within the limits");
+        viewer
+    };
+    let mut viewers: Vec<Viewer<u64>> = (0..SCROLLED).map(open).collect();
+    let mut now = Duration::from_secs(2_000);
+    for round in 0..=ROUNDS {
+        for (threads, metric) in [(1, "tick, one thread"), (2, "tick, each of two threads")] {
+            let mut spent = Duration::ZERO;
+            for _ in 0..TICKS_PER_SECOND {
+                for _ in 0..CHANGES_PER_SECOND / TICKS_PER_SECOND {
+                    let id = city.rng.below(members) as u64;
+                    city.move_to_another_group(id);
+                }
+                now += Duration::from_secs(1) / TICKS_PER_SECOND as u32;
+                let start = Instant::now();
+                let tick = city.tick_by(threads, now);
+                spent += start.elapsed();
+                for viewer in &mut viewers {
+                    drop(black_box(viewer.bundle(&tick)));
+                }
+            }
+            // The first round publishes what opening the windows left.
+            if round > 0 {
+                table.note(metric, "%", US, spent.as_secs_f64() * 100.0);
+            }
+        }
+    }
+    table.goal("tick, each of two threads", Goal::AtMost(50.0));
+    table
+}
+
 fn main() {
     let mut numbers = std::env::args().filter_map(|arg| arg.parse().ok());
     let members = numbers.next().unwrap_or(1_000_000);
@@ -251,6 +318,7 @@ fn main() {
         let mut viewers = watch(&mut city, anchored);
         tables.push(run(what, &mut city, &mut viewers));
     }
+    tables.push(scrolled(&mut city));
     tables.iter().for_each(Table::print);
     save(&tables);
     fan_out(&mut city, 10_000);

@@ -17,11 +17,12 @@ use crate::member_list::store::matches::Matches;
 use crate::member_list::store::row_write::RowWrite;
 use crate::member_list::store::rows::{Member, Row, Rows};
 use crate::member_list::store::{Entry, Store, Upsert};
-use crate::member_list::windows::bodies::Bodies;
+use crate::member_list::windows::bodies::{Bodies, SharedBodies};
 use crate::member_list::windows::live::{Live, LiveList, Watchable};
 use crate::member_list::windows::registry::Windows;
 use crate::member_list::windows::resume::bound;
 use crate::member_list::windows::tick::Tick;
+use crate::member_list::windows::work::{ListWork, TickWork};
 use crate::member_list::{Id, ListError, SortKey};
 
 /// A sorted, grouped, sliced list of members, for one writer.
@@ -329,10 +330,46 @@ impl<I: Id> MemberList<I> {
     /// ```
     #[must_use = "it is handed out once"]
     pub fn tick(&mut self, now: Duration, bodies: Bodies<'_, I>) -> Tick<I> {
-        let tick = self.live().tick(now, bodies);
         let max = self.options().resume.bytes_max;
-        bound(&mut [&mut self.windows], max);
+        let (tick, windows) = ListWork::begin(self.live(), now).finish(bodies);
+        bound(&mut [windows], max);
         tick
+    }
+
+    /// Begins a tick that several threads make together: each brings windows to what the list shows,
+    /// until none is left; then one publishes them. For lists with thousands of different windows;
+    /// [`tick`](Self::tick) does the same in one thread. O(U log U + windows) for U changes since
+    /// the last tick.
+    ///
+    /// ```
+    /// use std::thread;
+    /// use std::time::Duration;
+    /// use headcount::member_list::SharedBodies;
+    /// use headcount::{Bodies, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
+    ///
+    /// let mut list = MemberList::<u64>::new(ListOptions::default());
+    /// let online = list.add_group("online")?;
+    /// let mut viewer = Viewer::new();
+    /// viewer.open(&mut list, WindowSpec::Chunk(0), Bodies::None)?;
+    /// list.upsert(7, online, &SortKey::from_name("Ada"), 0)?;
+    ///
+    /// let work = list.begin_tick(Duration::from_millis(250), SharedBodies::None);
+    /// thread::scope(|scope| {
+    ///     for _ in 0..2 {
+    ///         scope.spawn(|| while work.step(64) {});
+    ///     }
+    /// });
+    /// let tick = work.finish();
+    /// assert!(viewer.bundle(&tick).is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn begin_tick<'a>(
+        &'a mut self,
+        now: Duration,
+        bodies: SharedBodies<'a, I>,
+    ) -> TickWork<'a, I> {
+        let max = self.options().resume.bytes_max;
+        TickWork::begin(self.live(), now, bodies, max)
     }
 
     /// Names the list for its viewers and begins an epoch: the next tick sends every viewer its

@@ -63,4 +63,5 @@ mod windows_rules;
 mod windows_scenarios;
 mod windows_search;
 mod windows_skips;
+mod windows_threads;
 mod windows_vectors;

@@ -115,7 +115,7 @@ impl RowMarks {
 ///
 /// A write leaves the rows outside its own range where they are, so the union of the ranges of
 /// all writes, each in the indexes of its moment, covers every row that is another one now.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct DirtyRows {
     /// Ascending, disjoint.
     ranges: Vec<Range<usize>>,

@@ -67,7 +67,7 @@ impl SlotMarks {
 }
 
 /// The slots written between two ticks.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct WrittenSlots {
     /// `None`: any may have been.
     slots: Option<HashSet<u32>>,

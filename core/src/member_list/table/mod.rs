@@ -20,14 +20,13 @@ use crate::member_list::store::groups::{GroupId, Groups};
 use crate::member_list::store::list_ref::ListRef;
 use crate::member_list::store::rows::payload;
 use crate::member_list::store::table::Table;
-use crate::member_list::windows::bodies::Bodies;
+use crate::member_list::windows::bodies::{Bodies, SharedBodies};
 use crate::member_list::windows::live::LiveList;
-use crate::member_list::windows::resume::bound;
 use crate::member_list::{Id, ListError, Snapshot, TableError};
 use list::ListId;
 use lists::Lists;
 use spec::ListSpec;
-use tick::{BodyCache, TableTick};
+use tick::{BodyCache, TableTick, TableTickWork, TableWork};
 use view::{ListView, TableMember, TableSnapshot};
 
 /// The settings of a [`MemberTable`].
@@ -399,19 +398,48 @@ impl<I: Id> MemberTable<I> {
             Bodies::None | Bodies::Payloads(_) => None,
         };
         let bodies = cache.as_ref().map_or(bodies, |cache| Bodies::Source(cache));
-        let mut ticks = TableTick::default();
-        for list in self.lists.iter_mut().filter(|list| list.is_ticking()) {
-            let id = list.id();
-            if let Ok(mut live) = list.live(&self.table, &self.classes) {
-                ticks.add(id, live.tick(now, bodies));
-            }
+        self.begin(now).finish(bodies)
+    }
+
+    /// Begins a tick of all lists that several threads make together; see
+    /// [`MemberList::begin_tick`](crate::member_list::MemberList::begin_tick).
+    ///
+    /// ```
+    /// use std::thread;
+    /// use std::time::Duration;
+    /// use headcount::member_list::{Attrs, ListSpec, MemberTable, SharedBodies, TableOptions};
+    /// use headcount::{Bodies, SortKey, Viewer, WindowSpec};
+    ///
+    /// let mut table = MemberTable::<u64>::new(TableOptions::default())?;
+    /// let all = table.add_list(ListSpec::new("all", "online"))?;
+    /// table.build(usize::MAX);
+    /// let mut viewer = Viewer::new();
+    /// viewer.open(&mut table.live(all)?, WindowSpec::Chunk(0), Bodies::None)?;
+    /// table.upsert(7, &[SortKey::from_name("Ada")], Attrs::EMPTY, None)?;
+    ///
+    /// let work = table.begin_tick(Duration::from_millis(250), SharedBodies::None);
+    /// thread::scope(|scope| {
+    ///     for _ in 0..2 {
+    ///         scope.spawn(|| while work.step(64) {});
+    ///     }
+    /// });
+    /// assert!(work.finish().bundle(&mut viewer).is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn begin_tick<'a>(
+        &'a mut self,
+        now: Duration,
+        bodies: SharedBodies<'a, I>,
+    ) -> TableTickWork<'a, I> {
+        TableTickWork::new(self.begin(now), bodies)
+    }
+
+    fn begin(&mut self, now: Duration) -> TableWork<'_, I> {
+        let mut work = TableWork::new(self.options.resume.bytes_max);
+        for list in self.lists.iter_mut() {
+            work.begin(list, &self.table, &self.classes, now);
         }
-        let windows = self.lists.iter_mut().map(|list| &mut list.windows);
-        bound(
-            &mut windows.collect::<Vec<_>>(),
-            self.options.resume.bytes_max,
-        );
-        ticks
+        work
     }
 
     /// Returns the memory in bytes of what the lists keep for clients that are away; see

@@ -78,3 +78,45 @@ impl<'a, I, S: RowSource<I>> From<&'a S> for Bodies<'a, I> {
         Self::Source(source)
     }
 }
+
+/// [`Bodies`] that several threads may ask for at the same time.
+#[derive(Default)]
+pub enum SharedBodies<'a, I> {
+    /// Rows have ids, revisions and attrs only.
+    #[default]
+    None,
+    /// The list's own payloads.
+    Payloads(BodyFormat),
+    /// Whatever this gives.
+    Source(&'a (dyn RowSource<I> + Sync)),
+}
+
+impl<I> Clone for SharedBodies<'_, I> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<I> Copy for SharedBodies<'_, I> {}
+
+impl<I> fmt::Debug for SharedBodies<'_, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Bodies::from(*self).fmt(f)
+    }
+}
+
+impl<'a, I, S: RowSource<I> + Sync> From<&'a S> for SharedBodies<'a, I> {
+    fn from(source: &'a S) -> Self {
+        Self::Source(source)
+    }
+}
+
+impl<'a, I> From<SharedBodies<'a, I>> for Bodies<'a, I> {
+    fn from(bodies: SharedBodies<'a, I>) -> Self {
+        match bodies {
+            SharedBodies::None => Self::None,
+            SharedBodies::Payloads(format) => Self::Payloads(format),
+            SharedBodies::Source(source) => Self::Source(source),
+        }
+    }
+}

@@ -1,7 +1,6 @@
 //! A list with the changes since its last tick and its windows: all that viewers need of it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::member_list::Id;
 use crate::member_list::changes::Changes;
@@ -10,11 +9,9 @@ use crate::member_list::store::list_ref::ListRef;
 use crate::member_list::windows::bodies::Bodies;
 use crate::member_list::windows::counts::counts;
 use crate::member_list::windows::registry::{Opened, Windows};
-use crate::member_list::windows::render::FrameBuilder;
 use crate::member_list::windows::resume::Claim;
 use crate::member_list::windows::row::row_near;
 use crate::member_list::windows::spec::{WindowError, WindowSpec};
-use crate::member_list::windows::tick::Tick;
 
 /// A list that viewers can watch: a [`MemberList`](crate::member_list::MemberList), or a list of a
 /// [`MemberTable`](crate::member_list::MemberTable).
@@ -50,19 +47,6 @@ impl<I: Id> Watchable<I> for LiveList<'_, I> {}
 impl<I: Id> LiveList<'_, I> {
     pub(crate) fn has_headers(&self) -> bool {
         self.list.groups().headers()
-    }
-
-    /// Publishes what changed since the last tick.
-    pub(crate) fn tick(&mut self, now: Duration, bodies: Bodies<'_, I>) -> Tick<I> {
-        let watched = self.windows.is_watched();
-        let builder = FrameBuilder::for_tick(self.list, self.changes, bodies, watched).at(now);
-        let tick = self.windows.tick(now, builder);
-        // All of it is published: had the source panicked, the next tick would publish it.
-        self.changes.clear();
-        let windows = &self.windows;
-        self.changes
-            .watch(windows.is_watched(), windows.has_anchored());
-        tick
     }
 
     /// Shows one viewer a window as the list is now.

@@ -19,3 +19,4 @@ pub(crate) mod search;
 pub(crate) mod spec;
 pub(crate) mod tick;
 pub(crate) mod window;
+pub(crate) mod work;

@@ -22,12 +22,12 @@ use crate::member_list::windows::base::WindowBase;
 use crate::member_list::windows::counts::{CountsPublisher, counts};
 use crate::member_list::windows::handle::{Handle, Known};
 use crate::member_list::windows::history::{History, Retired};
-use crate::member_list::windows::reader::WindowReader;
 use crate::member_list::windows::render::FrameBuilder;
 use crate::member_list::windows::row::{read_rows, row_index};
 use crate::member_list::windows::spec::{WindowError, WindowSpec};
 use crate::member_list::windows::tick::{Tick, WindowFrames};
 use crate::member_list::windows::window::{Outcome, Watched, WindowStep};
+use crate::member_list::windows::work::{Stepped, WindowSteps};
 
 /// The longest time that a viewer with windows gets no bundle, if ticks are frequent: from any
 /// bundle its client sees whether it lost one.
@@ -126,20 +126,31 @@ impl<I: Id> Windows<I> {
         }
     }
 
-    /// Publishes: see [`MemberList::tick`](crate::member_list::MemberList::tick).
+    /// Begins a tick: see [`MemberList::tick`](crate::member_list::MemberList::tick).
     ///
     /// First the tick makes all frames, which runs the application's `RowSource`; then it publishes
     /// them. A source that panics leaves what viewers hold as it was, and the next tick makes it
     /// again.
-    pub(crate) fn tick(&mut self, now: Duration, builder: FrameBuilder<'_, I>) -> Tick<I> {
-        let builder = &builder.with_whole_rows(self.needs_whole_rows());
+    pub(super) fn begin_tick(&mut self, now: Duration) -> WindowSteps<I> {
         self.version += 1;
         let end = self.history.begin_tick(now);
         self.forget_closed();
         if let Some(end) = end {
             self.forget_steps_until(end);
         }
-        let stepped = self.step_windows(builder);
+        let windows = self.watched.values().filter_map(Weak::upgrade);
+        WindowSteps::new(windows, self.version, now, self.needs_whole_rows())
+    }
+
+    /// Publishes a tick.
+    pub(super) fn finish_tick(
+        &mut self,
+        steps: WindowSteps<I>,
+        builder: FrameBuilder<'_, I>,
+    ) -> Tick<I> {
+        let now = steps.now();
+        let builder = &steps.builder(builder);
+        let stepped = self.take_steps(steps.finish(builder));
         let renamed = self.rename_windows(builder);
 
         let mut tick = self.empty_tick();
@@ -416,36 +427,27 @@ impl<I: Id> Windows<I> {
         handle
     }
 
-    /// Brings the windows in reach of a change to what the list shows. Those whose anchor left are
-    /// detached.
-    fn step_windows(&mut self, builder: &FrameBuilder<'_, I>) -> Vec<Made<I>> {
-        let mut reader = WindowReader::default();
+    /// Takes the windows that were stepped. Those whose anchor left are detached.
+    fn take_steps(&mut self, stepped: Vec<(Arc<Handle<I>>, Stepped<I>)>) -> Vec<Made<I>> {
         let mut made = Vec::new();
         let mut left = Vec::new();
-        for (spec, known) in &self.watched {
-            let Some(handle) = known.upgrade() else {
-                continue;
-            };
-            let mut window = Watched::lock(&handle);
-            let (steps, is_quiet) = match window.step(self.version, builder, &mut reader) {
-                Outcome::Quiet => (Vec::new(), true),
-                Outcome::Steps(steps) => (steps, false),
+        for (handle, Stepped { outcome, sync }) in stepped {
+            let steps = match outcome {
+                Outcome::Quiet if sync.is_none() => continue,
+                Outcome::Quiet => Vec::new(),
+                Outcome::Steps(steps) => steps,
                 Outcome::Left => {
-                    left.push(spec.clone());
+                    left.push(handle.spec().clone());
                     continue;
                 }
             };
-            let sync = window.owes_sync().then(|| window.sync(builder));
-            drop(window);
-            if !is_quiet || sync.is_some() {
-                made.push(Made {
-                    handle,
-                    steps,
-                    sync,
-                    target: None,
-                    retired: None,
-                });
-            }
+            made.push(Made {
+                handle,
+                steps,
+                sync,
+                target: None,
+                retired: None,
+            });
         }
         // The same list gives the same versions, wherever it runs.
         left.sort_unstable();

@@ -1,5 +1,6 @@
 //! Frames: rows with their bodies, and the steps of DELTAs.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::time::Duration;
 
@@ -24,14 +25,35 @@ use crate::member_list::windows::row::{WindowRow, row_index};
 /// Bodies that lie side by side: one that is still in use keeps the memory of all of them.
 const ARENA_BYTES: usize = 4_096;
 
+/// What was touched since the last tick.
+#[derive(Clone, Debug)]
+pub(crate) struct Touched {
+    rows: DirtyRows,
+    slots: WrittenSlots,
+}
+
+impl Touched {
+    /// Looks at what changed. Without watched windows it looks at no change.
+    pub(crate) fn since_tick<I: Id>(changes: &Changes<I>, watched: bool) -> Self {
+        let rows = match watched {
+            true => changes.dirty_rows(),
+            false => DirtyRows::default(),
+        };
+        let slots = match rows.is_bulk() {
+            true => changes.unknown_slots(),
+            false => changes.written_slots(),
+        };
+        Self { rows, slots }
+    }
+}
+
 /// The list as it is at one moment, what changed since the last tick, and the bodies of its rows:
 /// all that frames are made of.
 pub(crate) struct FrameBuilder<'a, I> {
     list: ListRef<'a, I>,
     changes: &'a Changes<I>,
     bodies: Bodies<'a, I>,
-    dirty: DirtyRows,
-    written: WrittenSlots,
+    touched: Cow<'a, Touched>,
     /// True if a viewer cannot patch.
     whole_rows: bool,
     /// The time of the tick.
@@ -44,26 +66,14 @@ pub(crate) struct FrameBuilder<'a, I> {
 }
 
 impl<'a, I: Id> FrameBuilder<'a, I> {
-    /// Makes the builder of a tick. Without watched windows it looks at no change.
+    /// Makes the builder of a tick, which has looked at what was touched.
     pub(crate) fn for_tick(
         list: ListRef<'a, I>,
         changes: &'a Changes<I>,
+        touched: &'a Touched,
         bodies: Bodies<'a, I>,
-        watched: bool,
     ) -> Self {
-        let dirty = match watched {
-            true => changes.dirty_rows(),
-            false => DirtyRows::default(),
-        };
-        let written = match dirty.is_bulk() {
-            true => changes.unknown_slots(),
-            false => changes.written_slots(),
-        };
-        Self {
-            dirty,
-            written,
-            ..Self::between_ticks(list, changes, bodies)
-        }
+        Self::new(list, changes, Cow::Borrowed(touched), bodies)
     }
 
     /// Makes the builder of an answer, for which no change counts: rows are read as they are.
@@ -72,12 +82,24 @@ impl<'a, I: Id> FrameBuilder<'a, I> {
         changes: &'a Changes<I>,
         bodies: Bodies<'a, I>,
     ) -> Self {
+        let touched = Touched {
+            rows: DirtyRows::default(),
+            slots: changes.unknown_slots(),
+        };
+        Self::new(list, changes, Cow::Owned(touched), bodies)
+    }
+
+    fn new(
+        list: ListRef<'a, I>,
+        changes: &'a Changes<I>,
+        touched: Cow<'a, Touched>,
+        bodies: Bodies<'a, I>,
+    ) -> Self {
         Self {
             list,
             changes,
             bodies,
-            dirty: DirtyRows::default(),
-            written: changes.unknown_slots(),
+            touched,
             whole_rows: false,
             now: Duration::ZERO,
             since: None,
@@ -115,13 +137,13 @@ impl<'a, I: Id> FrameBuilder<'a, I> {
     }
 
     /// Returns the rows that may have changed since the last tick.
-    pub(crate) const fn dirty(&self) -> &DirtyRows {
-        &self.dirty
+    pub(crate) fn dirty(&self) -> &DirtyRows {
+        &self.touched.rows
     }
 
     /// Returns the slots written since the last tick.
-    pub(crate) const fn written(&self) -> &WrittenSlots {
-        &self.written
+    pub(crate) fn written(&self) -> &WrittenSlots {
+        &self.touched.slots
     }
 
     /// Returns whether a row is there and did not move of its own since the last tick.

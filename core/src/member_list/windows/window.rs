@@ -38,6 +38,7 @@ pub(crate) struct WindowStep<I> {
 }
 
 /// The outcome of a tick for a window.
+#[derive(Debug)]
 pub(crate) enum Outcome<I> {
     /// No change is in reach of it.
     Quiet,

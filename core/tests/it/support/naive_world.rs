@@ -1,9 +1,10 @@
 //! A list, and the same list as plain vectors that are sorted at each question.
 
 use std::collections::BTreeMap;
+use std::thread;
 use std::time::Duration;
 
-use headcount::member_list::{Body, Fields, FrameRow, Id, RowKey, RowSource, Tick};
+use headcount::member_list::{Body, Fields, FrameRow, Id, RowKey, RowSource, SharedBodies, Tick};
 use headcount::{Bodies, GroupId, ListOptions, MemberList, SortKey, WindowSpec};
 use serde_json::{Value, json};
 
@@ -55,6 +56,8 @@ pub(crate) struct NaiveWorld<I> {
     pub(crate) profiles: Profiles<I>,
     pub(crate) rng: Rng,
     pub(crate) now: Duration,
+    /// The threads that make a tick together; none if `tick` makes it.
+    pub(crate) threads: usize,
     groups: Vec<Group>,
     members: BTreeMap<I, Member>,
     id_of: fn(u64) -> I,
@@ -80,6 +83,7 @@ impl<I: Id> NaiveWorld<I> {
             profiles: Profiles(BTreeMap::new()),
             rng: Rng(seed),
             now: Duration::ZERO,
+            threads: 0,
             groups,
             members: BTreeMap::new(),
             id_of,
@@ -197,7 +201,17 @@ impl<I: Id> NaiveWorld<I> {
 
     pub(crate) fn tick(&mut self) -> Tick<I> {
         self.now += Duration::from_millis([250, 1_000][self.rng.index(2)]);
-        self.list.tick(self.now, Bodies::from(&self.profiles))
+        if self.threads == 0 {
+            return self.list.tick(self.now, Bodies::from(&self.profiles));
+        }
+        let bodies = SharedBodies::from(&self.profiles);
+        let work = self.list.begin_tick(self.now, bodies);
+        thread::scope(|scope| {
+            for _ in 0..self.threads {
+                scope.spawn(|| while work.step(1) {});
+            }
+        });
+        work.finish()
     }
 
     /// Returns the keys of all rows that the list should show.
