@@ -77,6 +77,18 @@ fn check_lists<I: FromNumber>(seed: u64) {
 }
 
 #[test]
+fn many_rows_of_a_large_list_are_those_of_single_calls() {
+    let mut list = MemberList::<u64>::new(ListOptions::default());
+    let group = list.add_group("online").expect("a good name");
+    for id in 0..1 << 16 {
+        let key = SortKey::from_name(&format!("Ünïcode {}", id % 900));
+        list.upsert(id, group, &key, 0).expect("room");
+    }
+    let ids: Vec<u64> = (0..70_000).step_by(37).collect();
+    check_list(&list, &ids);
+}
+
+#[test]
 fn many_rows_of_a_list_are_those_of_single_calls() {
     for seed in 0..5 {
         check_lists::<u64>(seed);

@@ -5,7 +5,7 @@ use std::ops::{Range, RangeBounds};
 use crate::member_list::store::classes::Classes;
 use crate::member_list::store::groups::{GroupId, Groups};
 use crate::member_list::store::leaf::Needle;
-use crate::member_list::store::many::Shown;
+use crate::member_list::store::many::{STEPS_MIN, Shown};
 use crate::member_list::store::placed::{PlacedOrder, Sorted};
 use crate::member_list::store::rows::{Ordered, Row, Rows, View, payload};
 use crate::member_list::store::table::{Cell, Table};
@@ -111,6 +111,9 @@ impl<'a, I: Id> ListRef<'a, I> {
 
     /// Returns the row of each member, as [`index_of`](Self::index_of). O(ids log n).
     pub(crate) fn index_of_many(self, ids: &[I]) -> Vec<Option<usize>> {
+        if self.table.len() < STEPS_MIN {
+            return ids.iter().map(|id| self.index_of(id)).collect();
+        }
         let mut rows = Vec::with_capacity(ids.len());
         self.each_shown(ids, |shown| rows.push(shown.map(|shown| shown.index)));
         rows

@@ -11,6 +11,9 @@ use crate::member_list::store::leaf::{LeafSlots, Needle};
 use crate::member_list::store::placed::{PlacedOrder, Sorted};
 use crate::member_list::store::table::{Nodes, Table};
 
+/// Smaller tables are in the caches as they are: there single calls find the rows sooner.
+pub(super) const STEPS_MIN: usize = 1 << 16;
+
 /// A member that is shown.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shown {
