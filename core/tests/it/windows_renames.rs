@@ -17,8 +17,10 @@ struct Absent {
     ms: u64,
 }
 
-/// The ways in which a client gets what it has missed.
-const WAYS: [(&str, fn(&mut Absent) -> BundleReport); 5] = [
+/// A way in which a client gets what it has missed.
+type Way = fn(&mut Absent) -> BundleReport;
+
+const WAYS: [(&str, Way); 5] = [
     ("tick", Absent::tick),
     ("catch up", Absent::catch_up),
     ("resync of both", |absent| absent.resync(&[FIRST, SECOND])),

@@ -428,10 +428,15 @@ impl<I: Id> Windows<I> {
     }
 
     /// Takes the windows that were stepped. Those whose anchor left are detached.
-    fn take_steps(&mut self, stepped: Vec<(Arc<Handle<I>>, Stepped<I>)>) -> Vec<Made<I>> {
+    fn take_steps(&mut self, stepped: Vec<Stepped<I>>) -> Vec<Made<I>> {
         let mut made = Vec::new();
         let mut left = Vec::new();
-        for (handle, Stepped { outcome, sync }) in stepped {
+        for it in stepped {
+            let Stepped {
+                handle,
+                outcome,
+                sync,
+            } = it;
             let steps = match outcome {
                 Outcome::Quiet if sync.is_none() => continue,
                 Outcome::Quiet => Vec::new(),

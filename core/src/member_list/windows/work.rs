@@ -110,14 +110,22 @@ impl<'a, I: Id> ListWork<'a, I> {
 /// The outcome of a tick for a window, and the SYNC that viewers wait for.
 #[derive(Debug)]
 pub(super) struct Stepped<I> {
+    pub(super) handle: Arc<Handle<I>>,
     pub(super) outcome: Outcome<I>,
     pub(super) sync: Option<Arc<Shared<Frame<I>>>>,
+}
+
+/// A window in a tick.
+#[derive(Debug)]
+struct WindowInTick<I> {
+    handle: Arc<Handle<I>>,
+    stepped: OnceLock<Stepped<I>>,
 }
 
 /// The windows of a list in a tick, each stepped once.
 #[derive(Debug)]
 pub(crate) struct WindowSteps<I> {
-    windows: Vec<(Arc<Handle<I>>, OnceLock<Stepped<I>>)>,
+    windows: Vec<WindowInTick<I>>,
     /// The first window that nobody has begun.
     next: AtomicUsize,
     version: u64,
@@ -133,8 +141,12 @@ impl<I: Id> WindowSteps<I> {
         now: Duration,
         whole_rows: bool,
     ) -> Self {
+        let windows = windows.map(|handle| WindowInTick {
+            handle,
+            stepped: OnceLock::new(),
+        });
         Self {
-            windows: windows.map(|handle| (handle, OnceLock::new())).collect(),
+            windows: windows.collect(),
             next: AtomicUsize::new(0),
             version,
             now,
@@ -146,7 +158,7 @@ impl<I: Id> WindowSteps<I> {
         self.now
     }
 
-    /// Returns a builder of this tick.
+    /// Sets what a builder must know of this tick.
     pub(super) fn builder<'b>(&self, builder: FrameBuilder<'b, I>) -> FrameBuilder<'b, I> {
         builder.at(self.now).with_whole_rows(self.whole_rows)
     }
@@ -157,25 +169,24 @@ impl<I: Id> WindowSteps<I> {
         let start = self.next.fetch_add(count, Ordering::Relaxed);
         let end = total.min(start + count);
         if let Some(windows) = self.windows.get(start..end) {
-            let builder = &self.builder(builder);
-            let mut reader = WindowReader::default();
-            for (handle, stepped) in windows {
-                stepped.get_or_init(|| self.step_window(handle, builder, &mut reader));
-            }
+            self.step_all(windows, &self.builder(builder));
         }
         end < total
     }
 
-    /// Returns all windows with what was made of them, which for some is only made here.
-    pub(super) fn finish(self, builder: &FrameBuilder<'_, I>) -> Vec<(Arc<Handle<I>>, Stepped<I>)> {
-        let mut reader = WindowReader::default();
-        let windows = self.windows.iter();
-        windows.for_each(|(handle, stepped)| {
-            stepped.get_or_init(|| self.step_window(handle, builder, &mut reader));
-        });
+    /// Returns what was made of all windows, of which some are only stepped here.
+    pub(super) fn finish(self, builder: &FrameBuilder<'_, I>) -> Vec<Stepped<I>> {
+        self.step_all(&self.windows, builder);
         let windows = self.windows.into_iter();
-        let made = windows.filter_map(|(handle, stepped)| Some((handle, stepped.into_inner()?)));
-        made.collect()
+        let stepped = windows.filter_map(|window| window.stepped.into_inner());
+        stepped.collect()
+    }
+
+    fn step_all(&self, windows: &[WindowInTick<I>], builder: &FrameBuilder<'_, I>) {
+        let mut reader = WindowReader::default();
+        for WindowInTick { handle, stepped } in windows {
+            stepped.get_or_init(|| self.step_window(handle, builder, &mut reader));
+        }
     }
 
     fn step_window(
@@ -189,6 +200,10 @@ impl<I: Id> WindowSteps<I> {
         // One whose anchor left gets it under its next name.
         let is_here = !matches!(outcome, Outcome::Left);
         let sync = (is_here && window.owes_sync()).then(|| window.sync(builder));
-        Stepped { outcome, sync }
+        Stepped {
+            handle: handle.clone(),
+            outcome,
+            sync,
+        }
     }
 }
