@@ -217,7 +217,7 @@ impl<I: Id> OpenWindow<I> {
     }
 
     /// Returns the name that the window has by now.
-    pub(crate) fn latest_spec(&self) -> WindowSpec<I> {
+    fn latest_spec(&self) -> WindowSpec<I> {
         let latest = self.handle.as_ref().map(Handle::latest);
         latest.map_or_else(|| self.spec.clone(), |latest| latest.spec().clone())
     }
