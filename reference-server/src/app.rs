@@ -34,6 +34,8 @@ use crate::{
     webhooks::{EventKind, Webhooks},
 };
 
+const NO_ROOM: ApiError = ApiError::NotFound("no such room");
+
 /// The state that every request and socket shares.
 pub(crate) struct App {
     pub(crate) config: Config,
@@ -294,13 +296,33 @@ impl App {
 
     /// Returns the room of that id in the caller's tenant. Simulated rooms exist with `--demo` only.
     pub(crate) async fn room(&self, caller: &Identity, id: &str) -> Result<db::Room, ApiError> {
-        let not_found = ApiError::NotFound("no such room");
-        let Some(id) = validate::room_id(id) else {
-            return Err(not_found);
-        };
+        let id = validate::room_id(id).ok_or(NO_ROOM)?;
         let room = self.db.room(&caller.tenant, id).await?;
-        room.filter(|room| !room.simulated || self.config.demo > 0)
-            .ok_or(not_found)
+        room.filter(|room| self.has(room)).ok_or(NO_ROOM)
+    }
+
+    /// Returns the room of that id with the role of `caller` in it; `None` may not read or write there. Guests are in
+    /// every public room; users in the rooms that they joined.
+    pub(crate) async fn room_and_role(
+        &self,
+        caller: &Identity,
+        id: &str,
+    ) -> Result<(db::Room, Option<Role>), ApiError> {
+        let id = validate::room_id(id).ok_or(NO_ROOM)?;
+        let found = self.db.room_and_role(&caller.tenant, id, caller.id);
+        let found = found.await?.filter(|(room, _)| self.has(room));
+        let (room, stored) = found.ok_or(NO_ROOM)?;
+        let role = if caller.guest {
+            (!room.private && !room.limited).then_some(Role::Member)
+        } else {
+            stored
+        };
+        Ok((room, role))
+    }
+
+    /// Returns whether a stored room exists for clients.
+    fn has(&self, room: &db::Room) -> bool {
+        !room.simulated || self.config.demo > 0
     }
 
     /// Returns whether the roles of `caller` admit it to `room`, of which it may be no member.
@@ -313,18 +335,5 @@ impl App {
             return Ok(!room.limited);
         }
         Ok(self.db.admits(room.id, caller.id).await?)
-    }
-
-    /// Returns the role of `caller` in `room`; `None` may not read or write there. Guests are in every public
-    /// room; users in the rooms that they joined.
-    pub(crate) async fn role(
-        &self,
-        caller: &Identity,
-        room: &db::Room,
-    ) -> Result<Option<Role>, ApiError> {
-        if caller.guest {
-            return Ok((!room.private && !room.limited).then_some(Role::Member));
-        }
-        Ok(self.db.role(room.id, caller.id).await?)
     }
 }

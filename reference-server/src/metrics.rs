@@ -78,6 +78,12 @@ const JOINS_REFUSED: Causes = Causes {
         "crashed",
     ],
 };
+const OIDC_FAILED: Causes = Causes {
+    name: "headcount_oidc_sign_ins_failed_total",
+    meaning: "Sign-ins at the other site that failed, as the page is told.",
+    label: "reason",
+    values: &["busy", "refused", "expired", "failed"],
+};
 const LIMITED: Causes = Causes {
     name: "headcount_limited_total",
     meaning: "Messages, pushes and sign-ins that were over their rates.",
@@ -223,6 +229,11 @@ impl Metrics {
         self.count(JOINS_REFUSED, reason, 1);
     }
 
+    /// Counts a sign-in at the other site that failed.
+    pub(crate) fn fail_oidc(&self, reason: &'static str) {
+        self.count(OIDC_FAILED, reason, 1);
+    }
+
     /// Counts a request or push over its rate.
     pub(crate) fn limit(&self, limit: &'static str) {
         self.count(LIMITED, limit, 1);
@@ -340,6 +351,7 @@ fn describe() {
         CLOSED,
         CONNECTS_REFUSED,
         JOINS_REFUSED,
+        OIDC_FAILED,
         LIMITED,
         WEBHOOK_EVENTS,
         WEBHOOK_CALLS,

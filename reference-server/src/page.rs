@@ -1,7 +1,7 @@
 //! The page at `/`, rendered for readers without scripts and for the time before they run: the public rooms, the last
 //! messages of one, the first rows of its member list. An anonymous reader sees what a guest sees.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use askama::Template;
 use axum::{
@@ -45,6 +45,8 @@ struct Page {
     /// The id after which there are more rooms.
     rooms_after: Option<Uuid>,
     room: Option<OpenRoom>,
+    /// The classes of the colours of roles in the member list. The content policy names it by its hash.
+    style: String,
     /// The reason why a room is not shown.
     note: &'static str,
 }
@@ -117,6 +119,8 @@ enum MemberRow {
         face: Face,
         status: &'static str,
         tag: &'static str,
+        /// The colour of its roles, in hexadecimal.
+        colour: Option<String>,
     },
 }
 
@@ -186,7 +190,7 @@ pub(crate) async fn show(
 fn respond(status: StatusCode, page: &Page) -> Response {
     match page.render() {
         Ok(html) => {
-            let policy = web::policy();
+            let policy = web::policy_with_style(&page.style);
             let caching = [(header::CACHE_CONTROL, "no-cache")];
             (status, policy, caching, Html(html)).into_response()
         }
@@ -242,6 +246,7 @@ async fn fill(
     if let Some(room) = current {
         page.room = open(app, room, asked.before).await?;
     }
+    page.style = page.room.as_ref().map_or_else(String::new, style_of);
     Ok(())
 }
 
@@ -291,6 +296,24 @@ async fn open(app: &App, room: Room, before: Option<Uuid>) -> Result<Option<Open
         online: occupancy.online,
         total: occupancy.total,
     }))
+}
+
+/// Returns a class for each colour of the rows: the policy admits no attribute of style.
+fn style_of(room: &OpenRoom) -> String {
+    let colours = room.rows.iter().filter_map(|row| match row {
+        MemberRow::Member { colour, .. } => colour.as_deref(),
+        MemberRow::Group { .. } => None,
+    });
+    let colours: BTreeSet<&str> = colours.collect();
+    let rule = |colour| format!(".role-{colour}{{--role:#{colour}}}");
+    colours.into_iter().map(rule).collect()
+}
+
+/// Returns the digits of a colour `#rrggbb`; none of what is no colour.
+fn digits(colour: &str) -> Option<String> {
+    let digits = colour.strip_prefix('#')?;
+    let is_colour = digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    is_colour.then(|| digits.to_owned())
 }
 
 fn lines(messages: &[Message]) -> Vec<Line> {
@@ -365,7 +388,9 @@ impl From<ShownRow> for MemberRow {
                 status,
                 guest,
                 simulated,
+                colour,
             } => Self::Member {
+                colour: colour.as_deref().and_then(digits),
                 face: Face::new(id, &username),
                 status: status.as_str(),
                 tag: match (simulated, guest) {

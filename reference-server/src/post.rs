@@ -185,12 +185,12 @@ impl App {
     async fn own_message(&self, caller: &Identity, id: &str) -> Result<(db::Room, Uuid), ApiError> {
         let id: Uuid = id.parse().map_err(|_| NO_MESSAGE)?;
         let message = self.db.message(id).await?.ok_or(NO_MESSAGE)?;
-        let room = self.room(caller, &message.room_id.to_string()).await;
-        let room = room.map_err(|error| match error {
+        let room = message.room_id.to_string();
+        let room = self.room_and_role(caller, &room).await;
+        let (room, role) = room.map_err(|error| match error {
             ApiError::NotFound(_) => NO_MESSAGE,
             error => error,
         })?;
-        let role = self.role(caller, &room).await?;
         // A message that the caller cannot read does not exist.
         let role = role.ok_or(NO_MESSAGE)?;
         if message.deleted {

@@ -5,7 +5,9 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rust_embed::Embed;
+use sha2::{Digest as _, Sha256};
 
 /// The content policy: the page loads nothing from other origins, and any site may frame it.
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; \
@@ -17,11 +19,22 @@ struct Assets;
 
 /// Returns the headers that every page and file has.
 pub(crate) fn policy() -> [(HeaderName, HeaderValue); 3] {
+    headers(HeaderValue::from_static(POLICY))
+}
+
+/// Returns the headers of a page with one `<style>` element of that content; none is in it if that is empty.
+pub(crate) fn policy_with_style(style: &str) -> [(HeaderName, HeaderValue); 3] {
+    if style.is_empty() {
+        return policy();
+    }
+    let hash = STANDARD.encode(Sha256::digest(style));
+    let text = format!("{POLICY}; style-src 'self' 'sha256-{hash}'");
+    headers(HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(POLICY)))
+}
+
+fn headers(policy: HeaderValue) -> [(HeaderName, HeaderValue); 3] {
     [
-        (
-            header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static(POLICY),
-        ),
+        (header::CONTENT_SECURITY_POLICY, policy),
         (
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),

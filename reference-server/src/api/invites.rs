@@ -44,11 +44,11 @@ pub(super) async fn create(
     PathId(id): PathId,
     Body(input): Body<NewInvite>,
 ) -> ApiResult<Invite> {
-    let room = app.room(&caller, &id).await?;
+    let (room, role) = app.room_and_role(&caller, &id).await?;
     if room.kind != "group" {
         return Err(ApiError::NotFound("no such room"));
     }
-    if app.role(&caller, &room).await? != Some(Role::Admin) {
+    if role != Some(Role::Admin) {
         return Err(ApiError::Forbidden("only an admin of the room invites"));
     }
     if !room.private {

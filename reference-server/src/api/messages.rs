@@ -185,11 +185,11 @@ fn posted(posted: Posted) -> ApiResult<Message> {
 }
 
 async fn member_room(app: &App, caller: &Identity, id: &str, kind: &str) -> Result<Room, ApiError> {
-    let room = app.room(caller, id).await?;
+    let (room, role) = app.room_and_role(caller, id).await?;
     if room.kind != kind {
         return Err(ApiError::NotFound("no such room"));
     }
-    if app.role(caller, &room).await?.is_none() {
+    if role.is_none() {
         return Err(ApiError::Forbidden("not a member of this room"));
     }
     Ok(room)

@@ -53,6 +53,7 @@ enum Failure {
 }
 
 impl Failure {
+    /// Returns the name of the reason, for the page and in metrics.
     fn code(self) -> &'static str {
         match self {
             Self::Busy => "busy",
@@ -226,13 +227,16 @@ fn base_name(names: &[String]) -> String {
     name.map_or_else(|| NAMELESS.into(), |name| name.name)
 }
 
-/// Sends a browser to the page, which is told how it went.
+/// Sends a browser to the page, which is told how it went; a failure is counted.
 fn back(app: &App, oidc: &Oidc, tenant: &Arc<str>, how: Result<(), Failure>) -> Redirect {
     let mut url = oidc.public_url.clone();
     let mut query = url.query_pairs_mut();
     match how {
         Ok(()) => query.append_pair("signed_in", "oidc"),
-        Err(failure) => query.append_pair("sign_in_error", failure.code()),
+        Err(failure) => {
+            app.metrics.fail_oidc(failure.code());
+            query.append_pair("sign_in_error", failure.code())
+        }
     };
     if app.tenants.first() != Some(tenant) {
         query.append_pair("tenant", tenant);

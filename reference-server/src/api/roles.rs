@@ -353,11 +353,13 @@ pub(super) async fn limit_room(
     app.finish(Arc::clone(&app).limit_room(room, ids)).await?;
     let room = app.room(&caller, &id).await?;
     let payload = json!(shown(&app, room.clone()).await).to_string();
-    if room.limited {
-        app.tell_user(caller.id, "room_created", &payload);
+    if room.limited || (was_limited && room.private) {
+        if !room.private {
+            app.tell_user(caller.id, "room_created", &payload);
+        }
         let told = Arc::clone(&app).tell_admitted(room.id, payload);
         app.finish(told).await?;
-    } else if was_limited && !room.private {
+    } else if was_limited {
         app.tell_tenant(&caller.tenant, "room_created", &payload);
     }
     ok(room)

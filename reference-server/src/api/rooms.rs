@@ -183,12 +183,8 @@ pub(super) async fn create_on(
 
 /// Returns the room, if the caller may read it.
 async fn visible(app: &App, caller: &Identity, id: &str) -> Result<Room, ApiError> {
-    let room = app.room(caller, id).await?;
-    let is_visible = if room.private {
-        app.role(caller, &room).await?.is_some()
-    } else {
-        app.admits(caller, &room).await?
-    };
+    let (room, role) = app.room_and_role(caller, id).await?;
+    let is_visible = role.is_some() || (!room.private && app.admits(caller, &room).await?);
     if is_visible { Ok(room) } else { Err(PRIVATE) }
 }
 

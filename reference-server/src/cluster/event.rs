@@ -52,7 +52,8 @@ pub(crate) enum Event {
         event: String,
         payload: String,
     },
-    /// The users with a role that a limited room admits are told of it.
+    /// The users with a role that a limited room admits are told of it; of a private room its members, also when the
+    /// limit ends.
     ToAdmitted { room: Uuid, payload: String },
     /// A user became a stored member of a room.
     MemberAdded {

@@ -23,8 +23,8 @@ use crate::{
 
 /// A node is forgotten when nothing came of it for this long.
 const SILENCE_MAX: Duration = Duration::from_secs(600);
-/// Holders of roles that are read at once.
-const HOLDERS_PAGE: u32 = 1_000;
+/// Users who are told of a room and are read at once.
+const TOLD_PAGE: u32 = 1_000;
 /// Nodes whose numbers are kept.
 const PEERS_MAX: usize = 10_000;
 
@@ -201,7 +201,7 @@ impl App {
         }
     }
 
-    /// Shows a limited room to the clients here of the users with a role that it admits.
+    /// Shows a room to the clients here of the users who are told of its limit, or of the end of that.
     pub(super) async fn tell_admitted_here(
         &self,
         room: Uuid,
@@ -209,7 +209,7 @@ impl App {
     ) -> Result<(), StorageError> {
         let mut after = Uuid::nil();
         while !self.inboxes.is_empty() {
-            let page = self.db.admitted_holders(room, after, HOLDERS_PAGE).await?;
+            let page = self.db.told_of_limit(room, after, TOLD_PAGE).await?;
             let Some(last) = page.last() else {
                 break;
             };

@@ -41,8 +41,8 @@ impl App {
         });
     }
 
-    /// Shows the clients of the users with a role that a limited room admits the room as it is now, on all nodes.
-    /// O(those users).
+    /// Shows the clients of the users with a role that a limited room admits the room as it is now, on all nodes; of a
+    /// private room, limited or not, those of its members. O(those users).
     pub(crate) async fn tell_admitted(
         self: Arc<Self>,
         room: Uuid,

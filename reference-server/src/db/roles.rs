@@ -287,27 +287,30 @@ impl Db {
         Ok(admitted == 1)
     }
 
-    /// Returns up to `limit` of the users with a role that admits them to a limited room, after one of them in the
-    /// order of ids; of a private room only members.
-    pub(crate) async fn admitted_holders(
+    /// Returns up to `limit` of the users who are told of a room that has a limit, another one, or none any more, after
+    /// one of them in the order of ids: of a private room the members that it admits, of another one the users with a
+    /// role that admits them.
+    pub(crate) async fn told_of_limit(
         &self,
         room: Uuid,
         after: Uuid,
         limit: u32,
     ) -> Result<Vec<Uuid>, sqlx::Error> {
-        let holders: Vec<(Uuid,)> = sql(
-            "SELECT DISTINCT h.user_id FROM role_holders h JOIN room_roles l ON l.role_id = h.role_id
+        let users: Vec<(Uuid,)> = sql(concat!(
+            "SELECT h.user_id FROM role_holders h JOIN room_roles l ON l.role_id = h.role_id
              JOIN rooms r ON r.id = l.room_id
-             WHERE l.room_id = $1 AND h.user_id > $2 AND (NOT r.private OR EXISTS
-                 (SELECT 1 FROM room_members m WHERE m.room_id = r.id AND m.user_id = h.user_id))
-             ORDER BY h.user_id LIMIT $3",
-        )
+             WHERE r.id = $1 AND h.user_id > $2 AND NOT r.private
+             UNION SELECT m.user_id FROM room_members m JOIN rooms r ON r.id = m.room_id
+             WHERE r.id = $1 AND m.user_id > $2 AND r.private AND ",
+            admits!("m.user_id"),
+            " ORDER BY user_id LIMIT $3"
+        ))
         .bind(room)
         .bind(after)
         .bind(limit)
         .fetch_all(&self.reader)
         .await?;
-        Ok(holders.into_iter().map(|(user,)| user).collect())
+        Ok(users.into_iter().map(|(user,)| user).collect())
     }
 
     /// Returns whether a room is limited to roles.

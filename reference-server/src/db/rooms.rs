@@ -80,6 +80,23 @@ pub(crate) enum Role {
     Member,
 }
 
+impl From<&str> for Role {
+    fn from(role: &str) -> Self {
+        match role {
+            "admin" => Self::Admin,
+            _ => Self::Member,
+        }
+    }
+}
+
+/// A room with the role that a user has in it.
+#[derive(FromRow)]
+struct RoomAndRole {
+    #[sqlx(flatten)]
+    room: Room,
+    role: Option<String>,
+}
+
 /// A registered member of a room.
 #[derive(Debug, Clone, Serialize, FromRow, utoipa::ToSchema)]
 pub(crate) struct Member {
@@ -214,6 +231,27 @@ impl Db {
         .bind(tenant)
         .fetch_optional(&self.reader)
         .await
+    }
+
+    /// Returns the room of that id with the role of `user` in it, as [`Self::role`] does, by one query.
+    pub(crate) async fn room_and_role(
+        &self,
+        tenant: &str,
+        id: Uuid,
+        user: Uuid,
+    ) -> Result<Option<(Room, Option<Role>)>, sqlx::Error> {
+        let row: Option<RoomAndRole> = sql(concat!(
+            "SELECT r.*, m.role FROM rooms r
+             LEFT JOIN room_members m ON m.room_id = r.id AND m.user_id = $3 AND ",
+            admits!("$3"),
+            " WHERE r.id = $1 AND r.tenant = $2 AND r.kind <> 'deleted'"
+        ))
+        .bind(id)
+        .bind(tenant)
+        .bind(user)
+        .fetch_optional(&self.reader)
+        .await?;
+        Ok(row.map(|row| (row.room, row.role.as_deref().map(Role::from))))
     }
 
     /// Returns the room of that skeleton on the default server.
@@ -366,13 +404,7 @@ impl Db {
         .bind(user)
         .scalar_optional(&self.reader)
         .await?;
-        Ok(role.map(|role| {
-            if role == "admin" {
-                Role::Admin
-            } else {
-                Role::Member
-            }
-        }))
+        Ok(role.as_deref().map(Role::from))
     }
 
     /// Returns up to `limit` members with user ids above `after`, in order of id.

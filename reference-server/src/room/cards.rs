@@ -1,6 +1,6 @@
 //! `Cards`: the content of the rows of a member list, and their bodies.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use headcount::member_list::{Fields, RowSource};
 use headcount::{EntryBuf, Status};
@@ -33,6 +33,8 @@ pub(crate) enum ShownRow {
         status: Status,
         guest: bool,
         simulated: bool,
+        /// The colour of the highest role that has one, as `#rrggbb`.
+        colour: Option<Arc<str>>,
     },
 }
 
@@ -153,6 +155,7 @@ impl Cards {
             status: card.map_or(Status::Offline, |card| card.status),
             guest: card.is_some_and(|card| card.guest),
             simulated: simulated::index(id).is_some(),
+            colour: self.roles.look(id).and_then(|look| look.colour.clone()),
         })
     }
 

@@ -363,9 +363,8 @@ impl Channels {
         };
         let hub = &self.app.hub;
         let evictions = hub.evictions();
-        let room = messages::room_of(&self.app, &self.identity, &push.topic);
-        let room = room.await.map_err(reason)?;
-        let role = self.app.role(&self.identity, &room).await.map_err(reason)?;
+        let room = messages::room_and_role_of(&self.app, &self.identity, &push.topic);
+        let (room, role) = room.await.map_err(reason)?;
         let role = role.ok_or(JoinRefusal::NotAMember)?;
         let params: JoinParams = push.payload.parse().unwrap_or_default();
         let visitor = Visitor {
@@ -397,15 +396,10 @@ impl Channels {
 
     /// Ends the user's channels of a room that admits it no longer: it may have lost the room while it joined.
     async fn evict_if_refused(&self, room: Uuid) {
-        let admitted = async {
-            let room = self.app.db.room(&self.identity.tenant, room).await?;
-            match room {
-                Some(room) => self.app.role(&self.identity, &room).await,
-                None => Ok(None),
-            }
-        };
+        let id = room.to_string();
+        let found = self.app.room_and_role(&self.identity, &id).await;
         // One that cannot be asked for may be lost: the client joins again.
-        if !matches!(admitted.await, Ok(Some(_))) {
+        if !matches!(found, Ok((_, Some(_)))) {
             self.app.hub.evict_user(room, self.identity.id);
         }
     }

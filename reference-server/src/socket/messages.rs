@@ -9,7 +9,7 @@ use super::frame::Push;
 use crate::{
     app::App,
     auth::Identity,
-    db,
+    db::{self, Role},
     error::ApiError,
     post::{Draft, Posted},
 };
@@ -74,17 +74,30 @@ fn refusal(error: ApiError) -> Value {
     }
 }
 
-/// Returns the room of a topic.
-pub(super) async fn room_of(
+async fn room_of(app: &App, caller: &Identity, topic: &str) -> Result<db::Room, ApiError> {
+    let (kind, id) = topic.split_once(':').unwrap_or_default();
+    let room = app.room(caller, id).await?;
+    check_kind(&room, kind)?;
+    Ok(room)
+}
+
+/// Returns the room of a topic with the role of `caller` in it.
+pub(super) async fn room_and_role_of(
     app: &App,
     caller: &Identity,
     topic: &str,
-) -> Result<db::Room, ApiError> {
+) -> Result<(db::Room, Option<Role>), ApiError> {
     let (kind, id) = topic.split_once(':').unwrap_or_default();
-    let room = app.room(caller, id).await?;
+    let (room, role) = app.room_and_role(caller, id).await?;
+    check_kind(&room, kind)?;
+    Ok((room, role))
+}
+
+/// Refuses a room whose topics begin with another word than `kind`.
+fn check_kind(room: &db::Room, kind: &str) -> Result<(), ApiError> {
     let expected = if kind == "dm" { "dm" } else { "group" };
     if room.kind == expected {
-        Ok(room)
+        Ok(())
     } else {
         Err(ApiError::NotFound("no such room"))
     }

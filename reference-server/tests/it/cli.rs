@@ -7,9 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio_tungstenite::connect_async;
+use tokio_tungstenite::{connect_async, tungstenite::Message};
 
 fn program(dir: &TempDir, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headcount-server"));
@@ -360,6 +361,48 @@ async fn it_survives_a_hangup_and_logs_as_json_what_it_refuses() {
     assert_eq!(answered["span"]["method"], "POST");
     let refused = find(&["evil.example"]);
     assert_eq!(refused["level"], "WARN");
+}
+
+/// It asked for the room, and then for the role of the user.
+#[tokio::test]
+async fn a_join_of_an_open_room_asks_the_database_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["--port", "0", "--log", "error,[push]=debug"];
+    let mut child = program(&dir, &args).spawn().unwrap();
+    let said = read_until(&mut child, &["http://"]);
+    let address = said
+        .split_once("http://")
+        .unwrap()
+        .1
+        .lines()
+        .next()
+        .unwrap();
+    let mut token = String::new();
+    let mut post = async |path: &str, body: Value| {
+        let post = reqwest::Client::new().post(format!("http://{address}/api/v1{path}"));
+        let answer = post.bearer_auth(&token).json(&body).send().await.unwrap();
+        let answer: Value = answer.json().await.unwrap();
+        if let Some(given) = answer["data"]["token"].as_str() {
+            given.clone_into(&mut token);
+        }
+        answer["data"]["id"].as_str().unwrap_or_default().to_owned()
+    };
+    let ada = json!({ "username": "ada", "password": "correct horse" });
+    post("/auth/register", ada).await;
+    let room = post("/rooms", json!({ "name": "Engines" })).await;
+    let message = json!({ "content": "which opens the room" });
+    post(&format!("/rooms/{room}/messages"), message).await;
+    let url = format!("ws://{address}/chat/socket/websocket?vsn=2.0.0&token={token}");
+    let (mut socket, _) = connect_async(url).await.unwrap();
+    let join = json!(["1", "1", format!("room:{room}"), "phx_join", {}]);
+    socket.send(Message::text(join.to_string())).await.unwrap();
+    let reply = socket.next().await.unwrap().unwrap().into_text().unwrap();
+    assert!(reply.contains(r#""status":"ok""#), "{reply}");
+
+    let log = String::from_utf8(terminate(child).stderr).unwrap();
+    let queries = log.lines().filter(|line| line.contains("sqlx::query"));
+    let of_join = queries.filter(|line| line.contains("phx_join"));
+    assert_eq!(of_join.count(), 1, "{log}");
 }
 
 /// The limit of open files that most systems start processes with is far below what they allow.

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::{Method, StatusCode};
+use openidconnect::{ClientId, IssuerUrl};
+use reqwest::{Method, StatusCode, redirect::Policy};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -20,7 +21,13 @@ const WRITES: u32 = 4;
 
 #[tokio::test]
 async fn every_value_follows_what_it_counts() {
-    let server = Server::start().await;
+    let server = Server::start_with(|config| {
+        // Nobody answers there.
+        config.oidc_issuer = Some(IssuerUrl::new("http://127.0.0.1:9".into()).unwrap());
+        config.oidc_client_id = Some(ClientId::new("headcount".into()));
+        config.public_url = Some("http://127.0.0.1/".parse().unwrap());
+    })
+    .await;
     let ada = server.register("ada").await;
     let bob = server.register("bob").await;
     let topic = format!("room:{}", server.create_room(&ada, "Engines").await);
@@ -32,6 +39,7 @@ async fn every_value_follows_what_it_counts() {
     let mut stranger = server.connect(&bob).await;
     be_refused(&server, &mut stranger, &topic).await;
     stranger.close(Some(1000)).await;
+    fail_to_sign_in(&server).await;
     socket.drain().await;
 
     let after = scrape_once_forgotten(&server, &before).await;
@@ -45,6 +53,8 @@ async fn every_value_follows_what_it_counts() {
         (r#"connects_refused_total{reason="parameters"}"#, 1),
         (r#"joins_refused_total{reason="not_a_member"}"#, 1),
         (r#"joins_refused_total{reason="unmatched_topic"}"#, 1),
+        (r#"oidc_sign_ins_failed_total{reason="expired"}"#, 1),
+        (r#"oidc_sign_ins_failed_total{reason="failed"}"#, 1),
         (r#"limited_total{limit="status"}"#, limited),
         (
             r#"http_requests_total{route="other",method="GET",status="404"}"#,
@@ -122,6 +132,18 @@ async fn be_refused(server: &Server, stranger: &mut Socket, topic: &str) {
     }
     let (status, _) = server.call(Method::GET, "/nothing", None, None).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+/// Begins to sign in at the other site, and comes back without having been there.
+async fn fail_to_sign_in(server: &Server) {
+    let client = reqwest::Client::builder().redirect(Policy::none());
+    let client = client.build().unwrap();
+    for (path, reason) in [("login", "failed"), ("callback?state=x", "expired")] {
+        let url = format!("http://{}/auth/oidc/{path}", server.address);
+        let answer = client.get(url).send().await.unwrap();
+        let page = answer.headers()["location"].to_str().unwrap();
+        assert!(page.ends_with(&format!("sign_in_error={reason}")), "{page}");
+    }
 }
 
 /// A name that is not described is found by no operator.

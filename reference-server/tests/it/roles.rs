@@ -226,3 +226,49 @@ async fn a_limited_room_is_shown_anew_to_those_whom_it_admits() {
     put(&server, &ada, &limit, both).await;
     assert_eq!(of_cyd.next().await[4]["id"], hall["id"]);
 }
+
+/// It kept its lock on the pages of its members until they were loaded again.
+#[tokio::test]
+async fn the_members_of_a_private_room_hear_of_its_limit_and_of_the_end_of_that() {
+    let server = Server::start().await;
+    let [ada, bob, cyd] = [
+        server.register("ada").await,
+        server.register("bob").await,
+        server.register("cyd").await,
+    ];
+    let guild = made(&server, &ada, "/servers", json!({ "name": "Guild" })).await;
+    let at = format!("/servers/{}", text(&guild["id"]));
+    let crew = json!({ "name": "Crew" });
+    let crew = made(&server, &ada, &format!("{at}/roles"), crew).await;
+    for user in [&bob, &cyd] {
+        let given = format!("{at}/members/{}/roles/{}", user.id, text(&crew["id"]));
+        put(&server, &ada, &given, json!({})).await;
+    }
+    let vault = json!({ "name": "vault", "private": true });
+    let vault = made(&server, &ada, &format!("{at}/rooms"), vault).await;
+    let room = text(&vault["id"]);
+    let invite = json!({ "user_id": bob.id });
+    made(&server, &ada, &format!("/rooms/{room}/invites"), invite).await;
+    let accept = format!("/invites/{room}/accept");
+    let (status, _) = server.post(&bob, &accept, json!({})).await;
+    assert_eq!(status, StatusCode::OK);
+    let mut sockets = Vec::new();
+    for user in [&ada, &bob, &cyd] {
+        let mut socket = server.connect(user).await;
+        let own = format!("user:{}", user.id);
+        socket.push(&own, "1", "phx_join", json!({})).await;
+        sockets.push(socket);
+    }
+    let limit = format!("/rooms/{room}/roles");
+    for (roles, limited) in [(json!([crew["id"]]), true), (json!([]), false)] {
+        put(&server, &ada, &limit, json!({ "role_ids": roles })).await;
+        for socket in &mut sockets[..2] {
+            let told = socket.next().await;
+            assert_eq!(told[3], "room_created", "{told}");
+            let shown = (&told[4]["id"], &told[4]["limited"]);
+            assert_eq!(shown, (&vault["id"], &json!(limited)));
+        }
+    }
+    // One with the role who is no member hears nothing of the room.
+    assert_eq!(sockets[2].drain().await, Vec::<Value>::new());
+}

@@ -206,6 +206,23 @@ test("a client that reconnects resumes its windows by a DELTA", () => {
   assert.deepEqual(idsOf(client, "c:0"), ["1", "2"]);
 });
 
+test("a window to resume takes no late SYNC of the former connection, also once another answer has come", () => {
+  const client = new MemberListClient();
+  client.open("c:0");
+  client.apply(two("a", sync("c:0", 1, [member("1", 1)]), { "c:0": 1 }), client.request());
+  const late = two("a", sync("c:0", 2, [member("1", 2)]), { "c:0": 2 });
+  client.apply(two("a", sync("c:0", 3, [member("1", 3)]), { "c:0": 3 }));
+  const { request } = client.reconnect();
+  client.open("c:1");
+  client.apply(two("a", sync("c:1", 4, [member("2", 1)]), { "c:0": 3, "c:1": 4 }), client.request());
+  assert.equal(client.isEntering, false);
+  assert.deepEqual(client.apply(late), []);
+  const { rows, waiting } = client.window("c:0");
+  assert.deepEqual([rows, waiting], [[member("1", 3)], true]);
+  client.apply(two("a", sync("c:0", 5, [member("1", 4)]), { "c:0": 5, "c:1": 4 }), request);
+  assert.deepEqual([client.window("c:0").rows, client.window("c:0").waiting], [[member("1", 4)], false]);
+});
+
 test("another node is entered by an answer only", () => {
   const client = new MemberListClient();
   client.open("c:0");

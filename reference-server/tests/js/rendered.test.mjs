@@ -84,6 +84,36 @@ test("the members who are online come first", async (t) => {
   assert.equal(await page.locator("#online-count").innerText(), "1 online");
 });
 
+test("the names of members have the colours that the scripts give them", async (t) => {
+  const { token } = owner;
+  const guild = await data(server, "POST", "/servers", { token, body: { name: "Guild" } });
+  const at = `/servers/${guild.id}`;
+  const hall = await data(server, "POST", `${at}/rooms`, { token, body: { name: "hall" } });
+  for (const [n, colour] of ["#c2410c", "#1d8a4e", ""].entries()) {
+    const weaver = await register(server, `weaver ${n}`);
+    await enter(server, weaver, hall);
+    const role = await data(server, "POST", `${at}/roles`, { token, body: { name: `role ${n}`, colour } });
+    await data(server, "PUT", `${at}/members/${weaver.user.id}/roles/${role.id}`, { token, body: {} });
+  }
+  const coloursOf = async (page, rows) => {
+    const names = page.locator(`${rows} .row.member:not([hidden]) .row-name`);
+    return names.evaluateAll((nodes) => nodes.map((node) => [node.textContent, getComputedStyle(node).color]));
+  };
+  const plain = await open(t, `/?room=${hall.id}`, { scripts: false });
+  const rendered = await coloursOf(plain, "#members-rendered");
+  assert.deepEqual(rendered.map(([name]) => name), ["ada lovelace", "weaver 0", "weaver 1", "weaver 2"]);
+  assert.equal(new Set(rendered.map(([, colour]) => colour)).size, 3);
+  assert.deepEqual(plain.troubles, []);
+
+  const page = await open(t, `/?room=${hall.id}`);
+  await page.getByRole("button", { name: "Continue as a guest" }).click();
+  await page.locator("#room-name", { hasText: "hall" }).waitFor();
+  await settled(page, "members of hall");
+  const drawn = new Map(await coloursOf(page, "#members-rows"));
+  for (const [name, colour] of rendered) assert.equal(drawn.get(name), colour, name);
+  assert.deepEqual(page.troubles, []);
+});
+
 test("a room that is private, missing or of another site is not rendered", async (t) => {
   for (const path of [
     `/?room=${rooms.cellar.id}`,

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launch, openPage, openRoom, picture, sidebar, violations } from "./support/browser.mjs";
-import { register, startServer, until } from "./support/server.mjs";
+import { data, register, startServer, until } from "./support/server.mjs";
 
 const PASSWORD = "correct horse battery";
 
@@ -152,4 +152,25 @@ test("two users with different roles see different rooms, and groups of their ro
   await mate.locator(locked, { hasText: "hall" }).waitFor();
   await until("the other room to go", async () => (await listed(crew)).length === 0);
   assert.deepEqual(mate.troubles, []);
+});
+
+test("open pages of the members of a private room show its limit, and the end of that", async (t) => {
+  const [{ token }, eve] = [await register(server, "dan"), await register(server, "eve")];
+  const guild = await data(server, "POST", "/servers", { token, body: { name: "Vaults" } });
+  const at = `/servers/${guild.id}`;
+  const role = await data(server, "POST", `${at}/roles`, { token, body: { name: "Keys" } });
+  await data(server, "PUT", `${at}/members/${eve.user.id}/roles/${role.id}`, { token, body: {} });
+  const vault = await data(server, "POST", `${at}/rooms`, { token, body: { name: "vault", private: true } });
+  await data(server, "POST", `/rooms/${vault.id}/invites`, { token, body: { user_id: eve.user.id } });
+  await data(server, "POST", `/invites/${vault.id}/accept`, { token: eve.token });
+  const page = await open(t, "eve");
+  await page.getByRole("button", { name: "Vaults" }).click();
+  const room = page.locator(".room", { hasText: "vault" });
+  await room.waitFor();
+  for (const [roles, count] of [[[role.id], 1], [[], 0]]) {
+    await data(server, "PUT", `/rooms/${vault.id}/roles`, { token, body: { role_ids: roles } });
+    const limited = room.getByText("limited to roles");
+    await until(`${count} rooms that are limited`, async () => (await limited.count()) === count);
+  }
+  assert.deepEqual(page.troubles, []);
 });
