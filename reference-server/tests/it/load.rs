@@ -46,6 +46,7 @@ const CHANGES: &[(&str, Change)] = &[
     ("headcount_limited_total", By(0.0)),
     ("headcount_member_list_tick_seconds", AtLeast(1.0)),
     ("headcount_messages_total", By(MESSAGES)),
+    ("headcount_oidc_sign_ins_failed_total", By(0.0)),
     ("headcount_presence_entries", By(0.0)),
     ("headcount_pushes_total", By(CLIENTS + MESSAGES)),
     ("headcount_queue_bytes", By(0.0)),
