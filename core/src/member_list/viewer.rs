@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::member_list::Id;
 use crate::member_list::frames::model::{Bundle, Counts, Frame, HeldWindow, Shared};
 use crate::member_list::limits::{VIEWER_SEARCHES_MAX, VIEWER_WINDOWS_MAX};
-use crate::member_list::windows::base::under_name;
 use crate::member_list::windows::bodies::Bodies;
 use crate::member_list::windows::handle::Handle;
 use crate::member_list::windows::live::{LiveList, Watchable};
@@ -268,7 +267,7 @@ impl<I: Id> Viewer<I> {
         self.look_at_leaving(&mut shown, list, bodies)?;
         put_in_order(&mut shown, |asked| self.show(list, asked, bodies))?;
         let others = self.look_at_all(list, bodies)?;
-        let frames = self.hold_all(shown);
+        let frames = self.windows.hold_all(shown);
         Ok(self.answer(list, frames, others))
     }
 
@@ -396,7 +395,7 @@ impl<I: Id> Viewer<I> {
         self.windows.retain(|window| !lost.contains(&window.spec));
         self.last_tick = list.windows.ticks();
         self.mark = (!self.windows.is_empty()).then(|| list.windows.mark());
-        let mut frames = self.hold_all(shown);
+        let mut frames = self.windows.hold_all(shown);
         self.hold_others(others, &mut frames);
         let mut bundle = self.head(list, frames, counts);
         for window in self.windows.iter_mut() {
@@ -643,20 +642,6 @@ impl<I: Id> Viewer<I> {
             Ok(Shown { asked, opened })
         };
         (0..windows).map(look).collect()
-    }
-
-    /// Holds windows as they were read, and returns their frames.
-    fn hold_all(&mut self, shown: Vec<Shown<I>>) -> Vec<Arc<Shared<Frame<I>>>> {
-        let mut frames = Vec::with_capacity(shown.len());
-        for Shown { asked, opened } in shown {
-            // A window may have become one with another since.
-            if let Some(at) = self.windows.find_merged(&asked) {
-                self.windows[at].hold(&opened.handle, &opened.frame);
-                frames.push(under_name(&opened.frame, asked.to_string().into()));
-                self.windows.drop_double(at);
-            }
-        }
-        frames
     }
 
     /// Holds windows as they were read; adds the frames of those that changed.

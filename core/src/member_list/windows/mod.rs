@@ -17,6 +17,7 @@ pub(crate) mod resume;
 pub(crate) mod row;
 pub(crate) mod search;
 pub(crate) mod spec;
+pub(crate) mod steps;
 pub(crate) mod tick;
 pub(crate) mod window;
 pub(crate) mod work;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use crate::fault::{Fault, is_broken};
 use crate::member_list::Id;
-use crate::member_list::frames::model::{Base, Bundle, Frame, WindowVersion};
+use crate::member_list::frames::model::{Base, Bundle, Frame, Shared, WindowVersion};
 use crate::member_list::windows::base::under_name;
 use crate::member_list::windows::handle::Handle;
 use crate::member_list::windows::registry::Opened;
-use crate::member_list::windows::renames::Renames;
+use crate::member_list::windows::renames::{Renames, Shown};
 use crate::member_list::windows::spec::WindowSpec;
 use crate::member_list::windows::tick::Tick;
 
@@ -133,6 +133,20 @@ impl<I: Id> OpenWindows<I> {
             window.former.retain(|former| former != spec);
             window.merged.retain(|merged| merged != spec);
         }
+    }
+
+    /// Holds windows as they were read, and returns their frames.
+    pub(crate) fn hold_all(&mut self, shown: Vec<Shown<I>>) -> Vec<Arc<Shared<Frame<I>>>> {
+        let mut frames = Vec::with_capacity(shown.len());
+        for Shown { asked, opened } in shown {
+            // A window may have become one with another since.
+            if let Some(at) = self.find_merged(&asked) {
+                self.windows[at].hold(&opened.handle, &opened.frame);
+                frames.push(under_name(&opened.frame, asked.to_string().into()));
+                self.drop_double(at);
+            }
+        }
+        frames
     }
 
     /// Takes the frames of a tick into the bundle.

@@ -25,9 +25,9 @@ use crate::member_list::windows::history::{History, Retired};
 use crate::member_list::windows::render::FrameBuilder;
 use crate::member_list::windows::row::{read_rows, row_index};
 use crate::member_list::windows::spec::{WindowError, WindowSpec};
+use crate::member_list::windows::steps::{Stepped, WindowSteps};
 use crate::member_list::windows::tick::{Tick, WindowFrames};
 use crate::member_list::windows::window::{Outcome, Watched, WindowStep};
-use crate::member_list::windows::work::{Stepped, WindowSteps};
 
 /// The longest time that a viewer with windows gets no bundle, if ticks are frequent: from any
 /// bundle its client sees whether it lost one.
