@@ -105,6 +105,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// Takes the limits of time of requests off, as the answer to one for a WebSocket does.
+    #[cfg(test)]
+    pub(crate) fn become_web_socket(&self) {
+        self.phase.set(Phase::BUSY);
+    }
+
     /// Waits for the end of the present phase, which is an error.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.phase.reader.register(cx.waker());

@@ -238,7 +238,7 @@ mod tests {
     use axum::serve::Listener as _;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
-        net::{TcpListener, TcpStream},
+        net::{TcpListener, TcpSocket, TcpStream},
         time::timeout,
     };
     use tungstenite::protocol::frame::coding::Control;
@@ -246,14 +246,18 @@ mod tests {
     use super::*;
     use crate::net::TimedListener;
 
-    const PINGS: u32 = 100_000;
+    const PINGS: u32 = 50_000;
     const PING_BYTES: usize = 100;
 
     async fn connect() -> (WebSocket, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let client = TcpStream::connect(address).await.unwrap();
+        let client = TcpSocket::new_v4().unwrap();
+        // The fewer bytes wait on their way, the fewer it takes until the client is written to in vain.
+        client.set_recv_buffer_size(16 << 10).unwrap();
+        let client = client.connect(address).await.unwrap();
         let (connection, _) = TimedListener(listener).accept().await;
+        connection.become_web_socket();
         (WebSocket::new(connection, &Bytes::new()), client)
     }
 
