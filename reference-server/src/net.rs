@@ -79,7 +79,7 @@ struct Phase {
 impl Phase {
     /// The head of a request is awaited or arrives.
     const HEAD: u8 = 0;
-    /// A request is answered, or the connection has become a WebSocket, which has limits of its own.
+    /// A request is answered, or the connection has become a WebSocket.
     const BUSY: u8 = 1;
     /// The last request is answered.
     const IDLE: u8 = 2;
@@ -105,9 +105,8 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Takes the limits of time of requests off, as the answer to one for a WebSocket does.
-    #[cfg(test)]
-    pub(crate) fn become_web_socket(&self) {
+    /// Takes off the limits of time of requests: a WebSocket has limits of its own.
+    pub(crate) fn become_websocket(&self) {
         self.phase.set(Phase::BUSY);
     }
 

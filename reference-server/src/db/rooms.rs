@@ -128,14 +128,19 @@ macro_rules! admits {
 }
 pub(super) use admits;
 
-/// The beginning of every query of rooms.
+/// The beginning of every query of rooms; `with` more columns, if it needs them.
 macro_rules! select_rooms {
-    ($rest:literal) => {
+    (with $more:literal, $($rest:tt)*) => {
         concat!(
             "SELECT r.id, r.tenant, r.server_id, r.category_id, r.kind, r.name, r.description, r.owner_id, r.private,
-             r.simulated, r.limited, r.last_seq, r.member_count, r.inserted_at FROM rooms r ",
-            $rest
+             r.simulated, r.limited, r.last_seq, r.member_count, r.inserted_at",
+            $more,
+            " FROM rooms r ",
+            $($rest)*
         )
+    };
+    ($rest:literal) => {
+        select_rooms!(with "", $rest)
     };
 }
 pub(super) use select_rooms;
@@ -240,9 +245,9 @@ impl Db {
         id: Uuid,
         user: Uuid,
     ) -> Result<Option<(Room, Option<Role>)>, sqlx::Error> {
-        let row: Option<RoomAndRole> = sql(concat!(
-            "SELECT r.*, m.role FROM rooms r
-             LEFT JOIN room_members m ON m.room_id = r.id AND m.user_id = $3 AND ",
+        let row: Option<RoomAndRole> = sql(select_rooms!(
+            with ", m.role",
+            "LEFT JOIN room_members m ON m.room_id = r.id AND m.user_id = $3 AND ",
             admits!("$3"),
             " WHERE r.id = $1 AND r.tenant = $2 AND r.kind <> 'deleted'"
         ))

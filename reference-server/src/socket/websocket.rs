@@ -72,6 +72,7 @@ impl WebSocket {
             .max_write_buffer_size(REPLY_BYTES_MAX)
             .max_frame_size(Some(FRAME_BYTES_MAX))
             .max_message_size(Some(FRAME_BYTES_MAX));
+        connection.become_websocket();
         let context =
             WebSocketContext::from_partially_read(read.to_vec(), Role::Server, Some(config));
         Self {
@@ -257,7 +258,6 @@ mod tests {
         client.set_recv_buffer_size(16 << 10).unwrap();
         let client = client.connect(address).await.unwrap();
         let (connection, _) = TimedListener(listener).accept().await;
-        connection.become_web_socket();
         (WebSocket::new(connection, &Bytes::new()), client)
     }
 

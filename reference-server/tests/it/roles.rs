@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::client::{Server, User, error};
+use crate::support::client::{Server, Socket, User, error};
 
 pub(crate) async fn made(server: &Server, user: &User, path: &str, body: Value) -> Value {
     let (status, answer) = server.post(user, path, body).await;
@@ -176,16 +176,33 @@ async fn a_room_that_opens_to_all_is_announced_to_all() {
     assert_eq!(server.post(&cyd, &join, json!({})).await.0, StatusCode::OK);
 }
 
-#[tokio::test]
-async fn a_limited_room_is_shown_anew_to_those_whom_it_admits() {
-    let server = Server::start().await;
-    let [ada, bob, cyd] = [
+/// Registers three users, of whom Ada owns a server; returns the path of that, too.
+async fn guild_of_ada(server: &Server) -> ([User; 3], String) {
+    let users = [
         server.register("ada").await,
         server.register("bob").await,
         server.register("cyd").await,
     ];
-    let guild = made(&server, &ada, "/servers", json!({ "name": "Guild" })).await;
-    let at = format!("/servers/{}", text(&guild["id"]));
+    let guild = made(server, &users[0], "/servers", json!({ "name": "Guild" })).await;
+    (users, format!("/servers/{}", text(&guild["id"])))
+}
+
+/// Connects users, each in the topic of their own.
+async fn listening(server: &Server, users: [&User; 3]) -> Vec<Socket> {
+    let mut sockets = Vec::new();
+    for user in users {
+        let mut socket = server.connect(user).await;
+        let own = format!("user:{}", user.id);
+        socket.push(&own, "1", "phx_join", json!({})).await;
+        sockets.push(socket);
+    }
+    sockets
+}
+
+#[tokio::test]
+async fn a_limited_room_is_shown_anew_to_those_whom_it_admits() {
+    let server = Server::start().await;
+    let ([ada, bob, cyd], at) = guild_of_ada(&server).await;
     let mut roles = Vec::new();
     for (name, holder) in [("Crew", &bob), ("Mates", &cyd)] {
         let role = json!({ "name": name });
@@ -197,13 +214,7 @@ async fn a_limited_room_is_shown_anew_to_those_whom_it_admits() {
     let hall = json!({ "name": "hall" });
     let hall = made(&server, &ada, &format!("{at}/rooms"), hall).await;
     let limit = format!("/rooms/{}/roles", text(&hall["id"]));
-    let mut sockets = Vec::new();
-    for user in [&ada, &bob, &cyd] {
-        let mut socket = server.connect(user).await;
-        let own = format!("user:{}", user.id);
-        socket.push(&own, "1", "phx_join", json!({})).await;
-        sockets.push(socket);
-    }
+    let mut sockets = listening(&server, [&ada, &bob, &cyd]).await;
     let [of_ada, of_bob, of_cyd] = &mut sockets[..] else {
         unreachable!("three have connected");
     };
@@ -231,13 +242,7 @@ async fn a_limited_room_is_shown_anew_to_those_whom_it_admits() {
 #[tokio::test]
 async fn the_members_of_a_private_room_hear_of_its_limit_and_of_the_end_of_that() {
     let server = Server::start().await;
-    let [ada, bob, cyd] = [
-        server.register("ada").await,
-        server.register("bob").await,
-        server.register("cyd").await,
-    ];
-    let guild = made(&server, &ada, "/servers", json!({ "name": "Guild" })).await;
-    let at = format!("/servers/{}", text(&guild["id"]));
+    let ([ada, bob, cyd], at) = guild_of_ada(&server).await;
     let crew = json!({ "name": "Crew" });
     let crew = made(&server, &ada, &format!("{at}/roles"), crew).await;
     for user in [&bob, &cyd] {
@@ -252,13 +257,7 @@ async fn the_members_of_a_private_room_hear_of_its_limit_and_of_the_end_of_that(
     let accept = format!("/invites/{room}/accept");
     let (status, _) = server.post(&bob, &accept, json!({})).await;
     assert_eq!(status, StatusCode::OK);
-    let mut sockets = Vec::new();
-    for user in [&ada, &bob, &cyd] {
-        let mut socket = server.connect(user).await;
-        let own = format!("user:{}", user.id);
-        socket.push(&own, "1", "phx_join", json!({})).await;
-        sockets.push(socket);
-    }
+    let mut sockets = listening(&server, [&ada, &bob, &cyd]).await;
     let limit = format!("/rooms/{room}/roles");
     for (roles, limited) in [(json!([crew["id"]]), true), (json!([]), false)] {
         put(&server, &ada, &limit, json!({ "role_ids": roles })).await;
