@@ -16,6 +16,7 @@ mod demo;
 mod error;
 #[cfg(feature = "harness")]
 mod harness;
+mod http_client;
 mod inbox;
 mod limit;
 mod load;

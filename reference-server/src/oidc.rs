@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::{Config, Secret},
     db::ForeignId,
+    http_client,
 };
 
 /// The paths at which the way to the provider begins, and at which browsers come back.
@@ -288,7 +289,7 @@ struct Http(reqwest::Client);
 
 impl Http {
     fn new() -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder().timeout(ANSWER_MAX);
+        let client = http_client::builder().timeout(ANSWER_MAX);
         // A provider that redirects could make the server ask others.
         let client = client.redirect(redirect::Policy::none()).build()?;
         Ok(Self(client))

@@ -18,6 +18,7 @@ use crate::{
     app::App,
     config::Secret,
     db::{StorageError, now_micros},
+    http_client,
     webhooks::WAITING_MAX,
 };
 
@@ -40,7 +41,7 @@ pub(crate) async fn run(app: Arc<App>, shutdown: CancellationToken) {
     let Some(secret) = &config.webhook_secret else {
         return;
     };
-    let client = Client::builder().timeout(ANSWER_MAX).build();
+    let client = http_client::builder().timeout(ANSWER_MAX).build();
     let client = match client {
         Ok(client) => client,
         Err(error) => return tracing::error!(%error, "the webhook cannot be called"),

@@ -1,7 +1,7 @@
 //! `Admissions`: the replicas that a node knows. One that was forgotten comes back with a higher
 //! heartbeat only, and one that said Goodbye does not come back.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use crate::id::ReplicaId;
 

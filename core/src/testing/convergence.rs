@@ -47,8 +47,11 @@ pub(super) fn finish(world: &mut World<'_>) -> Result<(), String> {
     let mut last = Ok(());
     for _ in 0..BEATS_MAX {
         beat(world)?;
+        if world.run.now_ms < settled_ms {
+            continue;
+        }
         last = check_equal(world);
-        if last.is_ok() && world.run.now_ms >= settled_ms {
+        if last.is_ok() {
             break;
         }
     }

@@ -1,7 +1,9 @@
 //! `Node`: a running process, and beside it what the checks know of it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use hashbrown::HashSet;
 
 use super::admissions::Admissions;
 use super::model::{Content, Entries, Model};

@@ -1,7 +1,8 @@
 //! `Reader`: a user of a node that reads its Diffs only. It must hold what the node lists.
 
-use std::collections::{HashMap, HashSet};
 use std::time::Duration;
+
+use hashbrown::{HashMap, HashSet};
 
 use super::process::Process;
 use crate::id::{EntryRef, ReplicaId};

@@ -1,10 +1,11 @@
 //! Bytes of real frames in a calm cluster of many nodes, on a network that takes a millisecond.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hashbrown::HashMap;
 
 use super::process::{Process, Settings};
 use crate::codec::Kind;

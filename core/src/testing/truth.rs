@@ -1,7 +1,9 @@
 //! `Truth`: the course of every origin, from the models of those that wrote it, and the lives of
 //! every name.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
+
+use hashbrown::{HashMap, HashSet};
 
 use super::model::Entries;
 use crate::id::ReplicaId;

@@ -1,6 +1,8 @@
 //! `Views`: a node's knowledge of the others, checked against the [`Truth`] after every call.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
 
 use super::model::{Content, Entries, count_of};
 use super::own_entries::OWNERS;

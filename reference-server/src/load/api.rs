@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Load, LoadError};
-use crate::auth::{Identity, Tokens};
+use crate::{
+    auth::{Identity, Tokens},
+    http_client,
+};
 
 /// The API of the server, as the owner of the rooms.
 pub(super) struct Api {
@@ -21,8 +24,12 @@ pub(super) struct Api {
 impl Api {
     /// Registers the user that owns the rooms of this run.
     pub(super) async fn connect(load: &Load) -> Result<Self, LoadError> {
+        let client = http_client::builder().build();
         let mut api = Self {
-            client: Client::new(),
+            client: client.map_err(|error| LoadError::Unreachable {
+                url: load.url.to_string(),
+                error,
+            })?,
             base: load.url.as_str().trim_end_matches('/').to_owned(),
             tenant: load.tenant.clone(),
             run: Uuid::new_v4().simple().to_string()[..10].to_owned(),

@@ -3,6 +3,8 @@
 //!
 //! Nothing here says how long a thing may take: every step waits for what it expects.
 
+#[path = "../it/support/http.rs"]
+mod http;
 mod nodes;
 #[path = "../it/support/postgres.rs"]
 mod postgres;

@@ -13,7 +13,7 @@ use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message as Frame,
 };
 
-use crate::until;
+use crate::{http, until};
 
 /// A user that was registered at some node.
 #[derive(Debug, Clone)]
@@ -52,7 +52,7 @@ async fn call(
     body: Value,
 ) -> (u16, Value) {
     let url = format!("http://{address}/api/v1{path}");
-    let mut request = reqwest::Client::new().request(method.parse().unwrap(), url);
+    let mut request = http::client().request(method.parse().unwrap(), url);
     if let Some(token) = token {
         request = request.bearer_auth(token);
     }

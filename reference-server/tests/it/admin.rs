@@ -1,9 +1,12 @@
 //! The page for operators.
 
 use headcount_server::Config;
-use reqwest::{Client, Method, StatusCode, header};
+use reqwest::{Method, StatusCode, header};
 
-use crate::support::client::{Server, User};
+use crate::support::{
+    client::{Server, User},
+    http,
+};
 
 async fn page(server: &Server, query: &str) -> (StatusCode, String) {
     let url = format!("http://{}/admin{query}", server.admin);
@@ -13,7 +16,7 @@ async fn page(server: &Server, query: &str) -> (StatusCode, String) {
 
 /// Posts the form that ends a user's connections. Returns the status, without following it.
 async fn kick(server: &Server, user: &User, headers: &[(&'static str, &str)]) -> StatusCode {
-    let client = Client::builder().redirect(reqwest::redirect::Policy::none());
+    let client = http::builder().redirect(reqwest::redirect::Policy::none());
     let mut request = client
         .build()
         .unwrap()
@@ -94,7 +97,7 @@ async fn the_address_is_guarded_by_its_token_or_by_its_name() {
     let guarded = Server::start_with(set).await;
     let open = Server::start().await;
     let status = async |server: &Server, name: &'static str, value: &str| {
-        let request = Client::new().get(format!("http://{}/metrics", server.admin));
+        let request = http::client().get(format!("http://{}/metrics", server.admin));
         request.header(name, value).send().await.unwrap().status()
     };
     let bearer = format!("Bearer {secret}");

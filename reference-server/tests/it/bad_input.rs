@@ -6,6 +6,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{
     client::{Server, error},
+    http,
     raw::Raw,
 };
 
@@ -210,7 +211,7 @@ async fn bodies_without_json_and_long_ones_are_refused() {
     let server = Server::start().await;
     let url = format!("http://{}/api/v1/auth/register", server.address);
     let post = async |body: String, mime: &str| {
-        let request = reqwest::Client::new()
+        let request = http::client()
             .post(&url)
             .header("content-type", mime)
             .body(body);

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_tungstenite::{connect_async, tungstenite::Message};
 
+use crate::support::http;
+
 fn program(dir: &TempDir, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headcount-server"));
     // Others run at the same time.
@@ -70,7 +72,7 @@ async fn the_default_port_is_passed_over_if_in_use_and_secrets_stay_out_of_the_l
     });
 
     let password = "correct horse battery";
-    let answer: Value = reqwest::Client::new()
+    let answer: Value = http::client()
         .post(format!("http://{address}/api/v1/auth/register"))
         .json(&json!({ "username": "ada", "password": password }))
         .send()
@@ -82,7 +84,7 @@ async fn the_default_port_is_passed_over_if_in_use_and_secrets_stay_out_of_the_l
     let token = answer["data"]["token"].as_str().unwrap();
     let url = format!("ws://{address}/chat/socket/websocket?vsn=2.0.0&token={token}");
     let (socket, _) = connect_async(url).await.unwrap();
-    let me = reqwest::Client::new().get(format!("http://{address}/api/v1/auth/me"));
+    let me = http::client().get(format!("http://{address}/api/v1/auth/me"));
     assert!(
         me.bearer_auth(token)
             .send()
@@ -253,7 +255,7 @@ async fn load_that_is_interrupted_deletes_its_rooms() {
     let said = read_until(&mut child, &["http://", "/admin"]);
     let (_, rest) = said.split_once("listens on ").unwrap();
     let url = rest.lines().next().unwrap();
-    let client = reqwest::Client::new();
+    let client = http::client();
     let guest = client.post(format!("{url}/api/v1/auth/guest"));
     let guest: Value = guest.send().await.unwrap().json().await.unwrap();
     let token = guest["data"]["token"].as_str().unwrap();
@@ -300,7 +302,7 @@ async fn a_hangup_takes_the_limits_of_the_settings_file() {
     let (_, rest) = said.split_once("listens on ").unwrap();
     let url = rest.lines().next().unwrap().to_owned();
     let guest = async || {
-        let request = reqwest::Client::new().post(format!("{url}/api/v1/auth/guest"));
+        let request = http::client().post(format!("{url}/api/v1/auth/guest"));
         request.send().await.unwrap().status().as_u16()
     };
     assert_eq!((guest().await, guest().await), (201, 429));
@@ -338,9 +340,9 @@ async fn it_survives_a_hangup_and_logs_as_json_what_it_refuses() {
         .status();
     assert!(signalled.unwrap().success());
     let url = format!("http://{address}");
-    let guest = reqwest::Client::new().post(format!("{url}/api/v1/auth/guest"));
+    let guest = http::client().post(format!("{url}/api/v1/auth/guest"));
     assert!(guest.send().await.unwrap().status().is_success());
-    let socket = reqwest::Client::new()
+    let socket = http::client()
         .get(format!("{url}/chat/socket/longpoll?vsn=2.0.0&token=x"))
         .header("origin", "https://evil.example");
     socket.send().await.unwrap();
@@ -379,7 +381,7 @@ async fn a_join_of_an_open_room_asks_the_database_once() {
         .unwrap();
     let mut token = String::new();
     let mut post = async |path: &str, body: Value| {
-        let post = reqwest::Client::new().post(format!("http://{address}/api/v1{path}"));
+        let post = http::client().post(format!("http://{address}/api/v1{path}"));
         let answer = post.bearer_auth(&token).json(&body).send().await.unwrap();
         let answer: Value = answer.json().await.unwrap();
         if let Some(given) = answer["data"]["token"].as_str() {

@@ -3,8 +3,8 @@
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::support::client::Server;
 use crate::support::metrics::Scrape;
+use crate::support::{client::Server, http};
 
 #[tokio::test]
 async fn a_stop_closes_sockets_with_1012_and_loses_nothing() {
@@ -86,7 +86,7 @@ async fn the_page_and_its_files_are_served() {
     );
     let file = format!("{url}vendor/phoenix.mjs");
     let module = reqwest::get(&file).await.unwrap();
-    let again = reqwest::Client::new()
+    let again = http::client()
         .get(&file)
         .header("if-none-match", module.headers()["etag"].clone())
         .send()

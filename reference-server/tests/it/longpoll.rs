@@ -3,7 +3,10 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::client::{Server, User};
+use crate::support::{
+    client::{Server, User},
+    http,
+};
 
 /// A client that polls.
 struct Poller<'a> {
@@ -32,7 +35,7 @@ impl<'a> Poller<'a> {
             "http://{address}/chat/socket/longpoll?{}{session}",
             self.query
         );
-        let request = reqwest::Client::new().request(method, url).body(body);
+        let request = http::client().request(method, url).body(body);
         let response = request
             .header("content-type", "application/x-ndjson")
             .send();

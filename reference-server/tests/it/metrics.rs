@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use crate::support::{
     client::{Server, Socket},
+    http,
     metrics::Scrape,
 };
 
@@ -136,7 +137,7 @@ async fn be_refused(server: &Server, stranger: &mut Socket, topic: &str) {
 
 /// Begins to sign in at the other site, and comes back without having been there.
 async fn fail_to_sign_in(server: &Server) {
-    let client = reqwest::Client::builder().redirect(Policy::none());
+    let client = http::builder().redirect(Policy::none());
     let client = client.build().unwrap();
     for (path, reason) in [("login", "failed"), ("callback?state=x", "expired")] {
         let url = format!("http://{}/auth/oidc/{path}", server.address);

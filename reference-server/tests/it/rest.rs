@@ -3,7 +3,10 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::client::{Server, User, error};
+use crate::support::{
+    client::{Server, User, error},
+    http,
+};
 
 #[tokio::test]
 async fn register_login_me_logout() {
@@ -307,7 +310,7 @@ async fn tenants_see_nothing_of_each_other() {
     let url = format!("http://{}/api/v1/auth/register", server.address);
     let body = json!({ "username": "ada", "password": "correct horse" });
     let register = |tenant: &str| {
-        reqwest::Client::new()
+        http::client()
             .post(&url)
             .header("x-tenant", tenant)
             .json(&body)
@@ -340,7 +343,7 @@ async fn tenants_see_nothing_of_each_other() {
 async fn browsers_of_other_sites_may_call_unless_origins_are_listed() {
     let preflight = async |server: &Server| {
         let url = format!("http://{}/api/v1/rooms", server.address);
-        let request = reqwest::Client::new()
+        let request = http::client()
             .request(Method::OPTIONS, url)
             .header("origin", "https://blog.example")
             .header("access-control-request-method", "GET");

@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::time::sleep;
 
-use crate::support::client::{Server, Socket, User};
+use crate::support::{
+    client::{Server, Socket, User},
+    http,
+};
 
 const FAILED: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
@@ -404,7 +407,7 @@ async fn a_message_acknowledged_during_a_stop_is_stored() {
         let guest = server.guest().await;
         let url = url.clone();
         clients.push(tokio::spawn(async move {
-            let client = reqwest::Client::new();
+            let client = http::client();
             let mut acknowledged = Vec::new();
             for m in 0..10 {
                 let content = format!("{n}.{m}");

@@ -1,11 +1,14 @@
 //! An attacker of another tenant walks every route and topic with the ids of its victim: every answer is that of an id
 //! that does not exist.
 
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::client::{Server, Socket, User};
+use crate::support::{
+    client::{Server, Socket, User},
+    http,
+};
 
 const VICTIMS: &str = "other";
 
@@ -24,7 +27,7 @@ async fn send(
     body: &Value,
 ) -> (StatusCode, Value) {
     let url = format!("http://{}/api/v1{path}", server.address);
-    let mut request = Client::new()
+    let mut request = http::client()
         .request(method.clone(), url)
         .header("x-tenant", VICTIMS)
         .bearer_auth(token);
@@ -37,7 +40,7 @@ async fn send(
 
 async fn register(server: &Server, name: &str) -> User {
     let body = json!({ "username": name, "password": "correct horse" });
-    let request = Client::new()
+    let request = http::client()
         .post(format!("http://{}/api/v1/auth/register", server.address))
         .header("x-tenant", VICTIMS)
         .json(&body);

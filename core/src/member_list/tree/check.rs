@@ -11,14 +11,14 @@ pub(crate) const CHECKED: bool = cfg!(all(debug_assertions, any(test, feature = 
 /// Up to this many entries are checked after every write.
 const SMALL: usize = 1024;
 /// Of more entries, this many are checked for a write on average.
-const SHARE: usize = 128;
+const SHARE: usize = 16;
 
 thread_local! {
     static DUE: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Returns whether a tree or list of `len` entries is to be checked as a whole after this write:
-/// always up to 1,024 entries, else at every `len / 128`th call on this thread. Whole checks are
+/// always up to 1,024 entries, else at every `len / 16`th call on this thread. Whole checks are
 /// O(len), so they cost O(1) a write.
 pub(crate) fn is_due(len: usize) -> bool {
     CHECKED

@@ -133,7 +133,7 @@ impl Server {
         body: Option<Value>,
     ) -> (StatusCode, Value) {
         let mut request =
-            reqwest::Client::new().request(method, format!("http://{}/api/v1{path}", self.address));
+            super::http::client().request(method, format!("http://{}/api/v1{path}", self.address));
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }

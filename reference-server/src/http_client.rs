@@ -1,0 +1,10 @@
+//! Clients of HTTP, for webhooks, the other site of a sign-in and the load.
+
+use reqwest::ClientBuilder;
+
+/// Returns the builder of a client whose TLS is that of the other connections of the server: rustls with ring.
+pub(crate) fn builder() -> ClientBuilder {
+    // Only the first installs something, for the process.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    ClientBuilder::new()
+}
