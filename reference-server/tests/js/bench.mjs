@@ -1,9 +1,11 @@
-// One room beside a bare server on `ws`, which sends each message to all and does nothing else: the memory of a
-// connection and the CPU time of a delivery, of the process of each. `make bench-server` runs it.
+// One room beside bare servers on `ws` and on Socket.IO, which send each message to all and do nothing else: the memory
+// of a connection and the CPU time of a delivery, of the process of each. `make bench-server` runs it.
 
 import { execFileSync, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { Server as SocketIo } from "socket.io";
+import { io } from "socket.io-client";
 import WebSocket, { WebSocketServer } from "ws";
 
 import { startServer, until } from "./support/server.mjs";
@@ -12,18 +14,61 @@ const CLIENTS = 500;
 const RATE = 50;
 const SECONDS = 10;
 const TICKS_A_SECOND = 100;
+const ROOM = "room";
 const SECRET = "a secret of the bench, which is long enough";
 
-if (process.argv[2] === "rival") serveRival();
+/** The rivals: each serves and says on which port, and connects a client that calls back for each message. */
+const rivals = {
+  ws: {
+    serve(listens) {
+      const server = new WebSocketServer({ port: 0, perMessageDeflate: false });
+      server.on("connection", (socket) => {
+        socket.on("message", (message) => {
+          const text = message.toString();
+          for (const client of server.clients) client.send(text);
+        });
+      });
+      server.on("listening", () => listens(server.address().port));
+    },
+    async connect(port, onMessage) {
+      const client = new WebSocket(`ws://127.0.0.1:${port}`);
+      client.on("message", onMessage);
+      await new Promise((open) => client.once("open", open));
+      return { send: (frame) => client.send(JSON.stringify(frame)), end: () => client.terminate() };
+    },
+  },
+  "Socket.IO": {
+    serve(listens) {
+      const server = new SocketIo({ transports: ["websocket"] });
+      server.on("connection", (socket) => {
+        socket.join(ROOM);
+        socket.on("new_message", (message) => server.to(ROOM).emit("new_message", message));
+      });
+      server.listen(0);
+      listens(server.httpServer.address().port);
+    },
+    async connect(port, onMessage) {
+      const client = io(`http://127.0.0.1:${port}`, { transports: ["websocket"], forceNew: true });
+      client.on("new_message", onMessage);
+      await new Promise((open) => client.once("connect", open));
+      return { send: ([, , , event, message]) => client.emit(event, message), end: () => client.disconnect() };
+    },
+  },
+};
+
+if (process.argv[2] === "serve") rivals[process.argv[3]].serve((port) => process.send(port));
 else await main();
 
 async function main() {
   const ours = await measureServer();
-  const rival = await measureRival();
+  const theirs = {};
+  for (const name of Object.keys(rivals)) theirs[name] = await measureRival(name);
   console.log(`one room of ${CLIENTS}, ${RATE} messages a second for ${SECONDS} s, one run each`);
-  for (const [name, unit] of [["connection", "KiB"], ["delivery", "us CPU"]]) {
-    const [a, b] = [ours[name], rival[name]];
-    console.log(`${name.padEnd(12)} ${a.toFixed(1)} ${unit}, ws ${b.toFixed(1)} (${(b / a).toFixed(2)})`);
+  for (const [what, unit] of [["connection", "KiB"], ["delivery", "us CPU"]]) {
+    const beside = Object.entries(theirs).map(([name, their]) => {
+      return `${name} ${their[what].toFixed(1)} (${(their[what] / ours[what]).toFixed(2)})`;
+    });
+    console.log(`${what.padEnd(12)} ${ours[what].toFixed(1)} ${unit}, ${beside.join(", ")}`);
   }
 }
 
@@ -41,30 +86,14 @@ async function measureServer() {
   return { connection: bytes / 1024, delivery };
 }
 
-function serveRival() {
-  const server = new WebSocketServer({ port: 0, perMessageDeflate: false });
-  server.on("connection", (socket) => {
-    socket.on("message", (message) => {
-      const text = message.toString();
-      for (const client of server.clients) client.send(text);
-    });
-  });
-  server.on("listening", () => process.send(server.address().port));
-}
-
-async function measureRival() {
+async function measureRival(name) {
   const stdio = ["ignore", "inherit", "inherit", "ipc"];
-  const rival = spawn(process.execPath, [fileURLToPath(import.meta.url), "rival"], { stdio });
+  const rival = spawn(process.execPath, [fileURLToPath(import.meta.url), "serve", name], { stdio });
   const port = await new Promise((found) => rival.once("message", found));
   const before = usage(rival.pid);
   let received = 0;
   const clients = [];
-  for (let n = 0; n < CLIENTS; n += 1) {
-    const client = new WebSocket(`ws://127.0.0.1:${port}`);
-    client.on("message", () => (received += 1));
-    await new Promise((open) => client.once("open", open));
-    clients.push(client);
-  }
+  for (let n = 0; n < CLIENTS; n += 1) clients.push(await rivals[name].connect(port, () => (received += 1)));
   await new Promise((settled) => setTimeout(settled, 1_000));
   const joined = usage(rival.pid);
   let sent = 0;
@@ -80,8 +109,8 @@ async function measureRival() {
   await until("the last delivery", async () => received === sent * CLIENTS);
   const after = usage(rival.pid);
   rival.kill();
-  for (const client of clients) client.terminate();
-  expectAll("ws", received);
+  for (const client of clients) client.end();
+  expectAll(name, received);
   return {
     connection: (joined.kib - before.kib) / CLIENTS,
     delivery: ((after.seconds - joined.seconds) * 1e6) / received,
@@ -93,7 +122,7 @@ function frameOf(n) {
   const id = "0199f3a2-1111-7222-8333-444455556666";
   const user = { id, username: "guest-1234", guest: true };
   const message = { id, seq: n, content: "x".repeat(60), user, created_at: "2026-01-01T00:00:00Z" };
-  return JSON.stringify([null, null, `room:${id}`, "new_message", message]);
+  return [null, null, `room:${id}`, "new_message", message];
 }
 
 /** The memory and the CPU time of a process (Linux). */
