@@ -292,7 +292,9 @@ pub(crate) fn clients_hold_their_list(seed: u64, faults: usize) {
             }
             connection.receive(&mut world);
             if faults == 0 {
-                // A list that got another name is entered by an answer.
+                // A list that got another name is entered by an answer, and a window that gave its
+                // name to another one in the same tick is asked for after it.
+                connection.receive(&mut world);
                 connection.receive(&mut world);
                 connection.check(&world);
             }
@@ -501,4 +503,10 @@ fn a_revoked_list_shows_nothing_until_it_is_built() {
     }
     let tick = table.tick(Duration::from_secs(9), Bodies::None);
     assert_eq!(show(&mut client, &mut viewer, &tick), 20);
+}
+
+/// In one tick a list got another name, and a window of a client the name of another one.
+#[test]
+fn clients_enter_a_list_whose_windows_were_renamed() {
+    clients_hold_their_list(7_769_083_938_909_446_198, 0);
 }

@@ -113,7 +113,16 @@ fn pipe(mut from: TcpStream, mut to: TcpStream, gate: &AtomicBool) {
 pub(crate) fn example(name: &str) -> String {
     let here = std::env::current_exe().unwrap();
     let built = here.parent().unwrap().with_file_name("examples").join(name);
-    let output = Command::new(env!("CARGO"))
+    let mut cargo = Command::new(env!("CARGO"));
+    // Build scripts that look at what cargo tells a test of its package would run again, and all that
+    // depends on them would be compiled once more, here and after the tests.
+    let told = std::env::vars().map(|(name, _)| name);
+    for name in
+        told.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+    {
+        cargo.env_remove(name);
+    }
+    let output = cargo
         .args(["build", "-q", "--profile", "test", "--example", name])
         // As the suites are built: for this package alone all would be compiled once more.
         .args(["--workspace", "--all-features"])
