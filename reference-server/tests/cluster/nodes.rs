@@ -100,7 +100,7 @@ impl Node {
         };
         let url = format!("http://{}/readyz", node.address);
         until("the node is ready", || async {
-            let answer = reqwest::get(&url).await.ok()?;
+            let answer = crate::http::get(&url).await.ok()?;
             answer.status().is_success().then_some(())
         })
         .await;
@@ -110,7 +110,7 @@ impl Node {
     /// Returns the value of a metric without labels.
     pub(crate) async fn metric(&self, name: &str) -> u64 {
         let url = format!("http://{}/metrics", self.admin);
-        let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+        let text = crate::http::get(url).await.unwrap().text().await.unwrap();
         let mut lines = text.lines();
         let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.expect("a metric of that name").parse().unwrap()

@@ -10,7 +10,7 @@ use crate::support::{
 
 async fn page(server: &Server, query: &str) -> (StatusCode, String) {
     let url = format!("http://{}/admin{query}", server.admin);
-    let answer = reqwest::get(url).await.unwrap();
+    let answer = http::get(url).await.unwrap();
     (answer.status(), answer.text().await.unwrap())
 }
 
@@ -57,11 +57,11 @@ async fn the_page_shows_rooms_talkers_and_where_a_user_is() {
     assert!(text.contains(&bob.id) && text.contains("never"), "{text}");
     let (_, text) = page(&server, "?user=%3Cscript%3E").await;
     assert!(!text.contains("<script") && text.contains("There is no user"));
-    let style = reqwest::get(format!("http://{}/css/admin.css", server.admin)).await;
+    let style = http::get(format!("http://{}/css/admin.css", server.admin)).await;
     assert_eq!(style.unwrap().status(), StatusCode::OK);
     // Users do not reach what operators do.
     for path in ["/metrics", "/admin"] {
-        let answer = reqwest::get(format!("http://{}{path}", server.address)).await;
+        let answer = http::get(format!("http://{}{path}", server.address)).await;
         assert_eq!(answer.unwrap().status(), StatusCode::NOT_FOUND, "{path}");
     }
 }

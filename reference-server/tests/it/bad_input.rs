@@ -287,7 +287,7 @@ async fn unknown_paths_are_refused() {
         "//etc/passwd",
     ] {
         let url = format!("http://{}{path}", server.address);
-        let response = reqwest::get(url).await.unwrap();
+        let response = http::get(url).await.unwrap();
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
     }
 }

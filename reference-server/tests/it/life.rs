@@ -76,7 +76,7 @@ async fn an_abrupt_stop_sends_what_is_queued_and_no_close_frame() {
 async fn the_page_and_its_files_are_served() {
     let server = Server::start().await;
     let url = format!("http://{}/", server.address);
-    let response = reqwest::get(&url).await.unwrap();
+    let response = http::get(&url).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     assert!(
         response.headers()["content-type"]
@@ -85,7 +85,7 @@ async fn the_page_and_its_files_are_served() {
             .starts_with("text/html")
     );
     let file = format!("{url}vendor/phoenix.mjs");
-    let module = reqwest::get(&file).await.unwrap();
+    let module = http::get(&file).await.unwrap();
     let again = http::client()
         .get(&file)
         .header("if-none-match", module.headers()["etag"].clone())
@@ -96,7 +96,7 @@ async fn the_page_and_its_files_are_served() {
         module.headers()["content-type"],
         "text/javascript; charset=utf-8"
     );
-    let health = reqwest::get(format!("{url}healthz")).await.unwrap();
+    let health = http::get(format!("{url}healthz")).await.unwrap();
     assert_eq!(health.text().await.unwrap(), "ok");
 }
 

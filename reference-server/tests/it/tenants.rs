@@ -104,7 +104,7 @@ fn text(value: &Value) -> String {
 /// Returns the routes that take an id in their path.
 async fn routes(server: &Server) -> Vec<(Method, String)> {
     let url = format!("http://{}/api/v1/openapi.json", server.address);
-    let api: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+    let api: Value = http::get(url).await.unwrap().json().await.unwrap();
     let mut routes = Vec::new();
     for (path, operations) in api["paths"].as_object().unwrap() {
         for method in operations.as_object().unwrap().keys() {

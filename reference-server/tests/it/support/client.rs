@@ -100,7 +100,7 @@ impl Server {
 
     async fn try_readyz(&self) -> reqwest::Result<(StatusCode, String)> {
         let url = format!("http://{}/readyz", self.address);
-        let response = reqwest::get(url).await?;
+        let response = super::http::get(url).await?;
         Ok((response.status(), response.text().await?))
     }
 

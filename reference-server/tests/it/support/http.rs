@@ -1,6 +1,6 @@
 //! Clients of HTTP.
 
-use reqwest::{Client, ClientBuilder};
+use reqwest::{Client, ClientBuilder, IntoUrl, Response};
 
 /// Returns a client.
 pub(crate) fn client() -> Client {
@@ -14,4 +14,9 @@ pub(crate) fn builder() -> ClientBuilder {
     // Only the first installs something, for the process.
     let _ = rustls::crypto::ring::default_provider().install_default();
     ClientBuilder::new()
+}
+
+/// Asks for a page.
+pub(crate) async fn get(url: impl IntoUrl) -> reqwest::Result<Response> {
+    client().get(url).send().await
 }

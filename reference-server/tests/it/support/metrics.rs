@@ -11,7 +11,7 @@ pub(crate) struct Scrape(BTreeMap<String, f64>);
 impl Scrape {
     pub(crate) async fn of(server: &Server) -> Self {
         let url = format!("http://{}/metrics", server.admin);
-        let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+        let text = super::http::get(url).await.unwrap().text().await.unwrap();
         Self::parse(&text)
     }
 
