@@ -29,6 +29,7 @@ defmodule Headcount.ClusterTest do
   defp tracker(node, function, args), do: Cluster.call(node, Tracker, function, [@name | args])
   defp keys(node, topic), do: Enum.sort(for {key, _} <- tracker(node, :list, [topic]), do: key)
   defp idle(node), do: Cluster.call(node, Cluster, :spawn_idle, [])
+  defp tracker?(name), do: String.starts_with?("#{name}", "#{@name}")
 
   defp diffs(%{tracker: {_, diffs}} = node, topic) do
     diffs = Cluster.call(node, Agent, :get, [diffs, Function, :identity, []])
@@ -141,6 +142,8 @@ defmodule Headcount.ClusterTest do
     {supervisor, _} = a.tracker
     Cluster.call(a, Process, :exit, [supervisor, :kill])
     Wait.until(fn -> keys(b, "room") == [2] end)
+    # Its processes die one after the other, and with each a name.
+    Wait.until(fn -> not Enum.any?(Cluster.call(a, Process, :registered, []), &tracker?/1) end)
 
     a = %{a | tracker: Cluster.call(a, Cluster, :start_tracker, [@fast])}
     Wait.until(fn -> keys(a, "room") == [2] end)

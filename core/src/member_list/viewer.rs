@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use crate::member_list::Id;
 use crate::member_list::frames::model::{Bundle, Counts, Frame, HeldWindow, Shared};
-use crate::member_list::limits::{VIEWER_SEARCHES_MAX, VIEWER_WINDOWS_MAX};
+use crate::member_list::limits::VIEWER_WINDOWS_MAX;
 use crate::member_list::windows::bodies::Bodies;
-use crate::member_list::windows::handle::Handle;
 use crate::member_list::windows::live::{LiveList, Watchable};
 use crate::member_list::windows::open_window::{OpenWindow, OpenWindows};
 use crate::member_list::windows::registry::{Opened, REMINDER};
@@ -148,7 +147,7 @@ impl<I: Id> Viewer<I> {
             let max = VIEWER_WINDOWS_MAX;
             return Err(WindowError::TooManyWindows { max });
         }
-        self.check_searches(&spec, None)?;
+        self.windows.check_searches(&spec, None)?;
         let opened = self.show(list, &spec, bodies)?;
         let others = self.look_at_all(list, bodies)?;
         self.windows.forget_former(&spec);
@@ -182,7 +181,7 @@ impl<I: Id> Viewer<I> {
             }
             return Ok(bundle);
         }
-        self.check_searches(&to, Some(at))?;
+        self.windows.check_searches(&to, Some(at))?;
         let opened = self.show(list, &to, bodies)?;
         let others = self.look_at_all(list, bodies)?;
         self.windows.forget_former(&to);
@@ -248,21 +247,11 @@ impl<I: Id> Viewer<I> {
         bodies: Bodies<'_, I>,
     ) -> Result<Bundle<I>, WindowError> {
         let list = &mut list.live();
-        if specs
-            .iter()
-            .any(|spec| self.windows.find_merged(spec).is_none())
-        {
-            return Err(WindowError::NotOpen);
-        }
+        let found = self.windows.find_all(specs);
+        let found = found.ok_or(WindowError::NotOpen)?;
         let mut shown = Vec::new();
-        for asked in specs.iter().take(VIEWER_WINDOWS_MAX) {
-            let at = self
-                .windows
-                .find_merged(asked)
-                .ok_or(WindowError::NotOpen)?;
-            let asked = asked.clone();
-            let opened = self.look(at, list, bodies)?;
-            shown.push(Shown { asked, opened });
+        for (at, asked) in found.into_iter().zip(specs).take(VIEWER_WINDOWS_MAX) {
+            shown.push(self.look(at, asked.clone(), list, bodies)?);
         }
         self.look_at_leaving(&mut shown, list, bodies)?;
         put_in_order(&mut shown, |asked| self.show(list, asked, bodies))?;
@@ -321,17 +310,20 @@ impl<I: Id> Viewer<I> {
         }
         let list = &mut list.live();
         let claims = Claim::read_all(held)?;
-        self.check_claims(&claims)?;
+        self.windows.check_claims(&claims)?;
         self.enter(list);
         let mut shown = Vec::with_capacity(claims.len());
         for claim in claims {
             let opened = list.resume_window(&claim, bodies)?;
-            let asked = claim.spec;
-            shown.push(Shown { asked, opened });
+            shown.push(Shown {
+                asked: claim.spec.clone(),
+                held: claim.spec,
+                opened,
+            });
         }
         put_in_order(&mut shown, |asked| list.open_window(asked, bodies))?;
         let mut frames = Vec::with_capacity(shown.len());
-        for Shown { asked, opened } in shown {
+        for Shown { asked, opened, .. } in shown {
             let known = self.windows.find_merged(&asked);
             let at = known.unwrap_or(self.windows.len());
             if known.is_none() {
@@ -344,18 +336,6 @@ impl<I: Id> Viewer<I> {
         }
         self.mark = (!self.windows.is_empty()).then(|| list.windows.mark());
         Ok(self.answer(list, frames, Vec::new()))
-    }
-
-    /// Checks that the viewer may open the windows that a client says it holds.
-    fn check_claims(&self, claims: &[Claim<I>]) -> Result<(), WindowError> {
-        let new = claims.iter().map(|claim| &claim.spec);
-        let new = new.filter(|spec| self.windows.find_merged(spec).is_none());
-        let searches = new.clone().filter(|spec| spec.is_search()).count();
-        let max = VIEWER_WINDOWS_MAX;
-        if self.windows.len() + new.count() > max || claims.len() > max {
-            return Err(WindowError::TooManyWindows { max });
-        }
-        self.check_search_count(searches)
     }
 
     /// Returns whether a window has missed frames: [`catch_up`](Self::catch_up) brings its rows at
@@ -383,9 +363,9 @@ impl<I: Id> Viewer<I> {
                 continue;
             }
             let asked = window.spec.clone();
-            match self.look(at, list, bodies) {
-                Ok(opened) if is_due => shown.push(Shown { asked, opened }),
-                Ok(opened) => others.push(Shown { asked, opened }),
+            match self.look(at, asked.clone(), list, bodies) {
+                Ok(read) if is_due => shown.push(read),
+                Ok(read) => others.push(read),
                 Err(_) => lost.push(asked),
             }
         }
@@ -526,29 +506,6 @@ impl<I: Id> Viewer<I> {
         self.windows.iter_mut().for_each(OpenWindow::release);
     }
 
-    /// Checks that the viewer may hold one more window, and not the one at `instead`.
-    fn check_searches(
-        &self,
-        spec: &WindowSpec<I>,
-        instead: Option<usize>,
-    ) -> Result<(), WindowError> {
-        if !spec.is_search() {
-            return Ok(());
-        }
-        let instead = instead.filter(|at| self.windows[*at].spec.is_search());
-        self.check_search_count(1 - usize::from(instead.is_some()))
-    }
-
-    /// Checks that the viewer may hold so many more searches.
-    fn check_search_count(&self, new: usize) -> Result<(), WindowError> {
-        let held = self.windows().filter(|spec| spec.is_search()).count();
-        let max = VIEWER_SEARCHES_MAX;
-        match new > 0 && held + new > max {
-            true => Err(WindowError::TooManySearches { max }),
-            false => Ok(()),
-        }
-    }
-
     fn show(
         &mut self,
         list: &mut LiveList<'_, I>,
@@ -579,25 +536,32 @@ impl<I: Id> Viewer<I> {
         }
     }
 
-    /// Reads a held window. Nothing has changed for the viewer until it is held.
+    /// Reads a held window, which its client asks for by this name. Nothing has changed for the viewer
+    /// until it is held.
     fn look(
         &mut self,
         at: usize,
+        asked: WindowSpec<I>,
         list: &mut LiveList<'_, I>,
         bodies: Bodies<'_, I>,
-    ) -> Result<Opened<I>, WindowError> {
+    ) -> Result<Shown<I>, WindowError> {
         let window = &self.windows[at];
+        let held = window.spec.clone();
         let base_index = window.base_index;
-        let latest = window.handle.as_ref().map(Handle::latest);
-        let spec = latest.map_or_else(|| window.spec.clone(), |handle| handle.spec().clone());
-        match self.show(list, &spec, bodies) {
+        let spec = window.latest_spec();
+        let opened = match self.show(list, &spec, bodies) {
             // The anchor is gone: the row at its place, or the start of an empty list.
             Err(WindowError::UnknownAnchor) => {
                 let spec = list.fallback(&spec, base_index);
                 self.show(list, &spec, bodies)
             }
             shown => shown,
-        }
+        }?;
+        Ok(Shown {
+            asked,
+            held,
+            opened,
+        })
     }
 
     /// Reads the windows that have left names which windows of an answer get: the client must be told
@@ -616,9 +580,8 @@ impl<I: Id> Viewer<I> {
                 continue;
             };
             let asked = self.windows[at].spec.clone();
-            if shown.iter().all(|it| it.asked != asked) {
-                let opened = self.look(at, list, bodies)?;
-                shown.push(Shown { asked, opened });
+            if shown.iter().all(|it| it.held != asked) {
+                shown.push(self.look(at, asked, list, bodies)?);
             }
         }
         Ok(())
@@ -636,18 +599,17 @@ impl<I: Id> Viewer<I> {
         } else {
             0
         };
-        let look = |at| {
-            let opened = self.look(at, list, bodies)?;
+        let look = |at: usize| {
             let asked = self.windows[at].spec.clone();
-            Ok(Shown { asked, opened })
+            self.look(at, asked, list, bodies)
         };
         (0..windows).map(look).collect()
     }
 
     /// Holds windows as they were read; adds the frames of those that changed.
     fn hold_others(&mut self, others: Vec<Shown<I>>, frames: &mut Vec<Arc<Shared<Frame<I>>>>) {
-        for Shown { asked, opened } in others {
-            let Some(at) = self.windows.position(&asked) else {
+        for Shown { held, opened, .. } in others {
+            let Some(at) = self.windows.position(&held) else {
                 continue;
             };
             let window = &mut self.windows[at];

@@ -156,10 +156,7 @@ impl Views {
                 is_up,
                 last_ms: times.now_ms,
             };
-            match self.names.get_mut(id.name()) {
-                Some(known) => *known = name,
-                None => drop(self.names.insert(id.name().to_owned(), name)),
-            }
+            self.names.insert(id.name().to_owned(), name);
         }
         let names = &self.names;
         self.furthest.retain(|(id, _), _| {

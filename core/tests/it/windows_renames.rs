@@ -20,11 +20,15 @@ struct Absent {
 /// A way in which a client gets what it has missed.
 type Way = fn(&mut Absent) -> BundleReport;
 
-const WAYS: [(&str, Way); 5] = [
+const WAYS: [(&str, Way); 6] = [
     ("tick", Absent::tick),
     ("catch up", Absent::catch_up),
     ("resync of both", |absent| absent.resync(&[FIRST, SECOND])),
     ("resync of one", |absent| absent.resync(&[FIRST])),
+    ("resync after a loss", |absent| {
+        absent.lose_ticks();
+        absent.resync(&[FIRST, SECOND])
+    }),
     ("resume", Absent::resume),
 ];
 
@@ -67,6 +71,15 @@ impl Absent {
             }
         }
         whole
+    }
+
+    /// Loses the bundles that tell the client what it has missed.
+    fn lose_ticks(&mut self) {
+        for _ in 0..2 {
+            self.list.touch(&60).expect("known");
+            self.ms += 250;
+            let _ = self.viewer.bundle(&tick(&mut self.list, self.ms));
+        }
     }
 
     fn catch_up(&mut self) -> BundleReport {

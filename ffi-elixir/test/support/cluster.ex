@@ -200,25 +200,14 @@ defmodule Headcount.Test.Cluster do
     spawn(fn ->
       # A start that fails is an answer too.
       Process.flag(:trap_exit, true)
-      send(parent, {:started, start_diffs([on_diff: on_diff, log_level: false] ++ options)})
+      options = [on_diff: on_diff, log_level: false] ++ options
+      send(parent, {:started, Headcount.Test.Diffs.start_link(options)})
       Process.sleep(:infinity)
     end)
 
     receive do
       {:started, {:ok, supervisor}} -> {supervisor, diffs}
       {:started, error} -> raise "no tracker: #{inspect(error)}"
-    end
-  end
-
-  # The processes of a tracker that was killed a moment ago may still have their names.
-  defp start_diffs(options) do
-    with {:error, reason} <- Headcount.Test.Diffs.start_link(options) do
-      if inspect(reason) =~ "already_started" do
-        Process.sleep(10)
-        start_diffs(options)
-      else
-        {:error, reason}
-      end
     end
   end
 

@@ -7,8 +7,9 @@ use crate::member_list::tree::is_due;
 
 impl<I: Id> Store<I> {
     /// Checks the store after a write, in debug builds with the feature `testing`: up to 1,024
-    /// members always, a longer list once in n / 16 writes, which is O(1) a write. Each run of
-    /// slots is checked in addition whenever it is written, O(128). Other builds check nothing.
+    /// members always, a longer list once in n / 128 writes, one of more than 131,072 once in n / 16,
+    /// which is O(1) a write. Each run of slots is checked in addition whenever it is written,
+    /// O(128). Other builds check nothing.
     ///
     /// # Panics
     ///

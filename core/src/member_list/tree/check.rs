@@ -11,19 +11,23 @@ pub(crate) const CHECKED: bool = cfg!(all(debug_assertions, any(test, feature = 
 /// Up to this many entries are checked after every write.
 const SMALL: usize = 1024;
 /// Of more entries, this many are checked for a write on average.
-const SHARE: usize = 16;
+const SHARE: usize = 128;
+/// Of more than this many entries, so many are.
+const LARGE: usize = 1 << 17;
+const SHARE_OF_LARGE: usize = 16;
 
 thread_local! {
     static DUE: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Returns whether a tree or list of `len` entries is to be checked as a whole after this write:
-/// always up to 1,024 entries, else at every `len / 16`th call on this thread. Whole checks are
-/// O(len), so they cost O(1) a write.
+/// always up to 1,024 entries, else at every `len / 128`th call on this thread, of more than 131,072
+/// entries at every `len / 16`th. Whole checks are O(len), so they cost O(1) a write.
 pub(crate) fn is_due(len: usize) -> bool {
     CHECKED
         && DUE.with(|due| {
-            let sum = due.get() + SHARE;
+            let share = if len > LARGE { SHARE_OF_LARGE } else { SHARE };
+            let sum = due.get() + share;
             let is_due = len <= SMALL || sum >= len;
             if len > SMALL {
                 due.set(if is_due { 0 } else { sum });

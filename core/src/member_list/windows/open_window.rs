@@ -6,11 +6,13 @@ use std::sync::Arc;
 use crate::fault::{Fault, is_broken};
 use crate::member_list::Id;
 use crate::member_list::frames::model::{Base, Bundle, Frame, Shared, WindowVersion};
+use crate::member_list::limits::{VIEWER_SEARCHES_MAX, VIEWER_WINDOWS_MAX};
 use crate::member_list::windows::base::under_name;
 use crate::member_list::windows::handle::Handle;
 use crate::member_list::windows::registry::Opened;
 use crate::member_list::windows::renames::{Renames, Shown};
-use crate::member_list::windows::spec::WindowSpec;
+use crate::member_list::windows::resume::Claim;
+use crate::member_list::windows::spec::{WindowError, WindowSpec};
 use crate::member_list::windows::tick::Tick;
 
 /// Former names kept for a window, so that a request that crosses a rename finds it.
@@ -127,6 +129,34 @@ impl<I: Id> OpenWindows<I> {
             .or_else(|| self.windows.iter().position(merged))
     }
 
+    /// Returns the positions of the windows that a client asks for together. A bundle that the client
+    /// did not take may have given one of these names to another window: that one is asked for by a
+    /// name that it had before, and so the name means the window that left it. `None` if one is not
+    /// open. O(windows x former names).
+    pub(crate) fn find_all(&self, asked: &[WindowSpec<I>]) -> Option<Vec<usize>> {
+        let left = asked.iter().filter(|name| self.position(name).is_none());
+        let mut left: Vec<_> = left.collect();
+        let mut next = 0;
+        while let Some(name) = left.get(next).copied() {
+            next += 1;
+            let named = self.windows.iter();
+            let named = named.filter(|window| window.former.contains(name));
+            let given = named.map(|window| &window.spec);
+            let given: Vec<_> = given
+                .filter(|given| asked.contains(given) && !left.contains(given))
+                .collect();
+            left.extend(given);
+        }
+        let position = |name: &WindowSpec<I>| {
+            let leaver = |window: &OpenWindow<I>| {
+                window.spec != *name && window.former.contains(name) && left.contains(&name)
+            };
+            let leaver = self.windows.iter().position(leaver);
+            leaver.or_else(|| self.find_merged(name))
+        };
+        asked.iter().map(position).collect()
+    }
+
     /// Lets a name be a window's own again.
     pub(crate) fn forget_former(&mut self, spec: &WindowSpec<I>) {
         for window in self.windows.iter_mut() {
@@ -135,12 +165,57 @@ impl<I: Id> OpenWindows<I> {
         }
     }
 
+    /// Checks that its viewer may open the windows that a client says it holds.
+    pub(crate) fn check_claims(&self, claims: &[Claim<I>]) -> Result<(), WindowError> {
+        let new = claims.iter().map(|claim| &claim.spec);
+        let new = new.filter(|spec| self.find_merged(spec).is_none());
+        let searches = new.clone().filter(|spec| spec.is_search()).count();
+        let max = VIEWER_WINDOWS_MAX;
+        if self.windows.len() + new.count() > max || claims.len() > max {
+            return Err(WindowError::TooManyWindows { max });
+        }
+        self.check_search_count(searches)
+    }
+
+    /// Checks that its viewer may hold one more window, and not the one at `instead`.
+    pub(crate) fn check_searches(
+        &self,
+        spec: &WindowSpec<I>,
+        instead: Option<usize>,
+    ) -> Result<(), WindowError> {
+        if !spec.is_search() {
+            return Ok(());
+        }
+        let instead = instead.filter(|at| self.windows[*at].spec.is_search());
+        self.check_search_count(1 - usize::from(instead.is_some()))
+    }
+
+    /// Checks that its viewer may hold so many more searches.
+    fn check_search_count(&self, new: usize) -> Result<(), WindowError> {
+        let held = self
+            .windows
+            .iter()
+            .filter(|window| window.spec.is_search())
+            .count();
+        let max = VIEWER_SEARCHES_MAX;
+        match new > 0 && held + new > max {
+            true => Err(WindowError::TooManySearches { max }),
+            false => Ok(()),
+        }
+    }
+
     /// Holds windows as they were read, and returns their frames.
     pub(crate) fn hold_all(&mut self, shown: Vec<Shown<I>>) -> Vec<Arc<Shared<Frame<I>>>> {
         let mut frames = Vec::with_capacity(shown.len());
-        for Shown { asked, opened } in shown {
+        for shown in shown {
+            let Shown {
+                asked,
+                held,
+                opened,
+            } = shown;
             // A window may have become one with another since.
-            if let Some(at) = self.find_merged(&asked) {
+            let at = self.position(&held);
+            if let Some(at) = at.or_else(|| self.find_merged(&asked)) {
                 self.windows[at].hold(&opened.handle, &opened.frame);
                 frames.push(under_name(&opened.frame, asked.to_string().into()));
                 self.drop_double(at);
@@ -231,7 +306,7 @@ impl<I: Id> OpenWindow<I> {
     }
 
     /// Returns the name that the window has by now.
-    fn latest_spec(&self) -> WindowSpec<I> {
+    pub(crate) fn latest_spec(&self) -> WindowSpec<I> {
         let latest = self.handle.as_ref().map(Handle::latest);
         latest.map_or_else(|| self.spec.clone(), |latest| latest.spec().clone())
     }

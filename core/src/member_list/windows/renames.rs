@@ -16,6 +16,8 @@ use crate::member_list::windows::spec::{WindowError, WindowSpec};
 /// has changed for the viewer: a `RowSource` that panics spoils no answer but this one.
 pub(crate) struct Shown<I> {
     pub(crate) asked: WindowSpec<I>,
+    /// The name by which the viewer holds it.
+    pub(crate) held: WindowSpec<I>,
     pub(crate) opened: Opened<I>,
 }
 

@@ -116,11 +116,11 @@ pub(crate) fn example(name: &str) -> String {
     let mut cargo = Command::new(env!("CARGO"));
     // Build scripts that look at what cargo tells a test of its package would run again, and all that
     // depends on them would be compiled once more, here and after the tests.
-    let told = std::env::vars().map(|(name, _)| name);
-    for name in
-        told.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
-    {
-        cargo.env_remove(name);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&name);
+        }
     }
     let output = cargo
         .args(["build", "-q", "--profile", "test", "--example", name])

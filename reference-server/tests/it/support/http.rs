@@ -1,19 +1,17 @@
-//! Clients of HTTP.
+//! Clients of HTTP, made as the server makes its own.
 
-use reqwest::{Client, ClientBuilder, IntoUrl, Response};
+#[path = "../../../src/http_client.rs"]
+mod http_client;
+
+use reqwest::{Client, IntoUrl, Response};
+
+pub(crate) use http_client::builder;
 
 /// Returns a client.
 pub(crate) fn client() -> Client {
     builder()
         .build()
         .expect("a client needs nothing from outside")
-}
-
-/// Returns the builder of a client.
-pub(crate) fn builder() -> ClientBuilder {
-    // Only the first installs something, for the process.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    ClientBuilder::new()
 }
 
 /// Asks for a page.
