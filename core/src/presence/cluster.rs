@@ -90,8 +90,8 @@ impl Presence {
         self.run(control);
     }
 
-    /// Makes frames no longer than this from now on: what carries them has changed. From 1 KiB to
-    /// 16 MiB, as [`frame_max`](crate::replica::Config::frame_max) is.
+    /// Makes frames no longer than this from now on: what carries them has changed. Bounded as
+    /// [`frame_max`](crate::replica::Config::frame_max) is.
     pub fn set_frame_max(&self, frame_max: usize) {
         self.control.lock().replica.set_frame_max(frame_max);
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry as EntryOf;
 use parking_lot::Mutex;
 
 use crate::fault::{Fault, is_broken};
@@ -55,6 +56,8 @@ struct State {
     running: HashMap<Subject, Place>,
     /// Entries of lost owners with their versions: one that was written since is not lost.
     lost: HashMap<Box<[u8]>, HashMap<SessionName, u64>>,
+    /// The topics and keys of these entries, and the number of them: most keys have none.
+    lost_keys: HashMap<SessionName, u32>,
     /// The ends of the leases of lost owners, which go on if they come back.
     leases: HashMap<Box<[u8]>, Duration>,
 }
@@ -130,7 +133,7 @@ impl Timers {
             state.leases.insert(owner.into(), lease_until.max(until));
         }
         state.end(&lease);
-        state.lost.insert(owner.into(), entries);
+        state.lose(owner, entries);
         state.set(Subject::Grace(owner.into()), 0, until);
         self.any.store(true, Ordering::Release);
     }
@@ -170,13 +173,13 @@ impl Timers {
     }
 
     /// Returns the lost owner whose entry of the same topic and key `put` takes over, if there is
-    /// one.
+    /// one. O(1), and O(sessions of the key) where the key has a lost one.
     pub(super) fn lost_owner_of(&self, tracker: &Tracker, put: &NewEntry<'_>) -> Option<Vec<u8>> {
         if !self.is_running() {
             return None;
         }
         let state = self.state.lock();
-        if state.lost.is_empty() {
+        if !state.has_lost(put) {
             return None;
         }
         let mut lost = None;
@@ -234,9 +237,36 @@ impl State {
     }
 
     fn end_grace(&mut self, owner: &[u8]) -> bool {
-        self.lost.remove(owner);
+        self.take_lost(owner);
         self.leases.remove(owner);
         self.end(&Subject::Grace(owner.into()))
+    }
+
+    fn lose(&mut self, owner: &[u8], entries: HashMap<SessionName, u64>) {
+        self.take_lost(owner);
+        for session in entries.keys() {
+            *self.lost_keys.entry(session.key_name()).or_default() += 1;
+        }
+        self.lost.insert(owner.into(), entries);
+    }
+
+    fn take_lost(&mut self, owner: &[u8]) -> HashMap<SessionName, u64> {
+        let entries = self.lost.remove(owner).unwrap_or_default();
+        for session in entries.keys() {
+            if let EntryOf::Occupied(mut count) = self.lost_keys.entry(session.key_name()) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
+        entries
+    }
+
+    /// Returns whether a lost owner has an entry of this topic and key, or had one.
+    fn has_lost(&self, put: &NewEntry<'_>) -> bool {
+        let name = SessionName::new(put.topic, put.key(), &[]);
+        !self.lost_keys.is_empty() && self.lost_keys.contains_key(&name)
     }
 
     /// Returns whether an own entry is one of a lost owner, not written since.
@@ -258,7 +288,7 @@ impl State {
             Subject::Entry(session) => Expired::Entry(session, birth),
             Subject::Grace(owner) => {
                 self.leases.remove(&owner);
-                Expired::Lost(self.lost.remove(&owner).unwrap_or_default())
+                Expired::Lost(self.take_lost(&owner))
             }
         })
     }
@@ -344,5 +374,17 @@ mod tests {
         assert_eq!(timers.lost_owner_of(&tracker, &phone), lost);
         tracker.update(&phone).unwrap();
         assert_eq!(timers.lost_owner_of(&tracker, &laptop), None);
+        timers.lose_owner(b"tablet", HashMap::from([(session(b"tablet"), 9)]), SECOND);
+        timers.lose_owner(b"phone", HashMap::from([(session(b"phone"), 7)]), SECOND);
+        let keys = |timers: &Timers| timers.state.lock().lost_keys.values().sum::<u32>();
+        assert_eq!(
+            keys(&timers),
+            2,
+            "of those that were lost twice the last ones"
+        );
+        assert!(timers.owner_back(b"phone"));
+        assert_eq!(keys(&timers), 1);
+        assert!(timers.next_expired(SECOND).is_some());
+        assert_eq!(keys(&timers), 0);
     }
 }

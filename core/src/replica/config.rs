@@ -201,7 +201,8 @@ impl Config {
     }
 
     /// Sets the largest frame that the transport takes, in bytes. Default 256 KiB, from 1 KiB to
-    /// 16 MiB.
+    /// 16 MiB, and at least 512 bytes and one for each 8 partitions: an index of all of them takes
+    /// that. What is below or beyond counts as the nearest.
     #[must_use]
     pub fn frame_max(mut self, frame_max: usize) -> Self {
         self.frame_max = frame_max;

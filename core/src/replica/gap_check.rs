@@ -1,13 +1,14 @@
 //! `GapCheck`: whether Beats of a replica were lost, and with them other frames.
 
+use super::message::Mark;
 use crate::fault::{Fault, is_broken};
 
 /// The Beats of a replica that were heard without a gap. Where not everything is held, the sum of a
 /// Beat says nothing; a missing Beat says that more may be missing.
 #[derive(Debug, Clone, Default)]
 pub(super) struct GapCheck {
-    /// The last Beat before which nothing is missing; 0 before the first.
-    whole: u64,
+    /// The last place of the history before which nothing is missing: of Beat 0 before the first.
+    whole: Mark,
     /// The last Beat.
     last: u64,
     ask_at: Option<u64>,
@@ -19,35 +20,35 @@ impl GapCheck {
     pub(super) fn beat(&mut self, seq: u64, now: u64) -> Option<u64> {
         self.last = self.last.max(seq);
         self.join();
-        if self.whole == 0 {
-            self.whole = seq;
+        if self.whole.seq == 0 {
+            self.whole = Mark::of_beat(seq);
         }
-        if self.whole < self.last {
+        if self.whole.seq < self.last {
             self.ask_at = Some(now);
         }
         self.ask_at
     }
 
-    /// Takes note of rows that changed after one Beat, up to another.
-    pub(super) fn rows(&mut self, since: u64, seq: u64) {
-        if since <= self.whole {
-            self.whole = self.whole.max(seq);
+    /// Takes note of the rows from one place of the history to another.
+    pub(super) fn rows(&mut self, from: Mark, to: Mark) {
+        if from <= self.whole {
+            self.whole = self.whole.max(to);
             self.join();
         }
     }
 
     /// Notes that nothing is held of which something could be missing.
     pub(super) fn skip(&mut self) {
-        self.whole = self.last;
+        self.whole = Mark::of_beat(self.last);
         self.ask_at = None;
     }
 
     /// Joins the last Beat to those before, if it follows them.
     fn join(&mut self) {
-        if self.last == self.whole + 1 {
-            self.whole = self.last;
+        if self.last == self.whole.seq + 1 {
+            self.whole = Mark::of_beat(self.last);
         }
-        if self.last <= self.whole {
+        if self.last <= self.whole.seq {
             self.ask_at = None;
         }
     }
@@ -56,7 +57,7 @@ impl GapCheck {
     /// next Beat.
     pub(super) fn due(&mut self, now: u64) -> Option<u64> {
         self.ask_at.take_if(|at| *at <= now)?;
-        (!is_broken(Fault::IgnoreBeatGap)).then_some(self.whole)
+        (!is_broken(Fault::IgnoreBeatGap)).then_some(self.whole.seq)
     }
 
     /// Returns when it is time to ask.
@@ -87,15 +88,40 @@ mod tests {
         );
         assert_eq!(check.beat(11, 50), Some(50));
         assert_eq!(check.due(50), Some(8));
-        check.rows(9, 11);
+        check.rows(Mark::of_beat(9), Mark::of_beat(11));
         assert_eq!(
             check.beat(12, 60),
             Some(60),
             "rows before Beat 9 are missing"
         );
-        check.rows(8, 11);
+        check.rows(Mark::of_beat(8), Mark::of_beat(11));
         assert_eq!(check.due(60), None, "Beat 12 follows");
         assert_eq!(check.beat(13, 70), None);
+    }
+
+    /// Before, the frames after the lost one were taken for all that had changed: their rows are of the
+    /// same Beat.
+    #[test]
+    fn a_lost_frame_of_rows_is_noticed_also_where_one_beat_has_several() {
+        let part = |partition| Mark { seq: 8, partition };
+        let frames = [(0, 10), (10, 20), (20, 30)].map(|(from, to)| (part(from), part(to)));
+        let end = (part(30), Mark::of_beat(11));
+        for lost in 0..=frames.len() {
+            let mut check = GapCheck::default();
+            check.beat(8, 10);
+            check.beat(11, 20);
+            for (at, (from, to)) in frames.into_iter().chain([end]).enumerate() {
+                if at != lost {
+                    check.rows(from, to);
+                }
+            }
+            assert_eq!(check.due(20), Some(8), "frame {lost} is missing");
+            let (from, to) = frames.into_iter().chain([end]).nth(lost).unwrap();
+            check.rows(from, to);
+            let is_last = lost == frames.len();
+            assert_eq!(check.due(30), None, "not again before the next Beat");
+            assert_eq!(check.beat(12, 30).is_none(), is_last);
+        }
     }
 
     #[test]

@@ -314,12 +314,13 @@ impl Pulls {
         }
     }
 
-    /// Returns the questions that are due, frame by frame: a replica and up to [`ITEMS_MAX`] of its
-    /// partitions. Only replicas that are up are asked. O(questions of the replicas that are
+    /// Returns the questions that are due, frame by frame: a replica and up to `items_max` of its
+    /// partitions, at most [`ITEMS_MAX`]. Only replicas that are up are asked. O(questions of the replicas that are
     /// asked).
     pub(super) fn due(
         &mut self,
         now: u64,
+        items_max: usize,
         is_up: impl Fn(Handle) -> bool,
     ) -> Vec<(Handle, Vec<(u16, Question)>)> {
         let mut frames = Vec::new();
@@ -332,7 +333,7 @@ impl Pulls {
                 self.waiting.insert(handle);
                 continue;
             }
-            let items = asked.take_due(now, self.pause_max);
+            let items = asked.take_due(now, items_max.min(ITEMS_MAX), self.pause_max);
             if !items.is_empty() {
                 self.active += usize::from(!std::mem::replace(&mut asked.is_active, true));
                 frames.push((handle, items));
@@ -359,11 +360,11 @@ fn draw(handle: Handle, partition: u16, rng: &mut Rng) -> u32 {
 
 impl Asked {
     /// Takes the questions of one frame that are due, and sets their next tries.
-    fn take_due(&mut self, now: u64, pause_max: u64) -> Vec<(u16, Question)> {
+    fn take_due(&mut self, now: u64, items_max: usize, pause_max: u64) -> Vec<(u16, Question)> {
         let mut items = Vec::new();
         self.next_at = u64::MAX;
         for (partition, question) in &mut self.questions {
-            if question.at <= now && items.len() < ITEMS_MAX {
+            if question.at <= now && items.len() < items_max {
                 items.push((*partition, *question));
                 question.refused = None;
                 question.at = if is_broken(Fault::PullOnce) {
@@ -405,17 +406,17 @@ mod tests {
         let (mut pulls, mut rng) = pulls();
         pulls.open(A, 3, Reason::Unknown, 10, &mut rng);
         pulls.open(A, 5, Reason::Unknown, 10, &mut rng);
-        let first = nonces(&pulls.due(10, all_up));
+        let first = nonces(&pulls.due(10, ITEMS_MAX, all_up));
         assert_eq!(first.len(), 2);
         let mut now = 10;
         for pause in [250, 500, 1_000, 1_000] {
-            assert!(pulls.due(now + pause - 1, all_up).is_empty());
+            assert!(pulls.due(now + pause - 1, ITEMS_MAX, all_up).is_empty());
             now += pause;
             assert_eq!(pulls.next_at(), Some(now));
-            assert_eq!(nonces(&pulls.due(now, all_up)), first);
+            assert_eq!(nonces(&pulls.due(now, ITEMS_MAX, all_up)), first);
         }
         pulls.redraw(A, 3, now, &mut rng);
-        let redrawn = nonces(&pulls.due(now, all_up));
+        let redrawn = nonces(&pulls.due(now, ITEMS_MAX, all_up));
         assert_eq!(redrawn.len(), 1);
         assert_ne!(redrawn[0].1, first[0].1);
         assert_eq!(pulls.answered_by(A, 3, first[0].1), None);
@@ -450,23 +451,26 @@ mod tests {
         pulls.open(A, 3, Reason::Behind(1, 5), now, &mut rng);
         let equal = Some(Repeated::Equal);
         for (repeated, pause) in [(None, 1_000), (equal, 8_000), (equal, 64_000)] {
-            assert_eq!(pulls.due(now, all_up).len(), 1);
+            assert_eq!(pulls.due(now, ITEMS_MAX, all_up).len(), 1);
             pulls.postpone(A, 3, now, repeated);
-            assert!(pulls.due(now + pause - 1, all_up).is_empty());
+            assert!(pulls.due(now + pause - 1, ITEMS_MAX, all_up).is_empty());
             now += pause;
         }
-        pulls.due(now, all_up);
+        pulls.due(now, ITEMS_MAX, all_up);
         pulls.postpone(A, 3, now, equal);
         let next_at = pulls.next_at();
         pulls.postpone(A, 3, now + 1, equal);
         assert_eq!(pulls.next_at(), next_at, "a late copy changes nothing");
         pulls.open(A, 3, Reason::Behind(1, 5), now, &mut rng);
-        assert!(pulls.due(now + 200_000, all_up).is_empty(), "it is known");
+        assert!(
+            pulls.due(now + 200_000, ITEMS_MAX, all_up).is_empty(),
+            "it is known"
+        );
         pulls.open(A, 3, Reason::Behind(1, 6), now + 200_000, &mut rng);
-        assert_eq!(pulls.due(now + 200_000, all_up).len(), 1);
+        assert_eq!(pulls.due(now + 200_000, ITEMS_MAX, all_up).len(), 1);
         pulls.open(A, 3, Reason::Behind(1, 7), now + 200_000, &mut rng);
         assert!(
-            pulls.due(now + 200_001, all_up).is_empty(),
+            pulls.due(now + 200_001, ITEMS_MAX, all_up).is_empty(),
             "its answer is under way"
         );
     }
@@ -478,11 +482,11 @@ mod tests {
             pulls.open(Handle(handle), 3, Reason::Unknown, 0, &mut rng);
         }
         let is_up = |handle: Handle| handle.0 > 0;
-        let asked = pulls.due(0, is_up);
+        let asked = pulls.due(0, ITEMS_MAX, is_up);
         assert_eq!((asked.len(), asked[0].0), (ASKED_MAX, Handle(1)));
-        assert!(pulls.due(1, is_up).is_empty());
+        assert!(pulls.due(1, ITEMS_MAX, is_up).is_empty());
         pulls.close(Handle(1), 3);
         assert_eq!(pulls.next_at(), Some(0));
-        assert_eq!(pulls.due(1, is_up)[0].0, Handle(257));
+        assert_eq!(pulls.due(1, ITEMS_MAX, is_up)[0].0, Handle(257));
     }
 }

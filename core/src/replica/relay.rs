@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::handle::Handle;
 use super::output::Address;
-use crate::codec::{DecodeError, Envelope, Kind, Opened, Reader, Writer};
+use crate::codec::{DecodeError, Envelope, Kind, Opened, Reader, Shape, Writer};
 
 /// The most neighbours that a frame to one replica passes.
 const HOPS_MAX: u8 = 32;
@@ -23,9 +23,11 @@ const SEEN_MAX: usize = 65_536;
 /// The bytes that are added to a frame to one replica.
 const OVERHEAD: usize = 64;
 
-/// Returns the longest frame of a replica, given the longest that is carried.
-pub(super) fn room(frame_max: usize, is_relayed: bool) -> usize {
-    let frame_max = frame_max.clamp(1 << 10, 16 << 20);
+/// Returns the longest frame of a replica, given the longest that is carried. It has room for an index
+/// of all partitions.
+pub(super) fn room(frame_max: usize, shape: Shape, is_relayed: bool) -> usize {
+    let index = shape.all_partitions() as usize / 8;
+    let frame_max = frame_max.clamp((index + (1 << 9)).max(1 << 10), 16 << 20);
     if is_relayed {
         frame_max - OVERHEAD
     } else {

@@ -237,10 +237,8 @@ impl Plan {
         };
         let mut apart_too = rng.clone();
         apart_too.stir(4);
-        // Two processes of one identity are told apart late where frames are passed on, and what a
-        // neighbour alters reaches others.
-        let has_twins = (6..9).contains(&profile) || is_hostile;
-        let links = if is_interest || has_twins || nodes == 2 || apart_too.below(4) > 0 {
+        // What a neighbour alters would reach others where frames are passed on.
+        let links = if is_interest || is_hostile || nodes == 2 || apart_too.below(4) > 0 {
             Links::All
         } else {
             [Links::Ring, Links::Star, Links::Line][apart_too.below(3) as usize]

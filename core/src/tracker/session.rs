@@ -31,6 +31,11 @@ impl SessionName {
         }
     }
 
+    /// Names the topic and the key alone.
+    pub(crate) fn key_name(&self) -> Self {
+        Self::new(&self.topic, self.key(), &[])
+    }
+
     pub(crate) fn topic(&self) -> &str {
         &self.topic
     }

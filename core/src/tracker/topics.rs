@@ -283,6 +283,7 @@ impl Start {
 #[derive(Debug, Clone, Default)]
 struct OriginCounts {
     first: (u16, u32),
+    /// In the order of the origins: one of a thousand is found in ten steps.
     more: Vec<(u16, u32)>,
 }
 
@@ -299,11 +300,16 @@ impl OriginCounts {
         }
         if self.first.0 == origin {
             self.first.1 += 1;
-        } else if let Some((_, count)) = self.more.iter_mut().find(|(o, _)| *o == origin) {
-            *count += 1;
-        } else {
-            self.more.push((origin, 1));
+            return;
         }
+        match self.place(origin) {
+            Ok(place) => self.more[place].1 += 1,
+            Err(place) => self.more.insert(place, (origin, 1)),
+        }
+    }
+
+    fn place(&self, origin: u16) -> Result<usize, usize> {
+        self.more.binary_search_by_key(&origin, |(of, _)| *of)
     }
 
     /// Returns whether this was the last entry.
@@ -313,10 +319,10 @@ impl OriginCounts {
             if self.first.1 == 0 {
                 self.first = self.more.pop().unwrap_or_default();
             }
-        } else if let Some(position) = self.more.iter().position(|(o, _)| *o == origin) {
-            self.more[position].1 -= 1;
-            if self.more[position].1 == 0 {
-                self.more.swap_remove(position);
+        } else if let Ok(place) = self.place(origin) {
+            self.more[place].1 -= 1;
+            if self.more[place].1 == 0 {
+                self.more.remove(place);
             }
         }
         self.first.1 == 0
@@ -326,6 +332,31 @@ impl OriginCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn entries_are_counted_for_each_of_many_origins() {
+        let mut counts = OriginCounts::default();
+        let mut expected = std::collections::BTreeMap::new();
+        let mut number = 1_u32;
+        for _ in 0..20_000 {
+            number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let origin = (number >> 16) as u16 % 1_000;
+            let known: &mut u32 = expected.entry(origin).or_default();
+            if *known > 0 && number & 3 > 0 {
+                *known -= 1;
+                assert!(!counts.sub(origin) || expected.values().all(|n| *n == 0));
+            } else {
+                *known += 1;
+                counts.add(origin);
+            }
+        }
+        expected.retain(|_, n| *n > 0);
+        assert!(expected.len() > 100, "{}", expected.len());
+        assert_eq!(
+            counts.iter().collect::<std::collections::BTreeMap<_, _>>(),
+            expected
+        );
+    }
 
     #[test]
     fn topics_with_the_same_start_are_told_apart() {

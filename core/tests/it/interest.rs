@@ -150,6 +150,63 @@ fn a_gap_in_the_beats_shows_that_more_is_missing() {
     assert_eq!(with_fault(Fault::IgnoreBeatGap, count_after_a_cut), Ok(1));
 }
 
+/// The place of a frame's kind, and the kind of Rows.
+const KIND: usize = 4;
+const ROWS: u8 = 19;
+const TOPICS: usize = 900;
+
+fn topic(n: usize) -> String {
+    format!("room {n}")
+}
+
+/// Starts two nodes whose frames have at most 1 KiB. One has written in many partitions, which the other
+/// one watches.
+fn many_partitions() -> Cluster {
+    let config = Config::default().partitions(4_096).frame_max(1_024);
+    let mut cluster = Cluster::with(2, config);
+    cluster.is_lost = Box::new(|frame| frame.len() > 1_024);
+    for n in 0..TOPICS {
+        cluster.track(0, &topic(n), "ann");
+        cluster.watch(1, &topic(n));
+    }
+    cluster.run(seconds(6));
+    cluster
+}
+
+fn count_all(cluster: &Cluster, of_each: usize) -> usize {
+    let topics = (0..TOPICS).filter(|n| cluster.nodes[1].count(&topic(*n)) == Ok(of_each));
+    topics.count()
+}
+
+/// Questions had up to 4,096 partitions: with shorter frames they never left.
+#[test]
+fn frames_of_any_length_carry_the_questions_for_many_partitions() {
+    assert_eq!(count_all(&many_partitions(), 1), TOPICS);
+}
+
+/// All of them changed in one beat, so each frame of rows is of that one. Before, the frames after the
+/// lost one were taken for all that had changed.
+#[test]
+fn a_lost_frame_of_rows_is_asked_for_again() {
+    for lost in 0..4 {
+        let mut cluster = many_partitions();
+        cluster.cut = Some((0, 1));
+        for n in 0..TOPICS {
+            cluster.track(0, &topic(n), "bob");
+        }
+        cluster.run(Duration::from_millis(3_500));
+        cluster.cut = None;
+        let mut rows = 0;
+        cluster.is_lost = Box::new(move |frame| {
+            rows += usize::from(frame[KIND] == ROWS);
+            frame[KIND] == ROWS && rows == lost + 1
+        });
+        cluster.run(seconds(4));
+        assert!(cluster.nodes[1].replicas()[0].1, "it was not down");
+        assert_eq!(count_all(&cluster, 2), TOPICS, "frame {lost} was lost");
+    }
+}
+
 #[test]
 fn mode_all_reads_every_topic_and_ignores_watches() {
     // A node that relays holds everything, in whichever order that is said.

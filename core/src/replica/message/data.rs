@@ -286,6 +286,33 @@ impl Position {
     }
 }
 
+/// A place in the history of the rows of an origin: all that changed before a Beat, and of what changed
+/// after it and before the next, that of the partitions below one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Mark {
+    pub(crate) seq: u64,
+    pub(crate) partition: u16,
+}
+
+impl Mark {
+    /// Returns the place of all that changed before a Beat.
+    pub(crate) fn of_beat(seq: u64) -> Self {
+        Self { seq, partition: 0 }
+    }
+
+    pub(super) fn write(self, writer: &mut Writer) {
+        writer.u64(self.seq);
+        writer.u64(u64::from(self.partition));
+    }
+
+    pub(super) fn read(input: &mut Input<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            seq: op(&mut input.reader)?,
+            partition: input.partition()?,
+        })
+    }
+}
+
 /// A position with its partition, as answers to an Ask list them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Row {

@@ -14,7 +14,9 @@ mod values;
 use bytes::Bytes;
 
 pub(crate) use beat::{Beat, SIGN_FIELD_MAX, Sign};
-pub(crate) use data::{Answer, Data, Delta, Part, Position, PullItem, Repair, Row, Same, TooLong};
+pub(crate) use data::{
+    Answer, Data, Delta, Mark, Part, Position, PullItem, Repair, Row, Same, TooLong,
+};
 pub(crate) use list::List;
 
 use self::beat::{read_toggles, write_toggles};
@@ -90,10 +92,10 @@ pub(crate) enum Message {
         origin: Handle,
         since: u64,
     },
-    /// The rows of the sender that changed since a Beat; 0 = all.
+    /// The rows of the sender from one place of its history to another.
     Rows {
-        since: u64,
-        seq: u64,
+        from: Mark,
+        to: Mark,
         rows: List<Row>,
     },
     /// More is known of `origin`, the receiver, than it says itself.
@@ -245,9 +247,9 @@ impl Message {
             }
             Self::Bundle(answers) => answers.write(writer),
             Self::Data(answer) => answer.data.write(writer),
-            Self::Rows { since, seq, rows } => {
-                writer.u64(*since);
-                writer.u64(*seq);
+            Self::Rows { from, to, rows } => {
+                from.write(writer);
+                to.write(writer);
                 rows.write(writer);
             }
             Self::Sign { sign, .. } => sign.write(writer),
@@ -352,8 +354,8 @@ impl Message {
             },
             Kind::BUNDLE => Self::Bundle(List::read(input)?),
             Kind::ROWS => Self::Rows {
-                since: op(reader)?,
-                seq: op(reader)?,
+                from: Mark::read(input)?,
+                to: Mark::read(input)?,
                 rows: List::read(input)?,
             },
             Kind::INDEX_PULL | Kind::PULL | Kind::PULL_PARTS | Kind::ASK | Kind::HEARD => {

@@ -44,6 +44,10 @@ fn partitions() -> impl Strategy<Value = u16> {
     0..1u16 << SHAPE_BITS
 }
 
+fn marks() -> impl Strategy<Value = Mark> {
+    (ops(), partitions()).prop_map(|(seq, partition)| Mark { seq, partition })
+}
+
 fn blobs() -> impl Strategy<Value = Bytes> {
     vec(any::<u8>(), 0..40).prop_map(Bytes::from)
 }
@@ -202,9 +206,9 @@ fn messages() -> impl Strategy<Value = Message> {
             origin: origin(),
             since,
         }),
-        (ops(), ops(), vec(rows, 0..9)).prop_map(|(since, seq, rows)| Message::Rows {
-            since,
-            seq,
+        (marks(), marks(), vec(rows, 0..9)).prop_map(|(from, to, rows)| Message::Rows {
+            from,
+            to,
             rows: List::new(shape(), rows),
         }),
         (ops(), ops()).prop_map(|(heartbeat, version)| Message::Heard {

@@ -32,7 +32,8 @@ impl Replica {
                 if let Some(known) = self.peers.retire(id, heartbeat, self.now) {
                     self.watches.drop_replica(known.handle());
                     self.end(&known, LeaveReason::ReplicaLeft);
-                    self.emit(Event::ReplicaLeft(id.clone()));
+                    // Of a later life that was never seen: what ends is the one that was.
+                    self.emit(Event::ReplicaLeft(known.id().clone()));
                 }
                 self.schedule(self.now + 2 * self.timing.forget);
             }

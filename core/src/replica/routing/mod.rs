@@ -99,7 +99,7 @@ impl Replica {
     /// Makes a replica that has heard of nobody. `seed` feeds nonces and heartbeats and should be
     /// random. It speaks first in [`handle_timeout`](Self::handle_timeout).
     pub(crate) fn new(id: ReplicaId, mut config: Config, seed: u64) -> Self {
-        config.frame_max = relay::room(config.frame_max, config.relay);
+        config.frame_max = relay::room(config.frame_max, config.shape, config.relay);
         let timing = Timing::new(&config);
         let relay = config
             .relay
@@ -326,9 +326,9 @@ impl Replica {
                     self.take_data(handle, answer);
                 }
             }
-            Message::Rows { since, seq, rows } => {
+            Message::Rows { from, to, rows } => {
                 if let Some(known) = self.peers.get_mut(handle) {
-                    known.gap.rows(since, seq);
+                    known.gap.rows(from, to);
                 }
                 for row in rows.iter() {
                     self.take_row(handle, row.partition, row.position);
@@ -444,7 +444,10 @@ impl Replica {
             return;
         }
         let peers = &self.peers;
-        let due = self.pulls.due(self.now, |handle| peers.is_up(handle));
+        let items_max = self.per_frame();
+        let due = self
+            .pulls
+            .due(self.now, items_max, |handle| peers.is_up(handle));
         for (handle, questions) in due {
             let Some(known) = self.peers.get(handle) else {
                 continue;

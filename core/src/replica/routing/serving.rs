@@ -11,7 +11,7 @@ use crate::replica::Signal;
 use crate::replica::handle::Handle;
 use crate::replica::long_replies::CREDIT;
 use crate::replica::message::{
-    Answer, BEAT_TOGGLES_MAX, Beat, Data, Delta, INDEX_TOGGLES_MAX, List, Message, PullItem,
+    Answer, BEAT_TOGGLES_MAX, Beat, Data, Delta, INDEX_TOGGLES_MAX, List, Mark, Message, PullItem,
     SIGN_FIELD_MAX, Same, Sign, TooLong,
 };
 use crate::replica::output::{Action, Address, Event, Found, Long, Pushed, Serve, Served};
@@ -20,8 +20,10 @@ use crate::replica::relay;
 
 /// The most bytes that a frame has beside the records, rows or answers in it.
 const HEAD_MAX: usize = FRAME_OVERHEAD_MAX + 64;
-/// The most bytes of a row in a list.
-const ROW_MAX: usize = 32;
+/// The most bytes of a row or a question in a list.
+pub(super) const ITEM_MAX: usize = 32;
+/// The most bytes of a partition in a list.
+const TOGGLE_MAX: usize = 3;
 /// The most bytes of an answer beside its content.
 const ANSWER_HEAD_MAX: usize = 80;
 
@@ -137,8 +139,9 @@ impl Replica {
 
     fn index_since(&self, version: u64) -> Message {
         let toggles = self.index.toggles_since(version).filter(|_| version > 0);
+        let room = (self.config.frame_max - HEAD_MAX) / TOGGLE_MAX;
         match toggles {
-            Some(toggles) if toggles.len() <= INDEX_TOGGLES_MAX => Message::Index {
+            Some(toggles) if toggles.len() <= room.min(INDEX_TOGGLES_MAX) => Message::Index {
                 from: version,
                 toggles,
             },
@@ -273,25 +276,35 @@ impl Replica {
             return;
         }
         let history = self.index.history_since(since);
-        let per_frame = (self.config.frame_max - HEAD_MAX) / ROW_MAX;
-        let mut chunks = history.chunks(per_frame).peekable();
-        let mut since = since;
+        let mut chunks = history.chunks(self.per_frame()).peekable();
+        // What has changed since the last Beat may do so again.
+        let end = Mark::of_beat(self.own.seq());
+        let mut since = Mark::of_beat(since);
         loop {
             let rows = chunks.next().unwrap_or_default();
-            // Each frame says from which Beat to which it has all rows: one of them may be lost.
+            // Each frame says from where to where it has all rows: one of them may be lost.
             let next = chunks.peek().and_then(|next| next.first());
-            let seq = next.map_or(self.own.seq(), |(seq, _)| *seq);
+            let next = next.map(|(seq, row)| Mark {
+                seq: *seq,
+                partition: row.partition,
+            });
+            let to = next.map_or(end, |next| next.min(end));
             let rows = Message::Rows {
-                since,
-                seq,
+                from: since,
+                to,
                 rows: List::new(self.config.shape, rows.iter().map(|(_, row)| *row)),
             };
             self.send(from, &rows);
-            since = seq;
+            since = to;
             if chunks.peek().is_none() {
                 return;
             }
         }
+    }
+
+    /// Returns how many rows or questions a frame takes.
+    pub(super) fn per_frame(&self) -> usize {
+        (self.config.frame_max - HEAD_MAX) / ITEM_MAX
     }
 
     fn may_answer(&mut self, handle: Handle, limited: Limited) -> bool {
@@ -432,7 +445,7 @@ impl Replica {
 
     /// Makes frames no longer than this from now on. Long answers in longer parts are made again.
     pub(crate) fn set_frame_max(&mut self, frame_max: usize) {
-        let frame_max = relay::room(frame_max, self.config.relay);
+        let frame_max = relay::room(frame_max, self.config.shape, self.config.relay);
         if frame_max < self.config.frame_max {
             self.long_replies.clear();
         }

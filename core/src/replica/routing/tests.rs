@@ -5,7 +5,7 @@ use crate::codec::{Mode, Shape};
 use crate::id::OP_MAX;
 use crate::replica::Signal;
 use crate::replica::message::{
-    Answer, Beat, Data, Delta, Part, Position, PullItem, Repair, Row, Same, TooLong,
+    Answer, Beat, Data, Delta, Mark, Part, Position, PullItem, Repair, Row, Same, TooLong,
 };
 use crate::replica::output::{Found, Pushed, Served};
 use crate::replica::partition_set::PartitionSet;
@@ -239,8 +239,14 @@ fn last_messages() -> Vec<Message> {
         },
         Message::IndexFull { version: LAST, set },
         Message::Rows {
-            since: LAST - 1,
-            seq: LAST,
+            from: Mark {
+                seq: LAST - 1,
+                partition: PARTITION,
+            },
+            to: Mark {
+                seq: LAST,
+                partition: PARTITION,
+            },
             rows: List::new(Shape::default(), [row]),
         },
         Message::Superseded {
@@ -405,8 +411,8 @@ fn rows_beyond_what_is_held_are_asked_for_and_rows_below_once_a_beat() {
         },
     };
     let rows = Message::Rows {
-        since: 0,
-        seq: 1,
+        from: Mark::of_beat(0),
+        to: Mark::of_beat(1),
         rows: List::new(Shape::default(), [row]),
     };
     let asked = hear(&mut a, 10, &b, &rows);
@@ -415,6 +421,19 @@ fn rows_beyond_what_is_held_are_asked_for_and_rows_below_once_a_beat() {
         hear(&mut a, 20, &b, &rows).is_empty(),
         "it is asked already"
     );
+}
+
+/// Before, only the end of the life that nobody had seen was told.
+#[test]
+fn the_goodbye_of_a_later_life_ends_the_one_that_is_up() {
+    let mut a = replica("a", Config::default());
+    hear(&mut a, 0, &id("b"), &beat(1));
+    let up = events(&mut a);
+    assert!(up.contains(&Event::ReplicaUp(id("b"))), "{up:?}");
+    let later = ReplicaId::new("b", 2, 9).unwrap();
+    hear(&mut a, 10, &later, &Message::Goodbye { heartbeat: 3 });
+    assert_eq!(events(&mut a), [Event::ReplicaLeft(id("b"))]);
+    assert_eq!(a.replicas().count(), 0);
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub(crate) struct Cluster {
     pub(crate) received: Vec<usize>,
     /// The link that loses everything: from and to.
     pub(crate) cut: Option<(usize, usize)>,
+    /// Says which frames are lost.
+    pub(crate) is_lost: Box<dyn FnMut(&[u8]) -> bool>,
 }
 
 impl Cluster {
@@ -48,6 +50,7 @@ impl Cluster {
             now: Duration::ZERO,
             received: vec![0; nodes as usize],
             cut: None,
+            is_lost: Box::new(|_| false),
         }
     }
 
@@ -87,7 +90,7 @@ impl Cluster {
                     Destination::Peer(address) => **address == *to.to_string(),
                     Destination::Group(group) => to != from && self.groups[to].contains(group),
                 };
-                if is_meant && self.cut != Some((from, to)) {
+                if is_meant && self.cut != Some((from, to)) && !(self.is_lost)(&transmit.frame) {
                     self.received[to] += transmit.frame.len();
                     let from = from.to_string();
                     let taken = self.nodes[to].handle_message(self.now, &from, &transmit.frame);

@@ -76,8 +76,11 @@ fn golden_data() -> [(&'static str, Message); 9] {
         position: position(),
     };
     let rows = Message::Rows {
-        since: 28,
-        seq: 30,
+        from: Mark::of_beat(28),
+        to: Mark {
+            seq: 30,
+            partition: 9,
+        },
         rows: List::new(shape(), [row]),
     };
     let part = Data::Part(Part {
