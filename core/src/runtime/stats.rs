@@ -64,33 +64,44 @@ pub struct Traffic {
 
 /// The part of [`NodeStats`] that is counted as it happens.
 #[derive(Debug, Default)]
-pub(super) struct Counts(Mutex<NodeStats>);
+pub(super) struct Counts {
+    counted: Mutex<NodeStats>,
+    #[cfg(feature = "tracing")]
+    warning: Mutex<telemetry::UnsentWarning>,
+}
 
 impl Counts {
     pub(super) fn sent(&self, frame: &[u8]) {
         #[cfg(feature = "metrics")]
         telemetry::count_frame("sent", frame);
-        add(&mut self.0.lock().sent, frame);
+        add(&mut self.counted.lock().sent, frame);
     }
 
     pub(super) fn received(&self, frame: &[u8]) {
         #[cfg(feature = "metrics")]
         telemetry::count_frame("received", frame);
-        add(&mut self.0.lock().received, frame);
+        add(&mut self.counted.lock().received, frame);
     }
 
     /// Takes the number of frames that were not sent since the start.
     pub(super) fn unsent(&self, unsent: u64) {
-        let counts = &mut *self.0.lock();
+        let counts = &mut *self.counted.lock();
         #[cfg(feature = "metrics")]
         telemetry::count_unsent(unsent.saturating_sub(counts.unsent));
         counts.unsent = unsent;
+        #[cfg(feature = "tracing")]
+        self.warning.lock().note(unsent);
     }
 
     pub(super) fn refused(&self, error: &DecodeError) {
         #[cfg(feature = "metrics")]
         telemetry::count_refused(error);
-        *self.0.lock().refused.entry(error.kind.name()).or_default() += 1;
+        *self
+            .counted
+            .lock()
+            .refused
+            .entry(error.kind.name())
+            .or_default() += 1;
     }
 
     pub(super) fn event(&self, event: &Event) {
@@ -98,7 +109,7 @@ impl Counts {
         telemetry::log(event);
         #[cfg(feature = "metrics")]
         telemetry::count_event(event);
-        let counts = &mut *self.0.lock();
+        let counts = &mut *self.counted.lock();
         let count = match event {
             Event::ReplicaUp(_) => &mut counts.ups,
             Event::ReplicaDown(_) => &mut counts.downs,
@@ -110,7 +121,7 @@ impl Counts {
     }
 
     pub(super) fn read(&self) -> NodeStats {
-        self.0.lock().clone()
+        self.counted.lock().clone()
     }
 }
 

@@ -45,6 +45,30 @@ pub(super) fn log(event: &Event) {
     }
 }
 
+/// Warns of frames that are not sent, once a minute.
+#[cfg(feature = "tracing")]
+#[derive(Debug, Default)]
+pub(super) struct UnsentWarning {
+    /// The frames that were told of, and when.
+    told: u64,
+    at: Option<tokio::time::Instant>,
+}
+
+#[cfg(feature = "tracing")]
+impl UnsentWarning {
+    /// Takes the number of frames that were not sent since the start.
+    pub(super) fn note(&mut self, unsent: u64) {
+        let now = tokio::time::Instant::now();
+        let pause = std::time::Duration::from_secs(60);
+        if unsent > self.told && self.at.is_none_or(|at| now >= at + pause) {
+            let frames = unsent - self.told;
+            tracing::warn!(frames, "frames were not sent: no connection, or refused");
+            self.told = unsent;
+            self.at = Some(now);
+        }
+    }
+}
+
 /// Counts an event.
 #[cfg(feature = "metrics")]
 pub(super) fn count_event(event: &Event) {

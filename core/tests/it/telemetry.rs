@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headcount::replica::Config;
-use headcount::runtime::{Node, memory::Network};
+use headcount::replica::{Config, Transmit};
+use headcount::runtime::{Incoming, Node, Transport, memory::Network};
 use headcount::{NewEntry, PresenceConfig, ReplicaId};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use parking_lot::Mutex;
@@ -36,8 +36,8 @@ fn start(network: &Network, name: &str, number: u64) -> Node {
     Node::start(id, PresenceConfig::default(), network.join(name))
 }
 
-#[tokio::test(start_paused = true)]
-async fn nodes_write_lines_and_measure() {
+/// Keeps the lines of this thread.
+fn keep_lines() -> (Lines, tracing::subscriber::DefaultGuard) {
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -45,7 +45,47 @@ async fn nodes_write_lines_and_measure() {
         .with_ansi(false)
         .without_time()
         .finish();
-    let _lines = tracing::subscriber::set_default(subscriber);
+    (lines, tracing::subscriber::set_default(subscriber))
+}
+
+/// A transport that has lost its connection.
+#[derive(Default)]
+struct Lost {
+    unsent: u64,
+}
+
+impl Transport for Lost {
+    fn frame_max(&self) -> usize {
+        1 << 16
+    }
+
+    fn unsent(&self) -> u64 {
+        self.unsent
+    }
+
+    async fn send(&mut self, _: Transmit) {
+        self.unsent += 1;
+    }
+
+    async fn receive(&mut self) -> Option<Incoming> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_that_are_not_sent_are_told_once_a_minute() {
+    let (lines, _guard) = keep_lines();
+    let id = ReplicaId::new("a", 1, 0).unwrap();
+    let node = Node::start(id, PresenceConfig::default(), Lost::default());
+    sleep(Duration::from_secs(130)).await;
+    let told = lines.text();
+    assert_eq!(told.matches("frames were not sent").count(), 3, "{told}");
+    assert!(node.stats().unsent > 100, "{}", node.stats().unsent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_write_lines_and_measure() {
+    let (lines, _guard) = keep_lines();
     let recorder = PrometheusBuilder::new().build_recorder();
     let metrics = recorder.handle();
     let _metrics = metrics::set_default_local_recorder(&recorder);

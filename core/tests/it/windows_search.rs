@@ -1,5 +1,6 @@
 //! Windows of searches: pages of the members whose keys begin with a text.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use headcount::member_list::client::{Client, merge_json};
@@ -8,6 +9,9 @@ use headcount::{Bodies, GroupId, ListOptions, MemberList, Row, SortKey, Viewer, 
 use proptest::prelude::*;
 
 use crate::support::rng::Rng;
+
+/// The time after which a viewer is told again which windows it has.
+const REMINDER: Duration = Duration::from_secs(30);
 
 type Plain = (Option<u64>, String, u32);
 
@@ -168,77 +172,131 @@ fn sent(bundle: &Bundle<u64>, rng: &mut Rng) -> Bundle<u64> {
     read
 }
 
+/// A viewer of two searches, and its client behind a line.
+struct Line {
+    viewer: Viewer<u64>,
+    client: Client<u64>,
+    /// True if bundles get lost, come twice, and late.
+    is_bad: bool,
+    late: Vec<Bundle<u64>>,
+}
+
+impl Line {
+    fn open(world: &mut World, key: &SortKey, is_bad: bool) -> Self {
+        let mut viewer = Viewer::new();
+        let mut client = Client::new(merge_json);
+        let page = world.rng.index(2) as u32;
+        let group = ["mods", "online", "away"][world.rng.index(3)];
+        for spec in [
+            WindowSpec::search(key, page),
+            WindowSpec::search_in(group, key, 0),
+        ] {
+            client.open(&spec.to_string());
+            let opened = viewer.open(&mut world.list, spec, Bodies::None);
+            client.apply(&sent(&opened.expect("room"), &mut world.rng));
+        }
+        Self {
+            viewer,
+            client,
+            is_bad,
+            late: Vec::new(),
+        }
+    }
+
+    /// Lets time pass, and the client have what was published. A client that has all of it asks for
+    /// nothing.
+    fn tick(&mut self, world: &mut World, time: Duration) {
+        world.now += time;
+        let tick = world.list.tick(world.now, Bodies::None);
+        let Some(bundle) = self.viewer.bundle(&tick) else {
+            return;
+        };
+        let report = self.client.apply(&sent(&bundle, &mut world.rng));
+        if !self.is_bad {
+            assert!(report.resync.is_empty(), "{:?}", report.resync);
+        }
+        self.ask(world, &report.resync);
+    }
+
+    /// As [`tick`](Self::tick), over a bad line.
+    fn tick_badly(&mut self, world: &mut World, time: Duration) {
+        world.now += time;
+        let tick = world.list.tick(world.now, Bodies::None);
+        self.late.extend(self.viewer.bundle(&tick));
+        while !self.late.is_empty() && !world.rng.one_in(4) {
+            let at = world.rng.index(self.late.len());
+            let bundle = match world.rng.index(8) {
+                0 => self.late[at].clone(),
+                _ => self.late.swap_remove(at),
+            };
+            if world.rng.one_in(8) {
+                continue;
+            }
+            let report = self.client.apply(&sent(&bundle, &mut world.rng));
+            self.ask(world, &report.resync);
+        }
+    }
+
+    fn ask(&mut self, world: &mut World, names: &[Arc<str>]) {
+        if names.is_empty() || self.resync(world, names) {
+            return;
+        }
+        for name in names {
+            if !self.resync(world, std::slice::from_ref(name)) {
+                self.client.close(name);
+            }
+        }
+    }
+
+    fn resync(&mut self, world: &mut World, names: &[Arc<str>]) -> bool {
+        let specs = names.iter().map(|name| WindowSpec::parse(name));
+        let specs: Vec<_> = specs.map(|spec| spec.expect("canonical")).collect();
+        let answer = self.viewer.resync(&mut world.list, &specs, Bodies::None);
+        let Ok(answer) = answer else {
+            return false;
+        };
+        let report = self.client.apply(&sent(&answer, &mut world.rng));
+        self.ask(world, &report.resync);
+        true
+    }
+
+    /// Brings the client up to date: a second after the last change all is published. What was lost is
+    /// noticed at the latest by the reminders.
+    fn settle(&mut self, world: &mut World) {
+        if self.is_bad {
+            self.late.clear();
+            (0..3).for_each(|_| self.tick(world, 2 * REMINDER));
+        } else {
+            self.tick(world, Duration::from_secs(1));
+        }
+    }
+}
+
 pub(crate) fn clients_hold_what_is_found(seed: u64) {
     let mut world = World::new(seed);
     let prefix = ["m", "mo", "MOR", "", "mö1", "zz"][world.rng.index(6)];
-    let key = SortKey::from_name(prefix);
-    let mut viewer = Viewer::new();
-    let mut client = Client::new(merge_json);
-    let page = world.rng.index(2) as u32;
-    let group = ["mods", "online", "away"][world.rng.index(3)];
-    for spec in [
-        WindowSpec::search(&key, page),
-        WindowSpec::search_in(group, &key, 0),
-    ] {
-        client.open(&spec.to_string());
-        let opened = viewer
-            .open(&mut world.list, spec, Bodies::None)
-            .expect("room");
-        client.apply(&sent(&opened, &mut world.rng));
-    }
-    world.check(&client, prefix);
-    for step in 0..40 {
+    let is_bad = world.rng.one_in(2);
+    let mut line = Line::open(&mut world, &SortKey::from_name(prefix), is_bad);
+    world.check(&line.client, prefix);
+    for step in 0..60 {
         (0..world.rng.index(6)).for_each(|_| world.change());
         world.check_matches(prefix);
-        world.now += Duration::from_millis([250, 1_000][world.rng.index(2)]);
-        let tick = world.list.tick(world.now, Bodies::None);
-        if let Some(bundle) = viewer.bundle(&tick) {
-            if world.rng.one_in(8) {
-                continue; // lost
-            }
-            let report = client.apply(&sent(&bundle, &mut world.rng));
-            let specs: Vec<_> = report
-                .resync
-                .iter()
-                .map(|name| WindowSpec::parse(name))
-                .collect();
-            let specs: Vec<_> = specs
-                .into_iter()
-                .map(|spec| spec.expect("canonical"))
-                .collect();
-            if let Ok(answer) = viewer.resync(&mut world.list, &specs, Bodies::None) {
-                client.apply(&sent(&answer, &mut world.rng));
-            }
+        let time = Duration::from_millis([250, 1_000][world.rng.index(2)]);
+        if is_bad {
+            line.tick_badly(&mut world, time);
+        } else {
+            line.tick(&mut world, time);
         }
         if step % 7 == 6 {
-            // After a second and an answer everything is there.
-            world.now += Duration::from_secs(1);
-            let tick = world.list.tick(world.now, Bodies::None);
-            viewer
-                .bundle(&tick)
-                .into_iter()
-                .for_each(|bundle| drop(client.apply(&bundle)));
-            let specs: Vec<_> = viewer.windows().cloned().collect();
-            let names: Vec<_> = client.windows().map(|(name, _)| name.clone()).collect();
-            for name in names {
-                if !specs.iter().any(|spec| spec.to_string() == *name) {
-                    client.close(&name); // its rename was lost
-                }
-            }
-            for spec in &specs {
-                let _ = client.open(&spec.to_string());
-            }
-            let answer = viewer
-                .resync(&mut world.list, &specs, Bodies::None)
-                .expect("held");
-            client.apply(&sent(&answer, &mut world.rng));
-            world.check(&client, prefix);
+            line.settle(&mut world);
+            assert_eq!(line.client.windows().count(), 2);
+            world.check(&line.client, prefix);
         }
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn clients_of_searches_hold_what_is_found(seed: u64) {
