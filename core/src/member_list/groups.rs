@@ -37,7 +37,7 @@ impl<I: Id> MemberList<I> {
         self.regroup(|groups| groups.place_first(names))
     }
 
-    /// Returns the group of a name. O(groups).
+    /// Returns the group of a name. O(1).
     ///
     /// # Errors
     ///
@@ -48,6 +48,29 @@ impl<I: Id> MemberList<I> {
             group: name.chars().take(GROUP_NAME_MAX + 1).collect(),
         };
         self.store.groups().by_name(name).ok_or_else(unknown)
+    }
+
+    /// Returns the name of a group; `None` once it was removed, and for the id of a group of another
+    /// list. O(1).
+    ///
+    /// ```
+    /// use headcount::{ListOptions, MemberList, Row, SortKey};
+    ///
+    /// let mut list = MemberList::<u64>::new(ListOptions::default());
+    /// let online = list.add_group("online")?;
+    /// list.upsert(7, online, &SortKey::from_name("Ada"), 0)?;
+    /// let Some(Row::Member { group, .. }) = list.row_at(1) else {
+    ///     unreachable!("row 0 is the header");
+    /// };
+    /// assert_eq!(list.group_name(group), Some("online"));
+    /// list.remove(&7);
+    /// list.remove_group(online)?;
+    /// assert_eq!(list.group_name(online), None);
+    /// # Ok::<(), headcount::ListError>(())
+    /// ```
+    #[must_use]
+    pub fn group_name(&self, id: GroupId) -> Option<&str> {
+        self.store.groups().name(id)
     }
 
     /// Gives a group another name. O(groups).

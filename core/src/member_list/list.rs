@@ -219,7 +219,7 @@ impl<I: Id> MemberList<I> {
         self.store.index_of(id)
     }
 
-    /// Returns the row of a group's header. O(groups).
+    /// Returns the row of a group's header. O(log groups).
     #[must_use]
     pub fn header_index(&self, group: GroupId) -> Option<usize> {
         self.store.groups().find(group)?;

@@ -1,8 +1,9 @@
 //! Rows are sorted by group, key and id, for all kinds of keys and ids.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
-use headcount::member_list::{NewMember, TextId};
+use allocation_counter::measure;
+use headcount::member_list::{GROUPS_MAX, NewMember, TextId};
 use headcount::{GroupId, ListOptions, MemberList, Row, SortKey};
 
 use crate::support::list_keys::{FromNumber, Keys};
@@ -134,4 +135,100 @@ fn lists_of_uuids_stay_in_order() {
 #[test]
 fn lists_of_text_ids_stay_in_order() {
     churn_all::<TextId>(15_000);
+}
+
+#[test]
+fn the_name_of_each_of_4096_groups_is_found_and_that_of_no_group_that_is_gone() {
+    let mut list = MemberList::<u64>::new(ListOptions::default());
+    let names: Vec<String> = (0..GROUPS_MAX).map(|at| format!("group {at}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let first = list.set_groups(&names).unwrap();
+    for (id, &group) in first.iter().enumerate() {
+        list.upsert(id as u64, group, &SortKey::from_u64(0), 0)
+            .unwrap();
+    }
+    let before = list.snapshot();
+    let mut named: HashMap<GroupId, String> = HashMap::new();
+    let mut gone = vec![GroupId(u32::MAX), GroupId(GROUPS_MAX as u32)];
+    for (at, &group) in first.iter().enumerate() {
+        let name = match at % 3 {
+            0 => names[at].to_owned(),
+            1 => format!("renamed {at}"),
+            _ => {
+                list.remove(&(at as u64));
+                list.remove_group(group).unwrap();
+                gone.push(group);
+                continue;
+            }
+        };
+        list.rename_group(group, &name).unwrap();
+        named.insert(group, name);
+    }
+    for at in 0..100 {
+        let name = format!("later {at}");
+        named.insert(list.add_group(&name).unwrap(), name);
+    }
+    let mut order: Vec<GroupId> = list.groups().map(|info| info.id).collect();
+    order.reverse();
+    list.reorder_groups(&order).unwrap();
+
+    let cost = measure(|| {
+        assert!(gone.iter().all(|&group| list.group_name(group).is_none()));
+        for (&group, name) in &named {
+            assert_eq!(list.group_name(group), Some(&**name));
+        }
+        for (&group, name) in first.iter().zip(&names) {
+            assert_eq!(before.group_name(group), Some(*name));
+        }
+    });
+    assert_eq!(cost.count_total, 0, "a name is where the group is");
+    assert_eq!(list.groups().count(), named.len());
+    for info in list.groups() {
+        assert_eq!(list.group_name(info.id), Some(info.name));
+    }
+}
+
+#[test]
+fn a_snapshot_finds_members_as_the_list_did() {
+    let mut rng = Rng(7);
+    let mut list = MemberList::<u64>::new(ListOptions::default());
+    let names: Vec<String> = (0..40).map(|at| format!("group {at}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let groups = list.set_groups(&names).unwrap();
+    for _ in 0..5_000 {
+        let group = groups[rng.below(40) as usize];
+        let key = SortKey::from_u64(rng.below(50));
+        list.upsert(rng.below(3_000), group, &key, 0).unwrap();
+    }
+    list.set_group_hidden(groups[3], true).unwrap();
+    list.set_group_collapsed(groups[4], true).unwrap();
+    let before = list.snapshot();
+    let same = before.clone();
+    let found: Vec<_> = (0..3_100)
+        .map(|id| {
+            let member = list.get(&id);
+            let member = member.map(|member| (member.group, member.attrs, member.revision));
+            (list.contains(&id), member, list.index_of(&id))
+        })
+        .collect();
+    for id in 0..3_000 {
+        list.remove(&id);
+    }
+    assert!(found.iter().any(|(here, _, row)| *here && row.is_none()));
+    for (id, expected) in (0..).zip(&found) {
+        for snapshot in [&before, &same] {
+            let member = snapshot.get(&id).map(|row| match row {
+                Row::Member {
+                    id: found,
+                    group,
+                    revision,
+                    attrs,
+                    ..
+                } if *found == id => (group, attrs, revision),
+                row => panic!("{row:?} of {id}"),
+            });
+            let found = (snapshot.contains(&id), member, snapshot.index_of(&id));
+            assert_eq!(&found, expected, "{id}");
+        }
+    }
 }

@@ -147,6 +147,11 @@ impl Groups {
         found.filter(|group| group.id == id)
     }
 
+    /// Returns the name of a group. O(1).
+    pub(crate) fn name(&self, id: GroupId) -> Option<&str> {
+        self.find(id).map(|group| &*group.name)
+    }
+
     /// Returns the group of a name. O(1).
     pub(crate) fn by_name(&self, name: &str) -> Option<GroupId> {
         self.names.get(name).copied()

@@ -3,8 +3,10 @@
 use std::ops::{Range, RangeBounds};
 
 use bytes::Bytes;
+use hashbrown::HashMap;
 use triomphe::Arc;
 
+use crate::member_list::Id;
 use crate::member_list::store::cow_vec::CowVec;
 use crate::member_list::store::groups::{GroupId, Groups, Place};
 use crate::member_list::store::leaf::LeafSlots;
@@ -80,6 +82,37 @@ impl<I> Ordered<I> {
             payloads: self.payloads.as_ref(),
             groups: &self.groups,
         }
+    }
+}
+
+/// The place of each member, shown or not: its group, and its position in the tree of that.
+pub(crate) type Places<I> = HashMap<I, (GroupId, u32)>;
+
+impl<I: Id> Ordered<I> {
+    /// Returns the places of all members. O(n).
+    pub(crate) fn places(&self) -> Places<I> {
+        let len = |run: &LeafSlots| run.slots().len();
+        let trees = self.groups.order().iter();
+        let members = trees.clone().map(|&group| self.groups[group].tree.len());
+        let mut places = Places::with_capacity(members.sum());
+        for &group in trees {
+            let tree = &self.groups[group].tree;
+            let mut runs = tree.runs(0, tree.len());
+            let mut at = 0;
+            while let Some((run, _)) = runs.next_run(len) {
+                for &slot in run.slots() {
+                    places.insert(self.cells[slot as usize].id.clone(), (group, at));
+                    at += 1;
+                }
+            }
+        }
+        places
+    }
+
+    /// Returns the member at a place. O(log n).
+    pub(crate) fn member_at(&self, (group, at): (GroupId, u32)) -> Option<Row<'_, I>> {
+        let (run, at) = self.groups[group].tree.select(at as usize)?;
+        Some(self.view().member(group, run.slots()[at]))
     }
 }
 

@@ -150,6 +150,13 @@ impl<'a, I: Id> ListView<'a, I> {
         self.list.groups().by_name(name)
     }
 
+    /// Returns the name of a group; `None` for the id of a group of another list, or of this one
+    /// before it was defined again. O(1).
+    #[must_use]
+    pub fn group_name(&self, id: GroupId) -> Option<&'a str> {
+        self.list.groups().name(id)
+    }
+
     /// Returns the list as it is now, for readers in any thread. O(1).
     #[must_use]
     pub fn snapshot(&self) -> Snapshot<I> {
