@@ -71,18 +71,6 @@ fn golden_data() -> [(&'static str, Message); 9] {
         nonce: question.nonce,
     });
     let answer = |data| Answer { partition: 3, data };
-    let row = Row {
-        partition: 3,
-        position: position(),
-    };
-    let rows = Message::Rows {
-        from: Mark::of_beat(28),
-        to: Mark {
-            seq: 30,
-            partition: 9,
-        },
-        rows: List::new(shape(), [row]),
-    };
     let part = Data::Part(Part {
         life: 7,
         base: 0,
@@ -117,8 +105,23 @@ fn golden_data() -> [(&'static str, Message); 9] {
             },
         ),
         ("bundle", Message::Bundle(List::new(shape(), bundle))),
-        ("rows", rows),
+        ("rows", rows()),
     ]
+}
+
+fn rows() -> Message {
+    let row = Row {
+        partition: 3,
+        position: position(),
+    };
+    Message::Rows {
+        from: Mark::of_beat(28),
+        to: Mark {
+            seq: 30,
+            partition: 9,
+        },
+        rows: List::new(shape(), [row]),
+    }
 }
 
 fn pull_parts() -> Message {
