@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The events of the socket; the payload is the input.
-const EVENTS: [&str; 16] = [
+const EVENTS: [&str; 17] = [
     "phx_join",
     "phx_leave",
     "heartbeat",
@@ -44,6 +44,7 @@ const EVENTS: [&str; 16] = [
     "member_list_resync",
     "member_list_find",
     "member_list_resume",
+    "member_list_search",
 ];
 
 /// The routes of the API, without those that compute a hash. `{}` is the room, `*` the input.

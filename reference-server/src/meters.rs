@@ -45,7 +45,7 @@ impl Kind {
             "set_status" => Self::Status,
             "member_list_open" | "member_list_move" | "member_list_resync"
             | "member_list_resume" => Self::Window,
-            "member_list_find" => Self::Find,
+            "member_list_find" | "member_list_search" => Self::Find,
             _ => Self::Other,
         }
     }

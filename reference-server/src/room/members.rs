@@ -2,9 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use headcount::member_list::{
-    Bundle, BundleFormat, Discord, Epoch, HeldWindow, NewMember, Tick, WindowError,
-};
+use headcount::member_list::{Bundle, BundleFormat, Discord, Epoch, NewMember, Tick};
 use headcount::roster::OfflinePolicy;
 use headcount::{
     GroupId, ListOptions, MemberList, Placement, Roster, RosterOptions, Row, Status, TopicDiff,
@@ -19,6 +17,7 @@ use super::{
     member_groups::MemberGroups,
     member_roles::LookChange,
     presence::Profile,
+    window_request::{WindowRefusal, WindowRequest},
 };
 use crate::{db, demo::simulated, name_order::NameOrder};
 
@@ -273,13 +272,12 @@ impl RoomMembers {
     pub(super) fn find(&self, prefix: &str) -> Vec<Match> {
         let list = self.roster.list();
         let found = list.find_prefix(&self.order.prefix(prefix));
-        let name = |id| list.groups().find(|group| group.id == id);
         let matched = |(group, index): (GroupId, usize)| {
             let Row::Member { id, .. } = list.row_at(index)? else {
                 return None;
             };
             Some(Match {
-                group: name(group)?.name.to_owned(),
+                group: list.group_name(group)?.to_owned(),
                 index,
                 id: Uuid::from_u128(*id),
             })
@@ -359,12 +357,16 @@ impl RoomMembers {
         viewer: &mut Viewer<u128>,
         request: &WindowRequest,
         format: ListFormat,
-    ) -> Result<Option<String>, WindowError> {
+    ) -> Result<Option<String>, WindowRefusal> {
         let list = self.roster.list_mut();
         let bodies = (&self.cards).into();
         let bundle = match request {
             WindowRequest::Open { window } => {
                 viewer.open(list, WindowSpec::parse(window)?, bodies)?
+            }
+            WindowRequest::Search(search) => {
+                let spec = search.window(list, &self.order)?;
+                viewer.open(list, spec, bodies)?
             }
             WindowRequest::Move { from, window } => {
                 let from = WindowSpec::parse(from)?;
@@ -412,16 +414,6 @@ pub(super) struct Match {
     group: String,
     index: usize,
     id: Uuid,
-}
-
-/// A client's request about the member list, with windows by their canonical names.
-#[derive(Debug)]
-pub(crate) enum WindowRequest {
-    Open { window: String },
-    Move { from: String, window: String },
-    Close { window: String },
-    Resync { windows: Vec<String> },
-    Resume { held: Vec<HeldWindow> },
 }
 
 fn text(json: &[u8]) -> String {

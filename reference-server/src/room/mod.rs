@@ -27,10 +27,11 @@ mod subscribers;
 mod subscription_id;
 mod typing;
 mod watch;
+mod window_request;
 
 pub(crate) use cards::ShownRow;
 pub(crate) use hub::Hub;
-pub(crate) use members::{ListFormat, WindowRequest};
+pub(crate) use members::ListFormat;
 pub(crate) use open_room::{Occupation, Room, Subscription};
 pub(crate) use overview::{NodeOverview, Place, RoomOverview};
 pub(crate) use presence::{NewSession, Profile, RoomPresence, session_status};
@@ -39,3 +40,4 @@ pub(crate) use subscribers::Visitor;
 pub(crate) use subscription_id::SubscriptionId;
 pub(crate) use typing::TypingNote;
 pub(crate) use watch::Transition;
+pub(crate) use window_request::{WindowRefusal, WindowRequest};

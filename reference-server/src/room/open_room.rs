@@ -6,14 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headcount::member_list::WindowError;
 use headcount::{Status, TopicDiff};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    RoomOverview, RoomPresence, ShownRow, SubscriptionId, Visitor, WindowRequest,
+    RoomOverview, RoomPresence, ShownRow, SubscriptionId, Visitor, WindowRefusal, WindowRequest,
     changes::TopicChanges,
     history::History,
     lost::{LostSession, LostSessions},
@@ -477,7 +476,7 @@ impl Room {
         subscription: SubscriptionId,
         reference: &Ref,
         request: &WindowRequest,
-    ) -> Result<(), WindowError> {
+    ) -> Result<(), WindowRefusal> {
         let mut state = self.state.lock();
         let State {
             subscribers,

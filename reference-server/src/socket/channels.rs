@@ -470,8 +470,8 @@ impl Channels {
                 None
             }
             "set_status" => Some(self.set_status(push, subscription)),
-            "member_list_open" | "member_list_move" | "member_list_close"
-            | "member_list_resync" | "member_list_resume" => {
+            "member_list_open" | "member_list_search" | "member_list_move"
+            | "member_list_close" | "member_list_resync" | "member_list_resume" => {
                 member_list::handle(push, subscription)
             }
             "member_list_find" => Some(match push.payload.parse() {

@@ -15,6 +15,7 @@ pub(super) fn handle(push: &Push<'_>, subscription: &Subscription) -> Option<Rep
             .payload
             .parse()
             .map(|Open { window }| WindowRequest::Open { window }),
+        "member_list_search" => push.payload.parse().map(WindowRequest::Search),
         "member_list_move" => push
             .payload
             .parse()

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { enterAsGuest, launch, openPage, picture, scrollTo, settled, sidebar } from "./support/browser.mjs";
-import { startServer } from "./support/server.mjs";
+import { answer, Client, data, enter, register, startServer } from "./support/server.mjs";
 
 const MEMBERS = 1_000_000;
 const CHANGES_PER_SECOND = 1000;
@@ -103,6 +103,45 @@ test("scrolling on by wheel from the middle stays whole", async () => {
   const drift = 25 + ((Date.now() - started) / 1000) * CHANGES_PER_SECOND * 0.2;
   const by = rows[0].index - before.index;
   assert.ok(Math.abs(by - 375) < drift, `by ${by} rows, from ${before.index}`);
+});
+
+test("a search over it shows who matches while one types, and what changes there", async () => {
+  const box = page.getByRole("combobox", { name: "Name, row or percentage" });
+  const found = page.locator("#found-rows .row:not([hidden])");
+  const note = page.locator("#jump-note");
+  await page.getByRole("button", { name: "Search, or jump to a place in the list" }).click();
+  await box.pressSequentially("ada lo", { delay: 40 });
+  await note.filter({ hasText: /^[\d,]+ members found/ }).waitFor();
+  const names = await page.locator("#found-rows .row.member:not([hidden]) .row-name").allInnerTexts();
+  assert.ok(names.length > 10, `${names.length} rows`);
+  assert.ok(names.every((name) => /^ada lo/i.test(name)), names.join());
+  assert.match(await found.first().innerText(), /^(Online|Idle|Offline) — /);
+  await picture(page, "million-search");
+
+  await box.fill("zyzzogeton");
+  await note.filter({ hasText: "Nobody's name begins with" }).waitFor();
+  assert.equal(await page.locator("#found").isVisible(), false);
+  const user = await register(server, "zyzzogeton");
+  const rooms = await data(server, "GET", "/rooms", { token: user.token });
+  const city = rooms.find(({ name }) => name === "city");
+  await enter(server, user, city);
+  await note.filter({ hasText: "1 member found" }).waitFor();
+  const row = page.locator("#found-rows .row.member:not([hidden])", { hasText: "zyzzogeton" });
+  assert.equal(await row.getAttribute("data-status"), "offline");
+  const client = new Client(server, user);
+  const { channel } = await client.join(`room:${city.id}`);
+  await answer(channel.push("set_status", { status: "idle" }));
+  await page.locator("#found-rows .row.member[data-status=idle]:not([hidden])").waitFor();
+  await picture(page, "million-search-live");
+  await box.press("ArrowDown");
+  await box.press("Enter");
+  await page.locator("#members-rows .row.active", { hasText: "zyzzogeton" }).waitFor();
+  await settled(page, "the member found");
+  await picture(page, "million-search-jump");
+  client.close();
+  await box.press("Escape");
+  assert.equal(await box.inputValue(), "");
+  assert.equal(await page.locator("#found").isVisible(), false);
 });
 
 test("the console stayed empty", () => {

@@ -13,6 +13,7 @@ import {
   scrollTo,
   settled,
   sidebar,
+  violations,
 } from "./support/browser.mjs";
 import { data, enter, register, startServer, until } from "./support/server.mjs";
 
@@ -287,6 +288,63 @@ test("jumps reach a name, a letter, a group, a row and a percentage", async () =
     async () => /^s/i.test((await active()).name) && (await active()).index > idle.rows[0].index,
   ).catch(async (error) => assert.fail(`${error.message}: ${JSON.stringify([idle.rows[0], await active()])}`));
   await settled(page, "s");
+});
+
+test("who matches is shown while one types, by keyboard and by pages, and until Escape", async () => {
+  const page = await open();
+  await enterAsGuest(page, "city");
+  await settled(page, "top");
+  await page.getByRole("button", { name: "Search, or jump to a place in the list" }).click();
+  const box = page.getByRole("combobox", { name: "Name, row or percentage" });
+  const matches = page.getByRole("listbox", { name: "Matches" });
+  const note = page.locator("#jump-note");
+  const names = () => page.locator("#found-rows .row.member:not([hidden]) .row-name").allInnerTexts();
+  await box.pressSequentially("MO", { delay: 20 });
+  await note.filter({ hasText: /^[\d,]+ members found/ }).waitFor();
+  assert.ok((await names()).every((name) => /^mo/i.test(name)), (await names()).join());
+  assert.deepEqual(await violations(page), []);
+  assert.equal(await box.getAttribute("aria-expanded"), "true");
+
+  await box.press("ArrowUp");
+  const last = await names();
+  const active = () =>
+    page.evaluate(() => {
+      const id = document.getElementById("jump-input").getAttribute("aria-activedescendant");
+      return document.getElementById(id)?.querySelector(".row-name").textContent ?? null;
+    });
+  assert.equal(await active(), last.at(-1));
+  await box.press("ArrowDown");
+  const first = await active();
+  await box.press("Enter");
+  await page.locator("#members-rows .row.active", { hasText: first }).waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.id), "jump-input");
+  await page.locator("#found-rows .row.member:not([hidden])", { hasText: last[2] }).first().click();
+  await page.locator("#members-rows .row.active", { hasText: last[2] }).waitFor();
+  await picture(page, "search");
+
+  await box.fill("s");
+  await note.filter({ hasText: /, page 1$/ }).waitFor();
+  const shown = await names();
+  await page.getByRole("button", { name: "Next page" }).click();
+  await note.filter({ hasText: /, page 2$/ }).waitFor();
+  assert.ok((await names()).every((name) => /^s/i.test(name) && !shown.slice(0, 20).includes(name)));
+  await page.getByRole("button", { name: "Previous page" }).click();
+  await note.filter({ hasText: /, page 1$/ }).waitFor();
+
+  await box.fill("qqqq");
+  await note.filter({ hasText: "Nobody's name begins with “qqqq”." }).waitFor();
+  assert.equal(await matches.isVisible(), false);
+  await box.fill("mo");
+  await matches.waitFor();
+  await box.fill("50%");
+  await matches.waitFor({ state: "hidden" });
+  await box.fill("mo");
+  await matches.waitFor();
+  await box.press("Escape");
+  await matches.waitFor({ state: "hidden" });
+  assert.equal(await box.inputValue(), "");
+  await box.press("Escape");
+  assert.equal(await box.isVisible(), false);
 });
 
 test("a jump reaches its row although the row has moved and the window around it does not come", async () => {

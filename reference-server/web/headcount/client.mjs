@@ -147,9 +147,9 @@ export class MemberListClient {
     return { rows, version, baseIndex, matches, waiting };
   }
 
-  /** Returns the filled windows by absolute index: rows `[start, end)`, `at(index)`. */
+  /** Returns the filled windows by absolute index, no searches: rows `[start, end)`, `at(index)`. */
   views() {
-    const filled = [...this.#windows].filter(([, held]) => held.version > 0);
+    const filled = [...this.#windows].filter(([name, held]) => held.version > 0 && !isSearch(name));
     return filled.map(([name, { rows, baseIndex: start }]) => ({
       name,
       start,
@@ -362,6 +362,11 @@ export function applyDelta(rows, { deletes, inserts, updates }) {
     if (!next[index]) return null;
   }
   return next;
+}
+
+/** Returns whether a name is that of the window of a search, whose rows have no place in the list. */
+export function isSearch(name) {
+  return isText(name) && /^[qr]:/.test(name);
 }
 
 /** Returns the CRC-32 (IEEE) of the UTF-8 form of a text, as a number from 0 to 2^32 - 1. */

@@ -130,6 +130,7 @@ export type Verb =
   | "member_list_close"
   | "member_list_resync"
   | "member_list_resume"
+  | "member_list_search"
   | "member_list_find";
 
 /** Reaches the server. Resolves to the answer: a bundle, `{matches}` of a find, anything for a close. */
@@ -176,6 +177,7 @@ export class MemberListClient<Body = RosterBody> {
   /** Notes a request before it is sent. */
   expect(verb: string, payload: { from?: string; window?: string; windows?: string[] }): void;
   window(name: string): Window<Body> | null;
+  /** The filled windows but those of searches. */
   views(): View<Body>[];
   /** Applies a bundle; returns the `resync` requests to send, one array of window names each. */
   apply(bundle: unknown, request?: number | null): string[][];
@@ -202,6 +204,28 @@ export interface Match {
   id: string;
 }
 
+/** A search of the members whose names begin with `search`, in one group or all; `page` counts from 0. */
+export interface SearchRequest {
+  search: string;
+  group?: string;
+  page?: number;
+}
+
+/** What a search finds, live. */
+export interface Found<Body = RosterBody> extends SearchRequest {
+  /** The page, at most `SEARCH_ROWS` rows; in a search of all groups the header of each comes first. */
+  rows: Row<Body>[];
+  /** The members that match, on all pages; null if the search was refused. */
+  matches: number | null;
+  /** The index of the first row among all that are found. */
+  first: number;
+  /** Why the server refused the search. */
+  error: Error | null;
+}
+
+/** Rows of a page of a search. */
+export const SEARCH_ROWS: number;
+
 /** Rows of a chunk window. */
 export const CHUNK: number;
 
@@ -212,13 +236,19 @@ export class WindowKeeper<Body = RosterBody> {
     request: Request;
     changed(): void;
     failed?(error: Error): void;
+    /** The keeper of the former connection, whose search goes on. */
+    former?: WindowKeeper<Body> | null;
   });
   get counts(): Counts | null;
+  /** What the search finds; null without one, and until the first answer. */
+  get found(): Found<Body> | null;
   row(index: number): Row<Body> | null;
   holds(first: number, end: number): boolean;
   /** Opens, moves and closes windows for the visible rows `[first, end)`. */
   want(first: number, end: number): void;
   find(prefix: string): Promise<Match[]>;
+  /** Searches in place of the former search; `null` ends it. */
+  search(wanted: SearchRequest | null): void;
   reach(key: string): Promise<void>;
   indexOf(key: string): number | null;
   /** Resumes the windows over a connection that just began. Resolves to false if the server refuses it. */
@@ -242,9 +272,12 @@ export class ListSession<Body = RosterBody> {
     failed?(error: Error): void;
   });
   get counts(): Counts | null;
+  get found(): Found<Body> | null;
   joined(): void;
   push(bundle: unknown): void;
   find(prefix: string): Promise<Match[]>;
+  /** Searches in place of the former search, over all connections; `null` ends it. */
+  search(wanted: SearchRequest | null): void;
   pause(): void;
   resume(): void;
   close(): void;
@@ -308,7 +341,7 @@ export class VirtualList<Body = RosterBody> {
   close(): void;
   read(): Drawing<Body>;
   goTo(index: number): void;
-  seek(key: string, index: number): Promise<void>;
+  seek(key: string, index?: number | null): Promise<void>;
   activate(index?: number): void;
   press(key: string): boolean;
 }
@@ -411,6 +444,8 @@ export interface ShownMemberList<Body = RosterBody> {
   /** The last refusal, or a `MalformedBundleError`; null again after the next bundle. */
   readonly error: Error | null;
   readonly counts: Counts | null;
+  /** What the search finds; null without one, and until the first answer. */
+  readonly found: Found<Body> | null;
   readonly groups: PlacedGroup[];
   /** The rows to draw. */
   readonly rows: DrawnRow<Body>[];
@@ -427,8 +462,10 @@ export interface ShownMemberList<Body = RosterBody> {
   /** The `ref` of the tall element inside it, `position: relative`; the hook sets its height. */
   readonly sizerRef: (element: HTMLElement | null) => void;
   goTo(index: number): void;
-  seek(key: string, index: number): Promise<void>;
+  seek(key: string, index?: number | null): Promise<void>;
   find(prefix: string): Promise<Match[]>;
+  /** Searches in place of the former search; `null` ends it. */
+  search(wanted: SearchRequest | null): void;
   activate(index?: number): void;
   /** Moves the active row by a key. Returns whether it was `ArrowDown`, `PageUp`, `Home`, or the like. */
   press(key: string): boolean;

@@ -3,6 +3,7 @@
 export { RequestError, request, watchChannel } from "./channel.mjs";
 export { applyDelta, checksum, crc32, MalformedBundleError, MemberListClient } from "./client.mjs";
 export { commonShift, groupAt, groupTitle, isHeaderKey, layOut, rowKey, shiftActive } from "./groups.mjs";
+export { SEARCH_ROWS } from "./list-search.mjs";
 export { ListSession, pauseWhileHidden } from "./list-session.mjs";
 export { ListStore } from "./list-store.mjs";
 export { RowPool } from "./row-pool.mjs";

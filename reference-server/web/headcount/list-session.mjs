@@ -16,6 +16,7 @@ export class ListSession {
   #client = null;
   #keeper = null;
   #isPaused = false;
+  #searched = null;
 
   constructor({ request, view, changed, failed = () => {} }) {
     this.request = request;
@@ -40,6 +41,7 @@ export class ListSession {
     const keeper = this.#take(this.#client);
     const resumed = keeper.reconnect();
     this.view.reconnected(keeper);
+    keeper.search(this.#searched);
     if (!(await resumed) && keeper === this.#keeper) this.#begin(new MemberListClient());
   }
 
@@ -47,16 +49,19 @@ export class ListSession {
     const keeper = this.#take(client);
     if (this.view.rows > 0) this.view.reconnected(keeper);
     else this.view.show(keeper);
+    keeper.search(this.#searched);
   }
 
   #take(client) {
-    this.#keeper?.close();
+    const former = this.#keeper;
+    former?.close();
     this.#client = client;
     const keeper = new WindowKeeper({
       client,
       request: this.request,
       changed: () => keeper === this.#keeper && this.changed(),
       failed: (error) => keeper === this.#keeper && this.failed(error),
+      former,
     });
     if (this.#isPaused) keeper.pause();
     this.#keeper = keeper;
@@ -71,6 +76,17 @@ export class ListSession {
   /** Finds names that begin with `prefix`: `[{group, index, id}]`, the first of each group. */
   async find(prefix) {
     return (await this.#keeper?.find(prefix)) ?? [];
+  }
+
+  /** Searches as `WindowKeeper.search` does; the search goes on over the next connections. */
+  search(wanted) {
+    this.#searched = wanted;
+    this.#keeper?.search(wanted);
+  }
+
+  /** What is found (see `ListSearch`), or null. */
+  get found() {
+    return this.#keeper?.found ?? null;
   }
 
   /** Closes the windows while the list is hidden; counts continue. */

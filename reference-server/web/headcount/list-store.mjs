@@ -26,6 +26,7 @@ export class ListStore {
       goTo: (index) => this.#list.goTo(index),
       seek: (key, index) => this.#list.seek(key, index),
       find: async (prefix) => (await this.#session?.find(prefix)) ?? [],
+      search: (wanted) => this.#search(wanted),
       activate: (index) => this.#list.activate(index),
       press: (key) => this.#list.press(key),
     };
@@ -85,6 +86,11 @@ export class ListStore {
     else this.#list.detach();
   }
 
+  #search(wanted) {
+    this.#session?.search(wanted);
+    this.#draw();
+  }
+
   #changed() {
     // A refused join is over by now; a request that is refused again tells again.
     this.#error = null;
@@ -103,6 +109,7 @@ export class ListStore {
       ...this.#methods,
       status: this.#status,
       error: this.#error,
+      found: this.#session?.found ?? null,
       counts: this.#session?.counts ?? null,
       groups: this.#list.groups,
       active: this.#list.active,

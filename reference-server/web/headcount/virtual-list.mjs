@@ -178,9 +178,9 @@ export class VirtualList {
     this.drawNow();
   }
 
-  /** Does the same for the row of a key (see `rowKey`), which is expected at an index or near it. */
-  async seek(key, index) {
-    this.goTo(index);
+  /** Does the same for the row of a key (see `rowKey`), which is expected at an index or near it, if that is known. */
+  async seek(key, index = null) {
+    if (index !== null) this.goTo(index);
     // Until it is found, the reader goes elsewhere, or it was long ago.
     this.#sought = key;
     clearTimeout(this.#timers.sought);

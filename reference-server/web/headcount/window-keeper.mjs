@@ -2,6 +2,7 @@
 
 import { MalformedBundleError } from "./client.mjs";
 import { rowKey } from "./groups.mjs";
+import { ListSearch } from "./list-search.mjs";
 
 /** Rows of a chunk window, set by the protocol. */
 export const CHUNK = 100;
@@ -24,7 +25,7 @@ const MALFORMED_MAX = 32;
  * jump, when there is no row yet to anchor to. `client` holds the rows (client.mjs), `request(verb, payload)`
  * reaches the server and resolves to a bundle, `changed()` is called after every bundle, `failed(error)` after a
  * refusal; one with `retryAfterMs` is repeated by itself. It is called with a `MalformedBundleError` as well: the rows
- * stay, and all windows are requested again.
+ * stay, and all windows are requested again. `former` is the keeper of the former connection, whose search goes on.
  */
 export class WindowKeeper {
   #client;
@@ -41,12 +42,21 @@ export class WindowKeeper {
   /** Malformed bundles in a row, and the timer of the request that follows them. */
   #malformed = 0;
   #mending = null;
+  #search;
 
-  constructor({ client, request, changed, failed = () => {} }) {
+  constructor({ client, request, changed, failed = () => {}, former = null }) {
     this.#client = client;
     this.#request = request;
     this.#changed = changed;
     this.#failed = failed;
+    const does = {
+      ask: (search) => this.#requestInTurn("member_list_search", search),
+      take: (bundle, number) => this.push(bundle, number),
+      close: (name) => this.#close(name),
+      changed,
+      isReady: () => !this.#closed && !this.#resuming,
+    };
+    this.#search = new ListSearch(client, does, former?.#search);
   }
 
   /** The list's counts, or null before the first bundle. */
@@ -87,6 +97,19 @@ export class WindowKeeper {
     return matches;
   }
 
+  /**
+   * Searches the members whose names begin with a text, live: `{search, group?, page?}`, in place of the former search;
+   * `null` ends it. Refusals are in `found`.
+   */
+  search(wanted) {
+    this.#search.want(wanted);
+  }
+
+  /** What is found (see `ListSearch`), or null: there is no search, or no answer yet. */
+  get found() {
+    return this.#search.found;
+  }
+
   /** Brings the row of this key (see `rowKey`) into a window, if there is such a row. */
   async reach(key) {
     const window = `${key.replace(/^m:/, "a:")}:${REACH}:${REACH}`;
@@ -123,6 +146,7 @@ export class WindowKeeper {
     this.#resuming = false;
     this.push(bundle, request);
     this.want(this.#first, this.#end);
+    this.#search.run();
     return true;
   }
 
@@ -133,6 +157,7 @@ export class WindowKeeper {
     const asks = this.#apply(bundle, request);
     if (asks === null) return;
     for (const windows of asks) this.#ask(`resync ${windows.join(" ")}`, "member_list_resync", { windows });
+    this.#search.tidy();
     this.#changed();
   }
 
@@ -161,12 +186,14 @@ export class WindowKeeper {
   pause() {
     this.#paused = true;
     this.#closeOthers(() => false);
+    this.#search.pause();
   }
 
   resume() {
     if (!this.#paused) return;
     this.#paused = false;
     this.want(this.#first, this.#end);
+    this.#search.resume();
   }
 
   /** Ends all requests and changes. */
@@ -178,6 +205,7 @@ export class WindowKeeper {
   /** Ends them and closes all windows, also those that have not arrived. */
   leave() {
     for (const name of this.#client.names) this.#close(name);
+    this.#search.leave();
     this.close();
   }
 

@@ -1,6 +1,8 @@
-// The box over the member list that jumps: to a name, a group, a row number or a percentage.
+// The box over the member list: it shows whose names begin with a text, and jumps to one of them, to a group, a row
+// number or a percentage.
 
 import { byId, formatCount, h, setNote } from "../dom.mjs";
+import { FoundList } from "./found-list.mjs";
 
 /** Parses a text in the box, for a list of `rows`: a row's `index`, an `error` to show, or a `name` to find. */
 export function parseJump(text, rows) {
@@ -14,19 +16,28 @@ export function parseJump(text, rows) {
   return { error: `Enter a name, a row from 1 to ${formatCount(rows)}, or a percentage such as 50%.` };
 }
 
-/** Opens under the panel's head; `panel` is a MemberPanel, `find(prefix)` asks the server for the index of a name. */
+/**
+ * Opens under the panel's head; `panel` is a MemberPanel, `source` asks the server: it has the methods `find`, `search`
+ * and `found` of a ListSession.
+ */
 export class JumpBox {
   #looked = { name: null, next: 0 };
 
-  constructor(panel, find) {
+  constructor(panel, source) {
     this.panel = panel;
-    this.find = find;
+    this.source = source;
     this.button = byId("members-jump");
     this.form = byId("jump-form");
     this.input = byId("jump-input");
     this.list = byId("jump-groups");
     this.note = byId("jump-note");
+    this.found = new FoundList(this.input, {
+      source,
+      choose: (id) => this.panel.seek(`m:${id}`),
+      note: (text) => setNote(this.note, text),
+    });
     this.button.addEventListener("click", () => this.#toggle(this.form.hidden));
+    this.input.addEventListener("input", () => this.#onInput());
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#submit();
@@ -34,8 +45,7 @@ export class JumpBox {
     this.form.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
       event.stopPropagation();
-      this.close();
-      this.button.focus();
+      this.#onEscape();
     });
   }
 
@@ -43,9 +53,10 @@ export class JumpBox {
     this.#toggle(false);
   }
 
-  /** Shows changed counts on the groups' buttons. */
+  /** Shows what is found, and changed counts on the groups' buttons. */
   draw() {
     if (this.form.hidden) return;
+    this.found.draw();
     const { groups } = this.panel;
     const same =
       groups.length === this.list.childElementCount &&
@@ -69,14 +80,33 @@ export class JumpBox {
   #toggle(open) {
     this.form.hidden = !open;
     this.button.setAttribute("aria-expanded", String(open));
-    setNote(this.note, "");
-    if (!open) return;
+    this.#say("");
+    if (!open) return this.found.look("");
+    this.#onInput();
     this.draw();
     this.input.focus();
     this.input.select();
   }
 
+  #onInput() {
+    this.#say("");
+    this.found.look(parseJump(this.input.value, this.panel.rows).name ?? "");
+  }
+
+  // Empties the box first, then closes it.
+  #onEscape() {
+    if (this.input.value !== "") {
+      this.input.value = "";
+      this.#onInput();
+      this.input.focus();
+    } else {
+      this.close();
+      this.button.focus();
+    }
+  }
+
   #submit() {
+    if (this.found.enter()) return;
     const { index, error, name } = parseJump(this.input.value, this.panel.rows);
     if (name) this.#lookFor(name);
     else if (error) this.#refuse(error);
@@ -87,19 +117,23 @@ export class JumpBox {
   async #lookFor(name) {
     const next = this.#looked.name === name ? this.#looked.next : 0;
     try {
-      const matches = await this.find(name);
+      const matches = await this.source.find(name);
       if (matches.length === 0) return this.#refuse(`Nobody's name begins with “${name}”.`);
       this.#looked = { name, next: next + 1 };
       const { index, id } = matches[next % matches.length];
       this.panel.seek(`m:${id}`, index);
-      this.input.removeAttribute("aria-invalid");
-      const others =
-        matches.length > 1 ? `Match ${(next % matches.length) + 1} of ${matches.length}; Enter goes to the next.` : "";
-      setNote(this.note, others);
+      this.#say(
+        matches.length > 1 ? `Group ${(next % matches.length) + 1} of ${matches.length}; Enter goes to the next.` : "",
+      );
     } catch (error) {
       this.#refuse(error.message);
     }
     return undefined;
+  }
+
+  #say(text) {
+    setNote(this.note, text);
+    this.input.removeAttribute("aria-invalid");
   }
 
   #refuse(text) {
@@ -108,8 +142,7 @@ export class JumpBox {
   }
 
   #go(index, key = null) {
-    setNote(this.note, "");
-    this.input.removeAttribute("aria-invalid");
+    this.#say("");
     if (key) this.panel.seek(key, index);
     else this.panel.goTo(index);
     byId("members-scroll").focus();

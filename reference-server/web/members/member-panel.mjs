@@ -1,12 +1,11 @@
 // The member sidebar: the rows of a VirtualList as elements of the page, its keys and pointer.
 
-import { formatCount, h, paintAvatar, setNote } from "../dom.mjs";
-import { groupTitle, RowPool, VirtualList } from "../headcount/index.mjs";
+import { formatCount, setNote } from "../dom.mjs";
+import { RowPool, VirtualList } from "../headcount/index.mjs";
+import { headerText, MemberRow, ROW_PX } from "./member-row.mjs";
 
-const ROW_PX = 40;
 const POSITION_SHOWN_MS = 900;
 const TYPED_MS = 900;
-const SEEN = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
 /** Draws the member list of one room at a time. `elements` are the parts of the panel in page.html. */
 export class MemberPanel {
@@ -26,7 +25,7 @@ export class MemberPanel {
       drawSoon: () => this.#drawSoon(),
       jumped: () => this.#showPosition(),
     });
-    this.#pool = new RowPool(elements.rows, (number) => new Row(number, this.#list));
+    this.#pool = new RowPool(elements.rows, (number) => new MemberRow(`member-row-${number}`, this.#list));
     const { scroll } = elements;
     this.#list.attach(elements);
     scroll.addEventListener("keydown", (event) => this.#onKey(event));
@@ -136,104 +135,4 @@ export class MemberPanel {
     if (sticky.textContent !== text) sticky.textContent = text;
     sticky.style.translate = `0 ${header.top}px`;
   }
-}
-
-/** One recycled row of the list. */
-class Row {
-  constructor(number, list) {
-    this.list = list;
-    this.avatar = h("span", { class: "avatar", "aria-hidden": "true" });
-    this.dot = h("i", { class: "status", "aria-hidden": "true" });
-    this.name = h("bdi", { class: "row-name" });
-    this.tag = h("span", { class: "tag" });
-    this.said = h("span", { class: "hidden" });
-    this.element = h(
-      "div",
-      { class: "row", id: `member-row-${number}`, role: "option" },
-      this.avatar,
-      this.dot,
-      this.name,
-      " ",
-      this.tag,
-      " ",
-      this.said,
-    );
-    this.signature = null;
-  }
-
-  hide() {
-    this.element.hidden = true;
-    this.#select(false);
-  }
-
-  #select(active) {
-    this.element.classList.toggle("active", active);
-    this.element.setAttribute("aria-selected", String(active));
-  }
-
-  show({ index, top, row, group, total }) {
-    const { element } = this;
-    element.hidden = false;
-    element.style.top = `${top}px`;
-    if (element.dataset.index !== String(index)) element.dataset.index = index;
-    element.setAttribute("aria-posinset", index + 1);
-    element.setAttribute("aria-setsize", total);
-    this.#fill(row, group);
-    this.#select(index === this.list.active);
-  }
-
-  #fill(row, group) {
-    const kind = row === null ? "skeleton" : row.id === undefined ? "header" : "member";
-    const signature =
-      kind === "skeleton"
-        ? kind
-        : kind === "header"
-          ? `${row.group}|${row.count}`
-          : `${row.id}|${row.revision}|${group?.group}`;
-    if (signature === this.signature) return;
-    this.signature = signature;
-    const { element } = this;
-    element.className = `row ${kind === "header" ? "group-row" : kind}`;
-    element.title = "";
-    if (kind === "skeleton") {
-      this.name.textContent = "";
-      this.#paintName(null);
-      this.said.textContent = "Loading";
-    } else if (kind === "header") {
-      const text = headerText(groupTitle(row.group), row.count);
-      this.name.textContent = text;
-      this.#paintName(null);
-      this.said.textContent = "members";
-    } else {
-      this.#fillMember(row);
-    }
-  }
-
-  // The colour of a role is mixed with that of the text, so that a name can be read on any background.
-  #paintName(colour) {
-    this.name.classList.toggle("coloured", colour !== null);
-    if (colour === null) this.name.style.removeProperty("--role");
-    else this.name.style.setProperty("--role", colour);
-  }
-
-  #fillMember({ id, body = {} }) {
-    const { element } = this;
-    const name = body.name ?? body.username ?? id;
-    const status = body.status ?? "offline";
-    const tag = body.simulated ? "simulated" : body.guest ? "guest" : "";
-    paintAvatar(this.avatar, id, name);
-    this.name.textContent = name;
-    this.#paintName(body.colour ?? null);
-    this.dot.dataset.status = status;
-    this.tag.textContent = tag;
-    this.tag.hidden = !tag;
-    element.dataset.status = status;
-    const seen = new Date(body.last_seen_at ?? "");
-    element.title = Number.isFinite(seen.getTime()) ? `Last seen ${SEEN.format(seen)}` : "";
-    this.said.textContent = groupTitle(status);
-  }
-}
-
-function headerText(name, count) {
-  return `${name} — ${formatCount(count)}`;
 }

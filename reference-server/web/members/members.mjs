@@ -24,7 +24,11 @@ export class Members {
     };
     this.rendered = byId("members-rendered");
     this.panel = new MemberPanel(elements, { typed: (text, group) => this.#goToName(text, group) });
-    this.jump = new JumpBox(this.panel, (prefix) => this.#session?.find(prefix) ?? []);
+    this.jump = new JumpBox(this.panel, {
+      find: (prefix) => this.#session?.find(prefix) ?? [],
+      search: (wanted) => this.#session?.search(wanted),
+      found: () => this.#session?.found ?? null,
+    });
     pauseWhileHidden({ pause: () => this.#session?.pause(), resume: () => this.#session?.resume() });
   }
 

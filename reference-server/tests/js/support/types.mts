@@ -29,7 +29,12 @@ export function Names(socket: Socket, channel: Channel): string[] {
   useMemberList(socket, { height: 40 });
   // @ts-expect-error neither a socket nor a channel
   useMemberList("room:7");
-  return list.rows.map(({ row }) => (row === null ? "…" : title(row)));
+  list.search({ search: "a", group: "online", page: 1 });
+  list.search(null);
+  // @ts-expect-error a search has a text
+  list.search({ page: 1 });
+  const found: number = list.found?.matches ?? 0;
+  return found > 0 ? list.found!.rows.map(title) : list.rows.map(({ row }) => (row === null ? "…" : title(row)));
 }
 
 const draw = (element: HTMLElement, { row }: { row: Row | null }): void => {
