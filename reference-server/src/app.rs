@@ -11,6 +11,7 @@ use std::{
 
 use headcount::Status;
 use serde_json::json;
+use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
@@ -19,7 +20,7 @@ use crate::{
     cluster::Cluster,
     config::Config,
     connections::{Connections, Contact},
-    db::{self, Db, Role},
+    db::{self, Db, Role, StorageError},
     error::ApiError,
     inbox::Inboxes,
     limit::{AuthLimit, MessageLimit},
@@ -34,6 +35,8 @@ use crate::{
     webhooks::{EventKind, Webhooks},
 };
 
+/// The pause before a stored change is shown that could not be.
+const SHOW_RETRY: Duration = Duration::from_secs(1);
 const NO_ROOM: ApiError = ApiError::NotFound("no such room");
 
 /// The state that every request and socket shares.
@@ -86,6 +89,28 @@ impl App {
         let done = self.tasks.spawn(change).await;
         done.map_err(|e| ApiError::Internal(Box::new(e)))?
             .map_err(Into::into)
+    }
+
+    /// Shows a change that is stored. While the database does not answer for that, it is tried again behind the answer
+    /// to the change, which is none of failure: `step` may run more than once.
+    pub(crate) async fn show<F>(self: &Arc<Self>, step: impl Fn(Arc<Self>) -> F + Send + 'static)
+    where
+        F: Future<Output = Result<(), StorageError>> + Send,
+    {
+        let Err(error) = step(Arc::clone(self)).await else {
+            return;
+        };
+        tracing::error!(%error, "a stored change could not be shown yet");
+        let app = Arc::clone(self);
+        self.tasks.spawn(async move {
+            while !app.is_draining.load(Ordering::Acquire) {
+                sleep(SHOW_RETRY).await;
+                match step(Arc::clone(&app)).await {
+                    Ok(()) => return,
+                    Err(error) => tracing::error!(%error, "a stored change is not shown yet"),
+                }
+            }
+        });
     }
 
     /// Removes what is left of deleted rooms. A failure is in the log: the next deletion or start tries it again.
@@ -145,7 +170,7 @@ impl App {
                 app.db.set_status(id, status.as_str()).await?;
                 // To the others it goes offline now; that it really leaves later is not shown.
                 if status == Status::Invisible && app.status_of(id) != Status::Offline {
-                    app.db.note_last_seen(&[id]).await?;
+                    app.note_last_seen(&[id]).await;
                 }
             }
             let was_shown = app.connections.status_of(id) != Status::Offline;
@@ -208,6 +233,7 @@ impl App {
             uptime: self.started.elapsed(),
             is_ready: self.is_ready(),
             presence_entries: self.hub.presence.len(),
+            node: self.hub.presence.node_stats(),
             ..Sample::default()
         };
         self.hub.sample(&mut sample);
@@ -224,7 +250,8 @@ impl App {
             (false, false) => (EventKind::UserOffline, "user_id"),
         };
         let data = || json!({ name: transition.id });
-        self.webhooks.note(kind, &transition.tenant, data);
+        let name = (transition.event, transition.at);
+        self.webhooks.note_as(name, kind, &transition.tenant, data);
     }
 
     /// Tells the webhook that a user came or went; in a cluster the transitions of presence do.
@@ -286,11 +313,15 @@ impl App {
             .iter()
             .filter(|gone| !gone.guest && !gone.was_hidden && is_gone(gone.user));
         let users: Vec<Uuid> = users.map(|gone| gone.user).collect();
-        if users.is_empty() {
-            return;
+        if !users.is_empty() {
+            self.note_last_seen(&users).await;
         }
-        if let Err(error) = self.db.note_last_seen(&users).await {
-            tracing::error!(%error, "the end of connections could not be noted");
+    }
+
+    /// Stores that users were last seen now. A failure is in the log.
+    async fn note_last_seen(&self, users: &[Uuid]) {
+        if let Err(error) = self.db.note_last_seen(users).await {
+            tracing::error!(%error, "the time at which users left could not be noted");
         }
     }
 

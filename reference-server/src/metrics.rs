@@ -2,13 +2,20 @@
 //!
 //! Names end in their unit. Labels have few values, all known here: no user and no room is one.
 
+mod causes;
+mod cluster;
+
 use std::{fmt, sync::Arc, time::Duration};
 
+use headcount::runtime::NodeStats;
 use metrics::{
     Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram, with_local_recorder,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use causes::{Causes, counter, seconds};
+pub(crate) use cluster::ClusterMetrics;
 
 /// The upper bounds of the buckets of durations, in seconds: from a cached write to the longest wait.
 const SECONDS: &[f64] = &[
@@ -18,15 +25,6 @@ const SECONDS: &[f64] = &[
 const CONNECTIONS: &str = "headcount_connections";
 const REQUESTS: &str = "headcount_http_requests_total";
 const REQUEST_SECONDS: &str = "headcount_http_request_seconds";
-
-/// A counter of events by cause.
-#[derive(Debug, Clone, Copy)]
-struct Causes {
-    name: &'static str,
-    meaning: &'static str,
-    label: &'static str,
-    values: &'static [&'static str],
-}
 
 const OPENED: Causes = Causes {
     name: "headcount_connections_opened_total",
@@ -111,22 +109,6 @@ const WEBHOOK_CALLS: Causes = Causes {
     values: &["ok", "failed"],
 };
 
-impl Causes {
-    /// Makes the counters of all causes, at zero.
-    fn register(self) -> Vec<Counter> {
-        describe_counter!(self.name, self.meaning);
-        let values = self.values.iter();
-        values.map(|value| self.counter(value)).collect()
-    }
-
-    fn counter(self, value: &'static str) -> Counter {
-        debug_assert!(self.values.contains(&value), "{} of {}", value, self.name);
-        let counter = counter!(self.name, self.label => value);
-        counter.increment(0);
-        counter
-    }
-}
-
 /// The kind of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Transport {
@@ -150,6 +132,7 @@ pub(crate) struct Metrics {
     handle: PrometheusHandle,
     pub(crate) queues: Arc<QueueMetrics>,
     pub(crate) database: DatabaseMetrics,
+    pub(crate) cluster: ClusterMetrics,
     pub(crate) pushes: Counter,
     pub(crate) joins: Counter,
     pub(crate) messages: Counter,
@@ -173,6 +156,8 @@ pub(crate) struct Sample {
     pub(crate) queue_bytes: usize,
     pub(crate) queue_frames_max: usize,
     pub(crate) congested: usize,
+    /// Of presence in a cluster; all zero without one.
+    pub(crate) node: NodeStats,
 }
 
 impl Metrics {
@@ -191,6 +176,7 @@ impl Metrics {
             recorder,
             queues: Arc::new(QueueMetrics::register()),
             database: DatabaseMetrics::register(),
+            cluster: ClusterMetrics::register(),
             pushes: counter("headcount_pushes_total", "Frames that clients pushed."),
             joins: counter("headcount_joins_total", "Joins of rooms and conversations."),
             messages: counter("headcount_messages_total", "Messages that were stored."),
@@ -300,6 +286,7 @@ impl Sample {
         ] {
             gauge!(name).set(value as f64);
         }
+        cluster::set(&self.node);
     }
 }
 
@@ -358,16 +345,6 @@ fn describe() {
     ] {
         causes.register();
     }
-}
-
-fn counter(name: &'static str, meaning: &'static str) -> Counter {
-    describe_counter!(name, meaning);
-    counter!(name)
-}
-
-fn seconds(name: &'static str, meaning: &'static str) -> Histogram {
-    describe_histogram!(name, meaning);
-    histogram!(name)
 }
 
 /// A kind of frames that a slow client is not sent, in the order of [`FRAMES_DROPPED`].

@@ -10,12 +10,11 @@ use crate::{
     app::App,
     auth::Identity,
     cluster::Event,
-    db::{self, Author, Dm, Message, NewMessage, Role, Stored, in_time},
+    db::{self, Author, Dm, Message, NewMessage, Role, StorageError, Stored, in_time},
     error::{ApiError, FieldErrors},
     limit::millis,
     room::Room,
     validate,
-    webhooks::EventKind,
 };
 
 const NO_MESSAGE: ApiError = ApiError::NotFound("no such message");
@@ -72,7 +71,7 @@ impl App {
     }
 
     async fn store_and_send(
-        &self,
+        self: &Arc<Self>,
         room: &db::Room,
         new: &NewMessage<'_>,
     ) -> Result<Posted, ApiError> {
@@ -81,8 +80,10 @@ impl App {
             return Err(gone);
         };
         let _turn = in_time(open.posting.lock()).await?;
-        match self.db.insert_message(new).await? {
+        let event = |message: &Message| self.webhooks.message_created(&room.tenant, message);
+        match self.db.insert_message(new, event).await? {
             Stored::New(message) => {
+                self.webhooks.note_stored();
                 self.metrics.messages.increment(1);
                 let name = new.author.username.as_str().into();
                 self.talkers.note(new.author.id, &name, Instant::now());
@@ -95,10 +96,9 @@ impl App {
                     self.log_missed(Err(error));
                     open.publish(&message);
                 }
-                let kind = EventKind::MessageCreated;
-                self.webhooks.note(kind, &room.tenant, || json!(message));
                 if room.kind == "dm" && message.seq == 1 {
-                    self.announce_dm(room.id).await?;
+                    let id = room.id;
+                    self.show(move |app| app.announce_dm(id)).await;
                 }
                 Ok(Posted::New(message))
             }
@@ -108,7 +108,7 @@ impl App {
     }
 
     /// Tells both users of a conversation that it has begun.
-    async fn announce_dm(&self, room: Uuid) -> Result<(), ApiError> {
+    async fn announce_dm(self: Arc<Self>, room: Uuid) -> Result<(), StorageError> {
         for member in self.db.members(room, Uuid::nil(), 2).await? {
             if let Some(dm) = self.dm_of(member.user_id, room).await? {
                 let payload = json!({ "dm": dm }).to_string();
@@ -119,7 +119,7 @@ impl App {
     }
 
     /// Returns a conversation as `user` sees it.
-    pub(crate) async fn dm_of(&self, user: Uuid, room: Uuid) -> Result<Option<Dm>, ApiError> {
+    pub(crate) async fn dm_of(&self, user: Uuid, room: Uuid) -> Result<Option<Dm>, StorageError> {
         let dm = self.db.dm_of(user, room).await?;
         Ok(dm.map(|dm| self.with_status(dm)))
     }

@@ -28,7 +28,7 @@ impl App {
             }
         }
         self.db.give_role(role.id, user).await?;
-        self.show_roles_of(role.server_id, user).await?;
+        self.show_roles_of_later(role.server_id, user).await;
         Ok(opened)
     }
 
@@ -39,12 +39,9 @@ impl App {
         user: Uuid,
     ) -> Result<(), StorageError> {
         self.db.take_role(role.id, user).await?;
-        self.show_roles_of(role.server_id, user).await?;
-        for room in self.db.rooms_limited_to(role.id).await? {
-            if !self.db.admits(room.id, user).await? {
-                self.end_access(&room, user).await?;
-            }
-        }
+        self.show_roles_of_later(role.server_id, user).await;
+        self.show(move |app| app.end_refused_of(role.id, user))
+            .await;
         Ok(())
     }
 
@@ -52,9 +49,9 @@ impl App {
     pub(crate) async fn delete_role(self: Arc<Self>, role: ServerRole) -> Result<(), StorageError> {
         let rooms = self.db.rooms_limited_to(role.id).await?;
         self.db.delete_role(role.id).await?;
-        self.show_roles(role.server_id).await?;
+        self.show_roles_later(role.server_id).await;
         for room in rooms {
-            self.end_refused(&room).await?;
+            self.end_refused_later(room).await;
         }
         Ok(())
     }
@@ -66,11 +63,40 @@ impl App {
         roles: Vec<Uuid>,
     ) -> Result<(), StorageError> {
         self.db.limit_room(room.id, &roles).await?;
-        if roles.is_empty() {
-            return Ok(());
+        if !roles.is_empty() {
+            let id = room.id;
+            self.end_refused_later(room).await;
+            self.evict_guests(id).await;
         }
-        self.end_refused(&room).await?;
-        self.evict_guests(room.id).await;
+        Ok(())
+    }
+
+    /// Shows the roles of a server as they are stored, on all nodes.
+    pub(crate) async fn show_roles_later(self: &Arc<Self>, server: Uuid) {
+        let step = move |app: Arc<Self>| async move { app.show_roles(server).await };
+        self.show(step).await;
+    }
+
+    async fn show_roles_of_later(self: &Arc<Self>, server: Uuid, user: Uuid) {
+        let step = move |app: Arc<Self>| async move { app.show_roles_of(server, user).await };
+        self.show(step).await;
+    }
+
+    async fn end_refused_later(self: &Arc<Self>, room: Room) {
+        self.show(move |app| {
+            let room = room.clone();
+            async move { app.end_refused(&room).await }
+        })
+        .await;
+    }
+
+    /// Ends the memberships of a user in the rooms that are limited to a role, and to which no other role admits it.
+    async fn end_refused_of(self: Arc<Self>, role: Uuid, user: Uuid) -> Result<(), StorageError> {
+        for room in self.db.rooms_limited_to(role).await? {
+            if !self.db.admits(room.id, user).await? {
+                self.end_access(&room, user).await?;
+            }
+        }
         Ok(())
     }
 

@@ -33,7 +33,7 @@ use crate::{
     inbox::Inboxes,
     limit::{AuthLimit, MessageLimit},
     meters::{Admission, PushMeters},
-    metrics::Metrics,
+    metrics::{ClusterMetrics, Metrics},
     name_order::NameOrder,
     net::{Peer, TimedListener},
     oidc::Oidc,
@@ -41,7 +41,7 @@ use crate::{
     socket::{CloseReason, longpoll::Polls},
     talkers::Talkers,
     webhook_calls,
-    webhooks::Webhooks,
+    webhooks::{WAITING_MAX, Webhooks},
 };
 
 /// The time that a drain may take before open requests are cut off.
@@ -349,7 +349,7 @@ pub(crate) async fn open(config: Config) -> Result<App, ServerError> {
         .map_err(database_error)?;
     let revoked = db.revoked_tokens(db::now_micros() / 1_000_000).await;
     let revoked = revoked.map_err(database_error)?;
-    let (cluster, presence) = join_cluster(&config).await?;
+    let (cluster, presence) = join_cluster(&config, metrics.cluster.clone()).await?;
     Ok(App {
         tokens: Tokens::new(&secret),
         passwords: Passwords::new(),
@@ -371,7 +371,7 @@ pub(crate) async fn open(config: Config) -> Result<App, ServerError> {
         inboxes: Inboxes::default(),
         connections: Connections::default(),
         revocations: Revocations::new(revoked),
-        webhooks: Webhooks::new(config.webhook.is_some()),
+        webhooks: Webhooks::new(config.webhook.is_some(), WAITING_MAX),
         metrics,
         talkers: Talkers::new(Instant::now()),
         started: Instant::now(),
@@ -386,17 +386,20 @@ pub(crate) async fn open(config: Config) -> Result<App, ServerError> {
 }
 
 /// Joins the cluster that the settings name, if they do.
-async fn join_cluster(config: &Config) -> Result<(Option<Cluster>, RoomPresence), ServerError> {
+async fn join_cluster(
+    config: &Config,
+    metrics: ClusterMetrics,
+) -> Result<(Option<Cluster>, RoomPresence), ServerError> {
     let Some(url) = &config.nats else {
         return Ok((None, RoomPresence::new()));
     };
     let down_after = Duration::from_millis(config.down_after_ms);
-    let joined = Cluster::connect(url, &config.cluster, down_after).await;
+    let joined = Cluster::connect(url, &config.cluster, down_after, metrics).await;
     let (cluster, node) = joined.map_err(|error| ServerError::Nats {
         url: url.clone(),
         error: error.into(),
     })?;
-    Ok((Some(cluster), RoomPresence::of_node(node)))
+    Ok((Some(cluster), RoomPresence::of_node(node, down_after)))
 }
 
 fn name_order(config: &Config) -> Result<NameOrder, ServerError> {

@@ -4,6 +4,7 @@
 //! pauses for an hour.
 
 use std::{
+    mem,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,11 +14,12 @@ use reqwest::{Client, header};
 use sha2::Sha256;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{
     app::App,
     config::Secret,
-    db::{StorageError, now_micros},
+    db::{StorageError, WaitingEvent, now_micros},
     http_client,
     webhooks::WAITING_MAX,
 };
@@ -62,26 +64,33 @@ pub(crate) async fn run(app: Arc<App>, shutdown: CancellationToken) {
     }
 }
 
-/// Stores the events that were noted. On a failure they wait for the next attempt.
+/// Stores the events that were noted, and drops the oldest over the bound. On a failure they wait for the next attempt.
 pub(crate) async fn store(app: &App) -> Result<(), StorageError> {
-    let events = app.webhooks.take();
-    if events.is_empty() {
+    let mut noted = app.webhooks.take();
+    count_dropped(app, mem::take(&mut noted.dropped));
+    if noted.events.is_empty() && !noted.has_stored {
         return Ok(());
     }
-    match app.db.add_webhook_events(&events, WAITING_MAX).await {
-        Ok(0) => Ok(()),
+    let added = app.db.add_webhook_events(&noted.events, WAITING_MAX).await;
+    match added {
         Ok(dropped) => {
-            app.metrics.webhook_events("dropped", dropped);
-            tracing::error!(
-                dropped,
-                "events of the webhook were dropped: too many waited"
-            );
+            count_dropped(app, dropped);
             Ok(())
         }
         Err(error) => {
-            app.webhooks.put_back(events);
+            app.webhooks.put_back(noted);
             Err(error)
         }
+    }
+}
+
+fn count_dropped(app: &App, dropped: u64) {
+    if dropped > 0 {
+        app.metrics.webhook_events("dropped", dropped);
+        tracing::error!(
+            dropped,
+            "events of the webhook were dropped: too many waited"
+        );
     }
 }
 
@@ -127,23 +136,30 @@ async fn send_due(
             continue;
         };
         tracing::warn!(%failure, events = due.len(), "the webhook was not answered well");
-        let now = now_micros();
-        let (old, young): (Vec<_>, Vec<_>) = due
-            .iter()
-            .partition(|event| now - event.inserted_at >= AGE_MICROS_MAX);
-        if !old.is_empty() {
-            tracing::error!(dropped = old.len(), "events of the webhook were given up");
-            let ids: Vec<_> = old.iter().map(|event| event.id).collect();
-            app.db.remove_webhook_events(&ids).await?;
-            app.metrics.webhook_events("given_up", ids.len() as u64);
-        }
-        let pauses: Vec<_> = young
-            .iter()
-            .map(|event| (event.id, pause(event.attempts)))
-            .collect();
-        app.db.delay_webhook_events(&pauses).await?;
+        put_off(app, &due).await?;
     }
     Ok(())
+}
+
+/// Gives up the events that were tried for too long, and lets the others wait.
+async fn put_off(app: &App, failed: &[WaitingEvent]) -> Result<(), StorageError> {
+    let (old, pauses) = sort_failed(failed, now_micros());
+    if !old.is_empty() {
+        tracing::error!(dropped = old.len(), "events of the webhook were given up");
+        app.db.remove_webhook_events(&old).await?;
+        app.metrics.webhook_events("given_up", old.len() as u64);
+    }
+    app.db.delay_webhook_events(&pauses).await
+}
+
+/// Returns the events that are given up at `now`, and the others with their pauses in microseconds.
+fn sort_failed(failed: &[WaitingEvent], now: i64) -> (Vec<Uuid>, Vec<(Uuid, i64)>) {
+    let (old, young): (Vec<_>, Vec<_>) = failed
+        .iter()
+        .partition(|event| now - event.inserted_at >= AGE_MICROS_MAX);
+    let old = old.iter().map(|event| event.id).collect();
+    let pauses = young.iter().map(|event| (event.id, pause(event.attempts)));
+    (old, pauses.collect())
 }
 
 /// Returns the pause after that many failures.
@@ -173,6 +189,23 @@ mod tests {
             [0, 1, 2, 3, 8, 9, 99].map(seconds),
             [1, 2, 4, 8, 256, 300, 300]
         );
+    }
+
+    #[test]
+    fn an_event_is_given_up_an_hour_after_it_happened() {
+        let event = |id, inserted_at| WaitingEvent {
+            id: Uuid::from_u128(id),
+            payload: String::new(),
+            attempts: 2,
+            inserted_at,
+        };
+        let start = 1_000_000_000_000;
+        let events = [event(1, start), event(2, start + 1)];
+        for (passed, given_up) in [(3_599_999_999, 0), (3_600_000_000, 1), (3_600_000_001, 2)] {
+            let (old, pauses) = sort_failed(&events, start + passed);
+            assert_eq!((old.len(), pauses.len()), (given_up, 2 - given_up));
+            assert!(pauses.iter().all(|(_, pause)| *pause == 4_000_000));
+        }
     }
 
     /// As computed by `openssl dgst -sha256 -hmac`.

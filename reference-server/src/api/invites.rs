@@ -74,8 +74,8 @@ pub(super) async fn create(
     let inviter = caller.id;
     let change = Arc::clone(&app);
     let invite = app.finish(async move {
-        change.db.invite(room.id, user, inviter).await?;
-        let invite = change.db.invite_to(user, room.id).await?.ok_or(NO_INVITE)?;
+        let invite = change.db.invite(room.id, user, inviter).await?;
+        let invite = invite.ok_or(NO_INVITE)?;
         let payload = json!(invite).to_string();
         change.tell_user(user, "invited", &payload);
         Ok::<_, ApiError>(invite)
@@ -122,7 +122,11 @@ pub(super) async fn accept(
         if !change.add_member(&room, &caller).await? {
             return Err(PRIVATE);
         }
-        Ok(change.db.remove_invite(id, caller.id).await?)
+        let user = caller.id;
+        let remove =
+            move |app: Arc<App>| async move { app.db.remove_invite(id, user).await.map(drop) };
+        change.show(remove).await;
+        Ok(())
     })
     .await?;
     app.tell_user(user, "room_created", &payload);

@@ -157,7 +157,7 @@ pub(super) async fn create(
         let content = role.content();
         let added = change.db.insert_role(server.id, &content, ROLES_MAX);
         let added = added.await?;
-        change.show_roles(server.id).await?;
+        change.show_roles_later(server.id).await;
         Ok::<_, StorageError>(added)
     });
     match added.await? {
@@ -190,7 +190,7 @@ pub(super) async fn order(
     let change = Arc::clone(&app);
     let ordered = app.finish(async move {
         let is_ordered = change.db.order_roles(server.id, &ids).await?;
-        change.show_roles(server.id).await?;
+        change.show_roles_later(server.id).await;
         Ok::<_, StorageError>(is_ordered)
     });
     if !ordered.await? {
@@ -222,7 +222,7 @@ pub(super) async fn edit(
     let change = Arc::clone(&app);
     let updated = app.finish(async move {
         let updated = change.db.update_role(&role, &checked.content()).await?;
-        change.show_roles(server.id).await?;
+        change.show_roles_later(server.id).await;
         Ok::<_, StorageError>(updated)
     });
     ok(updated.await?.ok_or_else(taken)?)
@@ -350,15 +350,29 @@ pub(super) async fn limit_room(
     let (room, server) = owned_room(&app, &caller, &id).await?;
     let ids = input.parse(&app.db.roles(server).await?)?;
     let was_limited = room.limited;
+    let limited = Room {
+        limited: !ids.is_empty(),
+        ..room.clone()
+    };
     app.finish(Arc::clone(&app).limit_room(room, ids)).await?;
-    let room = app.room(&caller, &id).await?;
+    let room = match app.room(&caller, &id).await {
+        // It is limited, and all hear of it, also if it cannot be read now.
+        Err(ApiError::Storage(_)) => limited,
+        room => room?,
+    };
     let payload = json!(shown(&app, room.clone()).await).to_string();
     if room.limited || (was_limited && room.private) {
         if !room.private {
             app.tell_user(caller.id, "room_created", &payload);
         }
-        let told = Arc::clone(&app).tell_admitted(room.id, payload);
-        app.finish(told).await?;
+        let id = room.id;
+        let tell = Arc::clone(&app);
+        app.finish(async move {
+            tell.show(move |app| app.tell_admitted(id, payload.clone()))
+                .await;
+            Ok::<_, ApiError>(())
+        })
+        .await?;
     } else if was_limited {
         app.tell_tenant(&caller.tenant, "room_created", &payload);
     }

@@ -28,7 +28,7 @@ use super::{
     Event, NatsUrl,
     event::{EVENT_BYTES_MAX, Envelope, VERSION},
 };
-use crate::room::RoomPresence;
+use crate::{metrics::ClusterMetrics, room::RoomPresence};
 
 /// Events that may wait for NATS. Over it new ones are dropped, and the other nodes read the database instead.
 const QUEUE_MAX: usize = 4_096;
@@ -46,6 +46,7 @@ pub(crate) struct Cluster {
     queue: mpsc::Sender<Event>,
     /// Events that were dropped; each leaves a gap in the numbers.
     dropped: AtomicU64,
+    pub(super) metrics: ClusterMetrics,
     ends: Mutex<Option<Ends>>,
     /// Notified when events were missed.
     pub(super) missed: Arc<Notify>,
@@ -74,12 +75,13 @@ pub(crate) enum ConnectError {
 }
 
 impl Cluster {
-    /// Joins the cluster of that name. Also returns the node of its presence, for which others are down after that
-    /// silence.
+    /// Joins the cluster of that name, to count in `metrics`. Also returns the node of its presence, for which others
+    /// are down after that silence.
     pub(crate) async fn connect(
         url: &NatsUrl,
         name: &str,
         down_after: Duration,
+        metrics: ClusterMetrics,
     ) -> Result<(Self, Node), ConnectError> {
         let missed = Arc::new(Notify::new());
         let client = connect(url, name, Arc::clone(&missed)).await?;
@@ -99,6 +101,7 @@ impl Cluster {
             client,
             queue,
             dropped: AtomicU64::new(0),
+            metrics,
             ends: Mutex::new(Some(Ends { outgoing, incoming })),
             missed,
         };
@@ -109,6 +112,7 @@ impl Cluster {
     pub(crate) fn send(&self, event: Event) {
         if self.queue.try_send(event).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.metrics.dropped.increment(1);
         }
     }
 
@@ -152,6 +156,7 @@ impl Cluster {
     }
 
     async fn publish_one(&self, number: u64, event: Option<Event>) {
+        let events = u64::from(event.is_some());
         let envelope = Envelope {
             version: VERSION,
             node: self.node,
@@ -162,14 +167,19 @@ impl Cluster {
         // One that is not sent leaves a gap, for which the others read the database.
         if bytes.len() > EVENT_BYTES_MAX {
             tracing::error!(bytes = bytes.len(), "an event is too large for the cluster");
+            self.metrics.dropped.increment(events);
             return;
         }
         let published = self
             .client
             .publish(self.subject.clone(), bytes.into())
             .await;
-        if let Err(error) = published {
-            tracing::warn!(%error, "an event did not reach NATS");
+        match published {
+            Ok(()) => self.metrics.sent.increment(events),
+            Err(error) => {
+                self.metrics.dropped.increment(events);
+                tracing::warn!(%error, "an event did not reach NATS");
+            }
         }
     }
 }

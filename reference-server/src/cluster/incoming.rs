@@ -61,6 +61,7 @@ async fn take_all(app: &Arc<App>, cluster: &Cluster, mut incoming: Subscriber) {
         let Ok(envelope) = serde_json::from_slice::<Envelope>(&message.payload) else {
             // Also an event of a newer kind comes to this.
             tracing::warn!("an event of the cluster cannot be read");
+            cluster.metrics.gaps.increment(1);
             cluster.missed.notify_one();
             continue;
         };
@@ -68,9 +69,11 @@ async fn take_all(app: &Arc<App>, cluster: &Cluster, mut incoming: Subscriber) {
             continue;
         }
         if peers.misses(&envelope, Instant::now()) || envelope.version != VERSION {
+            cluster.metrics.gaps.increment(1);
             cluster.missed.notify_one();
         }
         if let Some(event) = envelope.event.filter(|_| envelope.version == VERSION) {
+            cluster.metrics.received.increment(1);
             app.take_event(event);
         }
     }

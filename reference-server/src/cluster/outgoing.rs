@@ -55,18 +55,25 @@ impl App {
 
     /// Makes `user` a stored member of the room. Returns false if its roles do not admit it.
     pub(crate) async fn add_member(
-        &self,
+        self: &Arc<Self>,
         room: &db::Room,
         user: &Identity,
     ) -> Result<bool, StorageError> {
-        if !self.hub.add_member(&self.db, room, user).await? {
+        let (room, id, name) = (room.id, user.id, &user.username);
+        if !self.hub.store_member(&self.db, room, id).await? {
             return Ok(false);
         }
         self.announce(|| Event::MemberAdded {
-            room: room.id,
-            user: user.id,
-            username: user.username.to_string(),
+            room,
+            user: id,
+            username: name.to_string(),
         });
+        let name = Arc::clone(name);
+        self.show(move |app| {
+            let name = Arc::clone(&name);
+            async move { app.hub.show_member(&app.db, room, id, &name).await }
+        })
+        .await;
         Ok(true)
     }
 

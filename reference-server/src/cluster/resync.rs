@@ -27,9 +27,11 @@ impl App {
         loop {
             cluster.missed.notified().await;
             while let Err(error) = self.repair().await {
+                cluster.metrics.repairs_failed.increment(1);
                 tracing::error!(%error, "events of the cluster were missed, and the database does not answer");
                 sleep(RETRY).await;
             }
+            cluster.metrics.repairs.increment(1);
             sleep(PAUSE).await;
         }
     }

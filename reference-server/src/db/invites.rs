@@ -31,13 +31,13 @@ macro_rules! select_invites {
 }
 
 impl Db {
-    /// Invites a user to a room; a second invitation changes nothing.
+    /// Invites a user to a room, and returns the invitation; a second one changes nothing. `None` if the room is gone.
     pub(crate) async fn invite(
         &self,
         room: Uuid,
         user: Uuid,
         inviter: Uuid,
-    ) -> Result<(), StorageError> {
+    ) -> Result<Option<Invite>, StorageError> {
         let mut tx = self.writer.begin().await?;
         sql(
             "INSERT INTO invites (room_id, user_id, inviter_id, invited_at) VALUES ($1, $2, $3, $4)
@@ -49,7 +49,13 @@ impl Db {
         .bind(now_micros())
         .execute(&mut *tx)
         .await?;
-        tx.commit().await
+        let invite = sql(select_invites!("AND i.room_id = $2"))
+            .bind(user)
+            .bind(room)
+            .fetch_optional(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(invite)
     }
 
     /// Returns the invitation of `user` to a room.

@@ -8,6 +8,7 @@ use super::{
     Db, StorageError, now_micros, rfc3339, rfc3339_or_null,
     rooms::room_lock,
     sql::{Link, sql},
+    webhooks::add_event,
 };
 
 /// A message is recognised as a repetition this long after it was stored: ten minutes.
@@ -87,10 +88,11 @@ pub(crate) enum Cursor {
 
 impl Db {
     /// Stores a message under the next number of its room, unless its author has stored one of the same
-    /// `client_id` there within `REPEAT_MAX_MICROS`.
+    /// `client_id` there within `REPEAT_MAX_MICROS`. With it is stored the event that `event` makes for the webhook.
     pub(crate) async fn insert_message(
         &self,
         new: &NewMessage<'_>,
+        event: impl FnOnce(&Message) -> Option<(Uuid, String)>,
     ) -> Result<Stored, StorageError> {
         let now = now_micros();
         let mut tx = self.writer.begin().await?;
@@ -113,7 +115,7 @@ impl Db {
             tx.commit().await?;
             return Ok(Stored::NoRoom);
         };
-        let message = sql("INSERT INTO messages
+        let message: Message = sql("INSERT INTO messages
              (id, room_id, seq, user_id, username, guest, content, client_id, inserted_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING *")
         .bind(Uuid::now_v7())
@@ -127,6 +129,9 @@ impl Db {
         .bind(now)
         .fetch_one(&mut *tx)
         .await?;
+        if let Some(event) = event(&message) {
+            add_event(&mut tx, &event, now).await?;
+        }
         tx.commit().await?;
         Ok(Stored::New(message))
     }

@@ -43,6 +43,7 @@ pub(crate) use rooms::{Member, NewRoom, Role, Room};
 pub(crate) use servers::{Category, Server};
 pub(crate) use stats::Stats;
 pub(crate) use users::User;
+pub(crate) use webhooks::WaitingEvent;
 
 /// The time that a write waits for its turn, and again for a lock of another process.
 const WAIT_MAX: Duration = Duration::from_secs(5);

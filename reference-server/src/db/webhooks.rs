@@ -1,14 +1,37 @@
 //! Events that wait for the webhook.
 
+use std::collections::VecDeque;
+
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, StorageError, now_micros, sql::sql};
+use super::{
+    Db, StorageError, now_micros,
+    sql::{Link, sql},
+};
 
-/// The lock under which events are added, claimed and removed.
+/// The lock under which events are claimed and removed, and added unless it is with what they tell of.
 const LOCK: &str = "webhook events";
 /// The time that a node has to send the events that it took, before another one does.
 const CLAIM_MICROS: i64 = 30_000_000;
+
+/// Adds an event, unless it is there.
+pub(super) async fn add_event(
+    tx: &mut Link,
+    (id, payload): &(Uuid, String),
+    now: i64,
+) -> Result<(), sqlx::Error> {
+    sql(
+        "INSERT INTO webhook_events (id, payload, due_at, inserted_at) VALUES ($1, $2, $3, $3)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(id)
+    .bind(payload)
+    .bind(now)
+    .execute(tx)
+    .await
+    .map(drop)
+}
 
 /// An event that waits.
 #[derive(Debug, FromRow)]
@@ -22,28 +45,23 @@ pub(crate) struct WaitingEvent {
 }
 
 impl Db {
-    /// Adds events, each with its id and JSON. Over `max` that wait the oldest are dropped. Returns how many were.
+    /// Adds events, each with its id and JSON, unless they are there. Over `max` that wait the oldest are dropped.
+    /// Returns how many were.
     pub(crate) async fn add_webhook_events(
         &self,
-        events: &[(Uuid, String)],
+        events: &VecDeque<(Uuid, String)>,
         max: usize,
     ) -> Result<u64, StorageError> {
         let now = now_micros();
         let mut tx = self.writer.begin().await?;
         tx.lock(LOCK).await?;
-        for (id, payload) in events {
-            sql(
-                "INSERT INTO webhook_events (id, payload, due_at, inserted_at)
-                 VALUES ($1, $2, $3, $3)",
-            )
-            .bind(id)
-            .bind(payload)
-            .bind(now)
-            .execute(&mut *tx)
-            .await?;
+        // They are sent in the order of these times.
+        for (at, event) in (now..).zip(events) {
+            add_event(&mut tx, event, at).await?;
         }
-        let dropped = sql("DELETE FROM webhook_events WHERE id <=
-             (SELECT id FROM webhook_events ORDER BY id DESC LIMIT 1 OFFSET $1)")
+        let dropped = sql("DELETE FROM webhook_events WHERE (inserted_at, id) <=
+             (SELECT inserted_at, id FROM webhook_events
+              ORDER BY inserted_at DESC, id DESC LIMIT 1 OFFSET $1)")
         .bind(i64::try_from(max).unwrap_or(i64::MAX))
         .execute(&mut *tx)
         .await?;
@@ -59,13 +77,15 @@ impl Db {
     ) -> Result<Vec<WaitingEvent>, StorageError> {
         let now = now_micros();
         if !self.is_shared() {
-            let due = sql("SELECT * FROM webhook_events WHERE due_at <= $1 ORDER BY id LIMIT $2");
+            let due = sql("SELECT * FROM webhook_events WHERE due_at <= $1
+                 ORDER BY inserted_at, id LIMIT $2");
             return Ok(due.bind(now).bind(limit).fetch_all(&self.reader).await?);
         }
         let mut tx = self.writer.begin().await?;
         tx.lock(LOCK).await?;
         let mut due: Vec<WaitingEvent> = sql("UPDATE webhook_events SET due_at = $1 + $2
-             WHERE id IN (SELECT id FROM webhook_events WHERE due_at <= $1 ORDER BY id LIMIT $3)
+             WHERE id IN (SELECT id FROM webhook_events WHERE due_at <= $1
+                          ORDER BY inserted_at, id LIMIT $3)
              RETURNING *")
         .bind(now)
         .bind(CLAIM_MICROS)
@@ -73,7 +93,7 @@ impl Db {
         .fetch_all(&mut *tx)
         .await?;
         tx.commit().await?;
-        due.sort_unstable_by_key(|event| event.id);
+        due.sort_unstable_by_key(|event| (event.inserted_at, event.id));
         Ok(due)
     }
 
@@ -121,5 +141,29 @@ impl Db {
                 .await?;
         }
         tx.commit().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn over_the_bound_the_oldest_are_dropped_and_a_repeated_event_is_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        let db = Db::open(&path, None, Default::default()).await.unwrap();
+        let event = |n| (Uuid::from_u128(n), n.to_string());
+        let add = async |numbers: [u128; 3]| {
+            let events = numbers.map(event).into();
+            db.add_webhook_events(&events, 4).await.unwrap()
+        };
+        assert_eq!(add([1, 2, 3]).await, 0);
+        // As after a commit of which no answer came.
+        assert_eq!(add([1, 2, 3]).await, 0);
+        assert_eq!(add([4, 5, 6]).await, 2);
+        let due = db.due_webhook_events(9).await.unwrap();
+        let due: Vec<_> = due.iter().map(|event| event.payload.as_str()).collect();
+        assert_eq!(due, ["3", "4", "5", "6"]);
     }
 }

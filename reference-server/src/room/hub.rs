@@ -23,7 +23,6 @@ use super::{
     members::{Occupancy, RoomMembers},
 };
 use crate::{
-    auth::Identity,
     db::{self, Cursor, Db, StorageError, in_time},
     inbox::Inboxes,
     metrics::Sample,
@@ -182,20 +181,19 @@ impl Hub {
         self.find(room)
     }
 
-    /// Makes `user` a stored member of the room. Returns false if its roles do not admit it.
-    pub(crate) async fn add_member(
+    /// Makes `user` a stored member of the room, which is to be [shown](Self::show_member). Returns false if its roles
+    /// do not admit it.
+    pub(crate) async fn store_member(
         &self,
         db: &Db,
-        room: &db::Room,
-        user: &Identity,
+        room: Uuid,
+        user: Uuid,
     ) -> Result<bool, StorageError> {
-        let _lock = in_time(self.locks.lock(room.id)).await?;
-        if !db.admits(room.id, user.id).await? {
+        let _lock = in_time(self.locks.lock(room)).await?;
+        if !db.admits(room, user).await? {
             return Ok(false);
         }
-        db.join_room(room.id, user.id).await?;
-        self.add_to_open(db, room.id, user.id, &user.username)
-            .await?;
+        db.join_room(room, user).await?;
         Ok(true)
     }
 
@@ -227,7 +225,7 @@ impl Hub {
         self.evictions.load(Ordering::Acquire)
     }
 
-    /// Shows a user that has become a stored member.
+    /// Shows a user that has become a stored member, unless it has left meanwhile.
     pub(crate) async fn show_member(
         &self,
         db: &Db,
@@ -235,22 +233,14 @@ impl Hub {
         user: Uuid,
         username: &str,
     ) -> Result<(), StorageError> {
-        let _lock = self.locks.lock(room).await;
-        self.add_to_open(db, room, user, username).await
-    }
-
-    async fn add_to_open(
-        &self,
-        db: &Db,
-        room: Uuid,
-        user: Uuid,
-        username: &str,
-    ) -> Result<(), StorageError> {
+        let _lock = in_time(self.locks.lock(room)).await?;
         self.refused.forget(user, room);
-        match self.find(room) {
-            Some(open) => self.add_with_roles(db, &open, user, username).await,
-            None => Ok(()),
+        if let Some(open) = self.find(room)
+            && db.role(room, user).await?.is_some()
+        {
+            self.add_with_roles(db, &open, user, username).await?;
         }
+        Ok(())
     }
 
     /// Ends a membership; the user's channels of the room end with it.

@@ -29,6 +29,17 @@ pub(crate) struct NodeOverview {
     pub(crate) state: &'static str,
     /// The number of its changes that are applied here.
     pub(crate) clock: u64,
+    /// Of another node.
+    pub(crate) lag: Option<NodeLag>,
+}
+
+/// How far this node is behind another one.
+#[derive(Debug)]
+pub(crate) struct NodeLag {
+    /// The time since it was last heard.
+    pub(crate) silence_ms: u128,
+    /// The partitions of presence of which changes were asked for, and not answered yet.
+    pub(crate) partitions_behind: usize,
 }
 
 /// A room where a user has sessions, and the node that holds them.
@@ -46,16 +57,21 @@ impl RoomPresence {
         for (origin, clock) in self.presence().clocks() {
             *clocks.entry(origin.replica.to_string()).or_default() += clock;
         }
-        let mut node = |id: String, state| NodeOverview {
+        let mut node = |id: String, state, lag| NodeOverview {
             clock: clocks.remove(&id).unwrap_or_default(),
             id,
             state,
+            lag,
         };
-        let own = node(self.presence().id().to_string(), "this node");
-        let others = self.presence().replicas().into_iter();
-        let others = others.map(|(id, is_up)| {
-            let state = if is_up { "up" } else { "silent" };
-            node(id.to_string(), state)
+        let own = node(self.presence().id().to_string(), "this node", None);
+        let others = self.presence().stats().peers.into_iter();
+        let others = others.map(|peer| {
+            let state = if peer.is_up { "up" } else { "silent" };
+            let lag = NodeLag {
+                silence_ms: peer.silence.as_millis(),
+                partitions_behind: peer.partitions_behind,
+            };
+            node(peer.id.to_string(), state, Some(lag))
         });
         std::iter::once(own).chain(others).collect()
     }

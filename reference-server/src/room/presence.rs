@@ -15,7 +15,7 @@ use headcount::{
     Diff, Entry, EntryBuf, NewEntry, Presence, PresenceConfig, ReplicaId, Status, TopicDiff,
     TrackError,
     replica::{Config, Mode},
-    runtime::Node,
+    runtime::{Node, NodeStats},
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,9 @@ const PARTITIONS: u32 = 4_096;
 const READY_AFTER: Duration = Duration::from_secs(2);
 /// Keeps what is held of a room, or counted in it, for this long after its last use.
 const UNWATCH_AFTER: Duration = Duration::from_secs(60);
+
+/// The longest time in which a node stores what it reports: that of a call of the webhook, and some more.
+const REPORT_TIME: Duration = Duration::from_secs(15);
 
 /// Parses the status that a session may have: one of the four words, not `offline`.
 pub(crate) fn session_status(word: &str) -> Option<Status> {
@@ -122,6 +125,8 @@ enum Source {
 struct Clustered {
     node: Node,
     watch: Mutex<Watch>,
+    /// The silence after which another node is down.
+    down_after: Duration,
 }
 
 impl RoomPresence {
@@ -149,11 +154,16 @@ impl RoomPresence {
         PresenceConfig::default().replication(replication)
     }
 
-    /// Makes the presence of a node of a cluster, which has that [`config`](Self::config).
-    pub(crate) fn of_node(node: Node) -> Self {
+    /// Makes the presence of a node of a cluster, which has the [`config`](Self::config) of that time.
+    pub(crate) fn of_node(node: Node, down_after: Duration) -> Self {
         let watch = Mutex::new(Watch::begin(&node));
+        let clustered = Clustered {
+            node,
+            watch,
+            down_after,
+        };
         Self {
-            source: Source::Cluster(Box::new(Clustered { node, watch })),
+            source: Source::Cluster(Box::new(clustered)),
         }
     }
 
@@ -169,6 +179,11 @@ impl RoomPresence {
             Source::Alone(_) => None,
             Source::Cluster(clustered) => Some(&clustered.node),
         }
+    }
+
+    /// Returns the counts of the node, all zero without a cluster. O(partitions + nodes).
+    pub(crate) fn node_stats(&self) -> NodeStats {
+        self.node().map(Node::stats).unwrap_or_default()
     }
 
     /// Returns whether other nodes may have entries.
@@ -272,7 +287,8 @@ impl RoomPresence {
     }
 
     /// Takes the users and rooms that came or went in the cluster, if this node is the one to report them: the
-    /// oldest of those that run. What it learns until it has caught up with the others is no news.
+    /// oldest of those that run. Once it is, also those that the one before it may not have reported before its end.
+    /// What a node learns until it has caught up with the others is no news.
     pub(crate) fn take_transitions(&self) -> Vec<Transition> {
         let Source::Cluster(clustered) = &self.source else {
             return Vec::new();
@@ -284,11 +300,8 @@ impl RoomPresence {
         let own = clustered.node.id();
         let replicas = self.presence().replicas();
         let is_first = replicas.iter().all(|(id, is_up)| !is_up || own <= *id);
-        if is_first && was_synced {
-            transitions
-        } else {
-            Vec::new()
-        }
+        let news = if was_synced { transitions } else { Vec::new() };
+        watch.report(news, is_first, clustered.down_after + REPORT_TIME)
     }
 
     /// Shows a session, or its change.

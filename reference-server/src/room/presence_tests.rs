@@ -4,19 +4,19 @@ use headcount::runtime::memory::Network;
 
 use super::*;
 
+const DOWN_AFTER: Duration = Duration::from_secs(5);
 const ROOM: &str = "room:0192f0c8-7a3b-7000-8000-000000000001";
 
 /// The presences of three nodes that know each other.
 async fn cluster() -> [RoomPresence; 3] {
-    let network = Network::new();
+    cluster_on(&Network::new()).await
+}
+
+async fn cluster_on(network: &Network) -> [RoomPresence; 3] {
     let nodes = ["a", "b", "c"].map(|name| {
         let id = ReplicaId::generate(name, SystemTime::now()).expect("a short name");
-        let transport = network.join(name);
-        RoomPresence::of_node(Node::start(
-            id,
-            RoomPresence::config(Duration::from_secs(5)),
-            transport,
-        ))
+        let node = Node::start(id, RoomPresence::config(DOWN_AFTER), network.join(name));
+        RoomPresence::of_node(node, DOWN_AFTER)
     });
     for node in &nodes {
         node.synced().await;
@@ -116,4 +116,54 @@ async fn the_status_of_a_user_is_known_on_every_node() {
     b.exit_user(user);
     beats().await;
     assert_eq!(c.status_of(user), Status::Idle);
+}
+
+/// The node that reports was killed, and what it had not reported nobody did.
+#[tokio::test(start_paused = true)]
+async fn what_the_oldest_node_may_not_have_reported_the_next_one_does_under_the_same_id() {
+    let [a, b, c] = cluster().await;
+    for node in [&a, &b, &c] {
+        node.take_transitions();
+    }
+    let [ada, bob] = [1, 2].map(Uuid::from_u128);
+    c.enter_user(ada, "default", Status::Online);
+    beats().await;
+    let by_a = a.take_transitions();
+    let [came] = &by_a[..] else {
+        panic!("{by_a:?}");
+    };
+    assert_eq!((came.id, came.is_on), (ada, true));
+    assert!(b.take_transitions().is_empty() && c.take_transitions().is_empty());
+    drop(a);
+    c.exit_user(ada);
+    c.enter_user(bob, "default", Status::Online);
+    tokio::time::sleep(2 * DOWN_AFTER).await;
+    let by_b = b.take_transitions();
+    let mut seen: Vec<_> = by_b.iter().map(|t| (t.id, t.is_on)).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [(ada, false), (ada, true), (bob, true)]);
+    assert_eq!(by_b[0].event, came.event);
+    assert!(b.take_transitions().is_empty() && c.take_transitions().is_empty());
+}
+
+/// What a node holds goes when it falls silent, and comes back as it was: as another event.
+#[tokio::test(start_paused = true)]
+async fn a_user_of_a_node_that_was_cut_off_comes_back_under_another_id() {
+    let network = Network::new();
+    let [a, _b, c] = cluster_on(&network).await;
+    a.take_transitions();
+    let ada = Uuid::from_u128(1);
+    c.enter_user(ada, "default", Status::Online);
+    beats().await;
+    let mut seen = a.take_transitions();
+    network.cut("a", "c");
+    network.cut("b", "c");
+    tokio::time::sleep(2 * DOWN_AFTER).await;
+    seen.extend(a.take_transitions());
+    network.heal();
+    tokio::time::sleep(2 * DOWN_AFTER).await;
+    seen.extend(a.take_transitions());
+    let found: Vec<_> = seen.iter().map(|t| (t.id, t.is_on)).collect();
+    assert_eq!(found, [(ada, true), (ada, false), (ada, true)]);
+    assert_ne!(seen[0].event, seen[2].event);
 }

@@ -1,17 +1,22 @@
 //! `Watch`: which users are online and which rooms occupied anywhere in a cluster.
 //!
 //! Each node keeps an entry for each of its users, and for each occupied room that is open there, in two topics of
-//! their own. All nodes watch them, and one of them reports what changes.
+//! their own. All nodes watch them, and one of them reports what changes; the others remember it until they would know
+//! that this one was killed.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
-use headcount::{NewEntry, Status, runtime::Node};
-use uuid::Uuid;
+use headcount::{NewEntry, Status, id::EntryRef, runtime::Node};
+use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
+use uuid::{Builder, Uuid};
 
 use super::{changes::TopicChanges, readable::readable};
+use crate::db::now_micros;
 
 /// The topics. No topic of a room has such a name.
 pub(super) const USERS: &str = "users";
@@ -19,9 +24,16 @@ pub(super) const ROOMS: &str = "rooms";
 /// The owner of the entries: a node has one for each key.
 const OWNER: &str = "node";
 
+/// Transitions that are remembered for the case that the node that reports them was killed.
+const RECENT_MAX: usize = 10_000;
+
 /// A user or a room that came or went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Transition {
+    /// Names the transition on all nodes: it comes from the write of presence that made it.
+    pub(crate) event: Uuid,
+    /// When it was seen, in microseconds since 1970.
+    pub(crate) at: i64,
     pub(crate) id: Uuid,
     pub(crate) tenant: String,
     pub(crate) is_room: bool,
@@ -35,12 +47,16 @@ struct WatchedTopic {
     topic: Arc<str>,
     changes: TopicChanges,
     shown: HashMap<String, String>,
+    /// The newest names of transitions.
+    named: HashSet<Uuid>,
 }
 
 /// Both topics, as far as their changes have been taken.
 #[derive(Debug)]
 pub(super) struct Watch {
     topics: [WatchedTopic; 2],
+    /// What another node is to report, with the time until which it may have failed to.
+    recent: VecDeque<(Instant, Transition)>,
     /// True if the node had caught up with the others when changes were last taken.
     pub(super) is_synced: bool,
 }
@@ -52,9 +68,11 @@ impl Watch {
             topic: topic.into(),
             changes: TopicChanges::begin(node, topic),
             shown: HashMap::new(),
+            named: HashSet::new(),
         });
         Self {
             topics,
+            recent: VecDeque::new(),
             is_synced: false,
         }
     }
@@ -77,26 +95,58 @@ impl Watch {
     pub(super) fn take(&mut self, node: &Node) -> Vec<Transition> {
         let mut transitions = Vec::new();
         for watched in &mut self.topics {
-            let mut keys = HashSet::new();
+            let mut keys: HashMap<String, EntryRef> = HashMap::new();
             for diff in watched.changes.take(node) {
                 let entries = diff
                     .joins
                     .iter()
                     .chain(diff.leaves.iter().map(|leave| &leave.entry));
                 let entries = entries.chain(diff.updates.iter().map(|update| &update.new));
-                keys.extend(entries.filter_map(|entry| entry.key_str().map(str::to_owned)));
+                for entry in entries {
+                    if let Some(key) = entry.key_str() {
+                        let newest = keys.entry(key.to_owned());
+                        let newest = newest.or_insert_with(|| entry.entry_ref());
+                        *newest = entry.entry_ref().max(newest.clone());
+                    }
+                }
             }
             transitions.extend(watched.look_at(node, keys));
         }
         transitions
     }
+
+    /// Returns what this node is to report, of which `new` was just taken: all that the node before it may have failed
+    /// to, if it `is_first` of those that run; else nothing, and `new` is remembered for that time.
+    pub(super) fn report(
+        &mut self,
+        new: Vec<Transition>,
+        is_first: bool,
+        remembered: Duration,
+    ) -> Vec<Transition> {
+        let now = Instant::now();
+        let is_over = |until: &Instant| *until <= now;
+        while self.recent.front().is_some_and(|(until, _)| is_over(until)) {
+            self.recent.pop_front();
+        }
+        if is_first {
+            let missed = self.recent.drain(..).map(|(_, transition)| transition);
+            return missed.chain(new).collect();
+        }
+        let new = new
+            .into_iter()
+            .map(|transition| (now + remembered, transition));
+        self.recent.extend(new);
+        let excess = self.recent.len().saturating_sub(RECENT_MAX);
+        self.recent.drain(..excess);
+        Vec::new()
+    }
 }
 
 impl WatchedTopic {
-    /// Compares keys with what was shown of them.
-    fn look_at(&mut self, node: &Node, keys: HashSet<String>) -> Vec<Transition> {
+    /// Compares keys, each with its newest write, with what was shown of them.
+    fn look_at(&mut self, node: &Node, keys: HashMap<String, EntryRef>) -> Vec<Transition> {
         let mut transitions = Vec::new();
-        for key in keys {
+        for (key, newest) in keys {
             let entries = readable(node.get_by_key(&self.topic, key.as_str()));
             let is_hidden = |status: u8| Status::of_session(status) == Status::Invisible;
             let is_on = !entries.is_empty() && !entries.iter().any(|e| is_hidden(e.status()));
@@ -110,7 +160,11 @@ impl WatchedTopic {
             } else {
                 self.shown.remove(&key).unwrap_or_default()
             };
+            let oldest = entries.iter().map(|entry| entry.entry_ref()).min();
+            let cause = oldest.filter(|_| is_on).unwrap_or(newest);
             transitions.extend(key.parse().ok().map(|id| Transition {
+                event: self.name(&key, is_on, &cause),
+                at: now_micros(),
                 id,
                 tenant,
                 is_room: &*self.topic == ROOMS,
@@ -118,6 +172,21 @@ impl WatchedTopic {
             }));
         }
         transitions
+    }
+
+    /// Names a transition by the write that made it, as all nodes do. One that no write made has a name of its own:
+    /// what a silent node holds goes, and comes back as it was.
+    fn name(&mut self, key: &str, is_on: bool, cause: &EntryRef) -> Uuid {
+        let text = format!("{} {key} {is_on} {cause}", self.topic);
+        let hash: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hash[..16]);
+        if self.named.len() >= RECENT_MAX {
+            self.named.clear();
+        }
+        let name = Builder::from_random_bytes(bytes).into_uuid();
+        let is_new = self.named.insert(name);
+        if is_new { name } else { Uuid::now_v7() }
     }
 }
 

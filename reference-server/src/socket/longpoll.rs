@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{
-    Outbox, Vsn,
+    CloseReason, Outbox, Vsn,
     channels::Channels,
     choices::Choices,
     frame::Malformed,
@@ -179,7 +179,7 @@ pub(crate) async fn poll(
     with_headers(&polls.app, &headers, answer)
 }
 
-/// `POST`: pushes, one a line.
+/// `POST`: pushes, one a line. A closed session ends with it, as with a poll.
 pub(crate) async fn push(
     State(polls): State<Arc<Polls>>,
     uri: Uri,
@@ -188,13 +188,15 @@ pub(crate) async fn push(
 ) -> Response {
     let answer = match session_of(&polls, &uri, &headers) {
         None => reply(410, None, &[]),
-        Some(session) => match receive(&session, &body).await {
-            Ok(()) => reply(200, Some(&session.token), &[]),
-            Err(Malformed) => {
+        Some(session) => {
+            receive(&session, &body).await;
+            if session.outbox.is_closed() {
                 polls.remove(&session.token);
                 reply(410, None, &[])
+            } else {
+                reply(200, Some(&session.token), &[])
             }
-        },
+        }
     };
     with_headers(&polls.app, &headers, answer)
 }
@@ -266,15 +268,26 @@ async fn wait(polls: &Polls, session: &Session) -> Response {
     reply(204, Some(&session.token), &[])
 }
 
-/// Handles the pushes of a body in order. Lines without JSON are binary pushes in base64.
-async fn receive(session: &Session, body: &[u8]) -> Result<(), Malformed> {
+/// Handles the pushes of a body, if the client may still push. A body that has none closes the session.
+async fn receive(session: &Session, body: &[u8]) {
+    let mut channels = session.channels.lock().await;
+    channels.expire(tokio::time::Instant::now());
+    if handle(&mut channels, body).await.is_err() {
+        session.outbox.close(CloseReason::Malformed);
+    }
+}
+
+/// Handles the pushes of a body in order, until the session is closed. Lines without JSON are binary pushes in base64.
+async fn handle(channels: &mut Channels, body: &[u8]) -> Result<(), Malformed> {
     let text = std::str::from_utf8(body).map_err(|_| Malformed)?;
     let lines: Vec<_> = text.lines().filter(|line| !line.is_empty()).collect();
     if lines.len() > MESSAGES_MAX {
         return Err(Malformed);
     }
-    let mut channels = session.channels.lock().await;
     for line in lines {
+        if channels.outbox().is_closed() {
+            return Ok(());
+        }
         if line.starts_with(['[', '{']) {
             channels.handle_text(line).await?;
         } else {

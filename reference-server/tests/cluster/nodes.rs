@@ -107,13 +107,18 @@ impl Node {
         node
     }
 
-    /// Returns the value of a metric without labels.
-    pub(crate) async fn metric(&self, name: &str) -> u64 {
-        let url = format!("http://{}/metrics", self.admin);
-        let text = crate::http::get(url).await.unwrap().text().await.unwrap();
+    /// Returns the value of a metric, whose name has its labels.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let text = self.operators_read("metrics").await;
         let mut lines = text.lines();
         let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.expect("a metric of that name").parse().unwrap()
+    }
+
+    /// Returns a page for operators.
+    pub(crate) async fn operators_read(&self, page: &str) -> String {
+        let url = format!("http://{}/{page}", self.admin);
+        crate::http::get(url).await.unwrap().text().await.unwrap()
     }
 
     /// Kills the process: nothing is said to anyone.

@@ -161,6 +161,37 @@ async fn users_of_three_nodes_chat() {
     .await;
     scene.viewers[2].sees(&[&carl]).await;
     hears_each_once(&scene).await;
+    tell_their_lag(&scene).await;
+}
+
+/// Each node says how far it is behind the others, and what it sent and was sent.
+async fn tell_their_lag(scene: &Scene) {
+    for node in &scene.cluster.nodes {
+        let metric = async |name: &str| node.metric(&format!("headcount_cluster_{name}")).await;
+        assert_eq!(metric(r#"nodes{state="up"}"#).await, 2.0);
+        assert_eq!(metric(r#"nodes{state="silent"}"#).await, 0.0);
+        let silence = metric("silence_max_seconds").await;
+        assert!(silence > 0.0 && silence < 60.0, "{silence}");
+        until("it is behind in nothing", || async {
+            (metric("partitions_behind").await == 0.0).then_some(())
+        })
+        .await;
+        for counted in [
+            r#"sent_bytes_total{kind="beat"}"#,
+            r#"sent_bytes_total{kind="delta"}"#,
+            r#"received_bytes_total{kind="beat"}"#,
+            r#"received_frames_total{kind="delta"}"#,
+            r#"events_total{outcome="sent"}"#,
+            r#"events_total{outcome="received"}"#,
+        ] {
+            let value = metric(counted).await;
+            assert!(value > 0.0, "{counted} is {value}");
+        }
+        assert_eq!(metric(r#"events_total{outcome="dropped"}"#).await, 0.0);
+        let page = node.operators_read("admin").await;
+        assert!(page.contains("partitions behind"), "{page}");
+        assert_eq!(page.matches("<td>up</td>").count(), 2, "{page}");
+    }
 }
 
 /// A user enters a room of her own on one node: the others show how many are there, and hold none of it.
@@ -189,7 +220,7 @@ async fn counts_rooms_that_are_open_elsewhere(scene: &Scene) {
     })
     .await;
     // Three users, the lobby with three sessions, its three nodes and the one of the attic; the session there.
-    for (node, entries) in [(0, 11), (1, 10), (2, 10)] {
+    for (node, entries) in [(0, 11.0), (1, 10.0), (2, 10.0)] {
         until("what a node holds", || async {
             let held = nodes[node].metric("headcount_presence_entries").await;
             (held == entries).then_some(())
@@ -278,6 +309,24 @@ async fn a_killed_node_leaves_no_ghosts_and_loses_nothing() {
     scene.post(1, "the rest").await;
 }
 
+/// The oldest node tells the webhook who comes and goes. What the others saw after it was killed, and before they knew
+/// that, was told by nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn users_that_go_while_the_oldest_node_is_killed_are_told_of() {
+    let mut scene = Scene::set_up().await;
+    let [ada, bob] = [0, 1].map(|i| scene.viewers[i].user.clone());
+    scene.cluster.nodes[0].kill();
+    scene.viewers.remove(1).leave().await;
+    for user in [&bob, &ada] {
+        until("the webhook hears that the user went", || async {
+            let gone = scene.site.of("user_offline", "user_id");
+            let mut gone = gone.iter();
+            gone.any(|id| *id == user.id.as_str()).then_some(())
+        })
+        .await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_nats_server_stops_no_message_and_heals() {
     let mut scene = Scene::set_up().await;
@@ -323,6 +372,8 @@ async fn a_node_that_is_cut_from_nats_reads_what_it_missed() {
     scene.post(2, "from the cut node").await;
     proxy.heal();
     scene.all_agree().await;
+    let repairs = r#"headcount_cluster_repairs_total{outcome="ok"}"#;
+    assert!(scene.cluster.nodes[2].metric(repairs).await > 0.0);
     let cut = scene.cluster.nodes[2].address.clone();
     until("the token ends at the node that was cut", || async {
         let answer = guest.call(&cut, "GET", "/auth/me", Value::Null).await;

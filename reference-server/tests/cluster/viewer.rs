@@ -185,6 +185,11 @@ impl Viewer {
         viewer
     }
 
+    /// Closes the connection.
+    pub(crate) async fn leave(mut self) {
+        self.sink.close().await.unwrap();
+    }
+
     /// Pushes an event to the room and returns the payload of its reply.
     pub(crate) async fn push(&mut self, event: &str, payload: Value) -> Value {
         let topic = self.topic.clone();

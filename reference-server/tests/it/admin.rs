@@ -15,7 +15,11 @@ async fn page(server: &Server, query: &str) -> (StatusCode, String) {
 }
 
 /// Posts the form that ends a user's connections. Returns the status, without following it.
-async fn kick(server: &Server, user: &User, headers: &[(&'static str, &str)]) -> StatusCode {
+pub(crate) async fn kick(
+    server: &Server,
+    user: &User,
+    headers: &[(&'static str, &str)],
+) -> StatusCode {
     let client = http::builder().redirect(reqwest::redirect::Policy::none());
     let mut request = client
         .build()

@@ -14,7 +14,7 @@ use tokio_tungstenite::{connect_async, tungstenite::Message};
 
 use crate::support::http;
 
-fn program(dir: &TempDir, args: &[&str]) -> Command {
+pub(crate) fn program(dir: &TempDir, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headcount-server"));
     // Others run at the same time.
     command.args(["--admin-addr", "127.0.0.1:0"]);
@@ -24,7 +24,7 @@ fn program(dir: &TempDir, args: &[&str]) -> Command {
 }
 
 /// Reads the output until it contains all of `words`.
-fn read_until(child: &mut Child, words: &[&str]) -> String {
+pub(crate) fn read_until(child: &mut Child, words: &[&str]) -> String {
     let mut text = String::new();
     let mut byte = [0];
     let out = child.stdout.as_mut().unwrap();

@@ -119,6 +119,7 @@ async fn pushes_are_metered_by_kind() {
         ("member_list_resync", json!({ "windows": ["c:0"] }), 40),
         ("member_list_resume", json!({ "held": [] }), 40),
         ("member_list_find", json!({ "prefix": "a" }), 10),
+        ("member_list_search", json!({ "search": "a" }), 10),
         ("no_such_event", json!({}), 200),
     ] {
         let (_, mut socket) = server.enter(&room).await;

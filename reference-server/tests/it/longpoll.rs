@@ -1,11 +1,18 @@
 //! The long-poll fallback.
 
+use std::time::Duration;
+
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::time::{pause, resume, sleep};
 
-use crate::support::{
-    client::{Server, User},
-    http,
+use crate::{
+    admin::kick,
+    support::{
+        client::{Server, User},
+        http,
+    },
+    users::{SECRET, sign},
 };
 
 /// A client that polls.
@@ -164,4 +171,60 @@ async fn sessions_are_bounded_by_user_and_by_address() {
     }
     // Sockets are no sessions.
     server.connect(&guest).await;
+}
+
+/// The token of a client that only posts ended, and it went on posting until its session was forgotten.
+#[tokio::test]
+async fn a_client_whose_token_was_ended_posts_nothing_more() {
+    let server = Server::start().await;
+    let owner = server.register("owner").await;
+    let room = server.create_room(&owner, "Engines").await;
+    let topic = format!("room:{room}");
+    for way in ["logout", "password", "kick"] {
+        let user = server.register(&format!("user of {way}")).await;
+        let path = format!("/rooms/{room}/join");
+        server.post(&user, &path, json!({})).await;
+        let mut poller = Poller::new(&server, &user);
+        poller.poll().await;
+        let join = json!(["1", "1", topic, "phx_join", {}]);
+        assert_eq!(poller.push(&[join]).await["status"], 200);
+        match way {
+            "logout" => drop(server.delete(&user, "/auth/logout").await),
+            "password" => {
+                let body = json!({ "password": "correct horse", "new_password": "battery staple" });
+                let (status, _) = server.post(&user, "/auth/password", body).await;
+                assert_eq!(status, StatusCode::OK);
+            }
+            _ => assert_eq!(kick(&server, &user, &[]).await, StatusCode::SEE_OTHER),
+        }
+        let message = json!(["1", "2", topic, "new_message", { "content": "still here" }]);
+        for _ in 0..2 {
+            let answer = poller.push(std::slice::from_ref(&message)).await;
+            assert_eq!(answer, json!({ "status": 410, "messages": [] }), "{way}");
+        }
+        // It does not come back under that token either.
+        assert_eq!(poller.poll().await["status"], 403, "{way}");
+    }
+    let (_, page) = server.get(&owner, &format!("/rooms/{room}/messages")).await;
+    assert_eq!(page["data"], json!([]));
+}
+
+#[tokio::test]
+async fn a_client_that_only_posts_is_heard_until_its_token_expires() {
+    let server = Server::start_with(|c| c.jwt_secret = Some(SECRET.parse().unwrap())).await;
+    let user = User {
+        id: "018f0000-0000-4000-8000-000000000001".into(),
+        username: "guest-a".into(),
+        token: sign("018f0000-0000-4000-8000-000000000001", "guest-a", true, 90),
+    };
+    let mut poller = Poller::new(&server, &user);
+    poller.poll().await;
+    let heartbeat = [json!([null, "1", "phoenix", "heartbeat", {}])];
+    for (seconds, status) in [(140, 200), (20, 410)] {
+        pause();
+        // The end of the token is 90 s and the leeway of 60 s away.
+        sleep(Duration::from_secs(seconds)).await;
+        resume();
+        assert_eq!(poller.push(&heartbeat).await["status"], status);
+    }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::client::{Server, Socket, User, error};
 
 /// Connects a user and joins its own channel.
-async fn listen(server: &Server, user: &User) -> Socket {
+pub(crate) async fn listen(server: &Server, user: &User) -> Socket {
     let mut socket = server.connect(user).await;
     let topic = format!("user:{}", user.id);
     socket.send(json!(["1", "1", topic, "phx_join", {}])).await;

@@ -6,11 +6,14 @@ use headcount_server::{Config, Server as Program};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
-use tokio::time::sleep;
+use tokio::{net::TcpListener, time::sleep};
 
-use crate::support::{
-    client::{Server, User},
-    postgres::{Postgres, SECRET},
+use crate::{
+    support::{
+        client::{Server, User},
+        postgres::{Postgres, SECRET},
+    },
+    webhooks,
 };
 
 /// Posts of each user in the race, as many as the limit allows.
@@ -247,4 +250,41 @@ fn nodes_that_share_a_database_need_a_common_secret() {
         "bus",
     ];
     assert!(Config::load(whole).is_ok());
+}
+
+/// Events are taken for 30 s; a node that was killed meanwhile sends them no more.
+#[tokio::test]
+async fn events_that_a_node_took_and_did_not_send_are_sent_by_another_one() {
+    let postgres = Postgres::start().await;
+    let url = postgres.create().await;
+    let node_of = async |site: String| {
+        Server::start_with(|config| {
+            share(config, &url);
+            config.webhook = Some(site);
+            config.webhook_secret = Some(webhooks::SECRET.parse().unwrap());
+        })
+        .await
+    };
+    // It is called, and does not answer: to the others its node is as one that was killed.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let first = node_of(format!("http://{}/hook", silent.local_addr().unwrap())).await;
+    let ada = first.register("ada").await;
+    let room = first.create_room(&ada, "Engines").await;
+    post(&first, &ada, &room, json!({ "content": "kept" })).await;
+    let _call = silent.accept().await.unwrap();
+
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    let left = "SELECT due_at - (extract(epoch FROM now()) * 1000000)::BIGINT FROM webhook_events";
+    let left: (i64,) = sqlx::query_as(left)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert!((20_000_000..=30_000_000).contains(&left.0), "{left:?}");
+    let pass = "UPDATE webhook_events SET due_at = due_at - 30000000";
+    let passed = sqlx::query(pass).execute(&mut connection).await;
+    assert_eq!(passed.unwrap().rows_affected(), 1);
+    let mut site = webhooks::Site::start(0).await;
+    let _second = node_of(site.url.clone()).await;
+    let events = site.events_until("message_created").await;
+    assert_eq!(events[0]["data"]["content"], "kept");
 }

@@ -8,24 +8,21 @@ use std::{
 };
 
 use headcount_server::Config;
-use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use reqwest::StatusCode;
+use serde_json::json;
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::time::sleep;
 
-use crate::support::{
-    client::{Server, Socket, User},
-    http,
-};
+use crate::support::{client::Server, http};
 
-const FAILED: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+pub(crate) const FAILED: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
 fn database(dir: &Path) -> PathBuf {
     dir.join("headcount.db")
 }
 
 /// Runs statements on the database of a running server.
-async fn run(dir: &Path, sql: &'static str) {
+pub(crate) async fn run(dir: &Path, sql: &'static str) {
     let options = SqliteConnectOptions::new().filename(database(dir));
     let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
     sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
@@ -33,7 +30,7 @@ async fn run(dir: &Path, sql: &'static str) {
 }
 
 /// Returns the answer of `/readyz` once it is not 200; an answer may be a second old.
-async fn not_ready(server: &Server) -> String {
+pub(crate) async fn not_ready(server: &Server) -> String {
     loop {
         let (status, body) = server.readyz().await;
         if status == FAILED {
@@ -41,170 +38,6 @@ async fn not_ready(server: &Server) -> String {
         }
         sleep(Duration::from_millis(10)).await;
     }
-}
-
-/// Makes every commit of the server fail that wrote to a table of its own: the reference to a row
-/// that does not exist is looked at in the commit.
-const COMMITS_FAIL: &str = "
-    CREATE TABLE absent (id INTEGER PRIMARY KEY);
-    CREATE TABLE wrong (id INTEGER REFERENCES absent (id) DEFERRABLE INITIALLY DEFERRED);
-    CREATE TRIGGER f1 AFTER INSERT ON users BEGIN INSERT INTO wrong VALUES (1); END;
-    CREATE TRIGGER f2 AFTER INSERT ON rooms BEGIN INSERT INTO wrong VALUES (1); END;
-    CREATE TRIGGER f3 AFTER UPDATE OF kind ON rooms BEGIN INSERT INTO wrong VALUES (1); END;
-    CREATE TRIGGER f4 AFTER INSERT ON room_members BEGIN INSERT INTO wrong VALUES (1); END;
-    CREATE TRIGGER f5 AFTER DELETE ON room_members BEGIN INSERT INTO wrong VALUES (1); END;
-    CREATE TRIGGER f6 AFTER INSERT ON messages BEGIN INSERT INTO wrong VALUES (1); END;
-    CREATE TRIGGER f7 AFTER INSERT ON probes BEGIN INSERT INTO wrong VALUES (1); END;";
-const COMMITS_SUCCEED: &str = "
-    DROP TRIGGER f1; DROP TRIGGER f2; DROP TRIGGER f3; DROP TRIGGER f4; DROP TRIGGER f5;
-    DROP TRIGGER f6; DROP TRIGGER f7;";
-
-/// Two users, a room of the first that the second has joined, and a socket of each in it.
-struct Scene {
-    server: Server,
-    ada: User,
-    bob: User,
-    carl: User,
-    room: String,
-    of_ada: Socket,
-    of_bob: Socket,
-}
-
-impl Scene {
-    async fn set_up() -> Self {
-        let server = Server::start().await;
-        let ada = server.register("ada").await;
-        let bob = server.register("bob").await;
-        let carl = server.register("carl").await;
-        let room = server.create_room(&ada, "Engines").await;
-        let joined = server
-            .post(&bob, &format!("/rooms/{room}/join"), json!({}))
-            .await;
-        assert_eq!(joined.0, StatusCode::OK);
-        let mut of_ada = server.connect(&ada).await;
-        let mut of_bob = server.connect(&bob).await;
-        for socket in [&mut of_ada, &mut of_bob] {
-            socket.join(&format!("room:{room}"), "1").await;
-        }
-        Self {
-            server,
-            ada,
-            bob,
-            carl,
-            room,
-            of_ada,
-            of_bob,
-        }
-    }
-
-    /// Does every write of the API except those by socket, and returns the answers.
-    async fn writes(&self) -> Vec<(&'static str, StatusCode, Value)> {
-        let Self {
-            server,
-            ada,
-            bob,
-            carl,
-            room,
-            ..
-        } = self;
-        let dora = json!({ "username": "dora", "password": "correct horse" });
-        let room = format!("/rooms/{room}");
-        let sub = |rest: &str| format!("{room}/{rest}");
-        let hi = json!({ "content": "by rest" });
-        let mut answers = Vec::new();
-        for (what, user, method, path, body) in [
-            (
-                "register",
-                None,
-                Method::POST,
-                "/auth/register".into(),
-                dora,
-            ),
-            (
-                "create",
-                Some(ada),
-                Method::POST,
-                "/rooms".into(),
-                json!({ "name": "New" }),
-            ),
-            ("join", Some(carl), Method::POST, sub("join"), json!({})),
-            (
-                "dm",
-                Some(ada),
-                Method::POST,
-                "/dm".into(),
-                json!({ "user_id": bob.id }),
-            ),
-            ("message", Some(ada), Method::POST, sub("messages"), hi),
-            ("leave", Some(bob), Method::DELETE, sub("leave"), json!({})),
-            ("delete", Some(ada), Method::DELETE, room.clone(), json!({})),
-        ] {
-            let token = user.map(|user| user.token.as_str());
-            let (status, answer) = server.call(method, &path, token, Some(body)).await;
-            answers.push((what, status, answer));
-        }
-        answers
-    }
-
-    async fn push_message(&mut self, reference: &str) -> Value {
-        let topic = format!("room:{}", self.room);
-        let message = json!({ "content": "by socket" });
-        self.of_ada
-            .push(&topic, reference, "new_message", message)
-            .await
-    }
-}
-
-#[tokio::test]
-async fn a_failed_commit_is_refused_on_every_path_and_leaves_nothing() {
-    let mut scene = Scene::set_up().await;
-    let dir = scene.server.dir().to_owned();
-    run(&dir, COMMITS_FAIL).await;
-    let mut before = Value::Null;
-    while !before.to_string().contains(r#""online":2"#) {
-        before = scene.server.get(&scene.ada, "/rooms").await.1;
-    }
-    scene.of_bob.drain().await;
-    for n in 2..5 {
-        for (what, status, answer) in scene.writes().await {
-            let refused = json!({ "error": "storage failed" });
-            assert_eq!((status, answer), (FAILED, refused), "{what}");
-        }
-        let reply = scene.push_message(&n.to_string()).await;
-        let refused = json!({ "reason": "storage failed" });
-        assert_eq!(
-            (&reply["status"], &reply["response"]),
-            (&json!("error"), &refused)
-        );
-    }
-    let body = not_ready(&scene.server).await;
-    for word in ["headcount.db", "storage failed"] {
-        assert!(body.contains(word), "{body}");
-    }
-    let events = scene.of_bob.drain().await;
-    let mut events = events.iter().map(|frame| frame[3].as_str().unwrap());
-    assert!(!events.any(|event| event == "new_message" || event == "phx_close"));
-    assert_eq!(scene.server.get(&scene.ada, "/rooms").await.1, before);
-
-    run(&dir, COMMITS_SUCCEED).await;
-    assert_eq!(scene.push_message("9").await["response"]["seq"], 1);
-    for (what, status, answer) in scene.writes().await {
-        assert!(status.is_success(), "{what}: {answer}");
-        if what == "message" {
-            assert_eq!(answer["data"]["seq"], 2);
-        }
-    }
-    assert_eq!(scene.of_bob.expect("new_message").await[4]["seq"], 1);
-    assert_eq!(scene.of_bob.expect("new_message").await[4]["seq"], 2);
-    scene.of_bob.expect("phx_close").await;
-    scene.server.wait_until_ready().await;
-    let room = scene.room;
-    let ada = scene.ada;
-    let server = Server::start_in(scene.server.stop().await, |_| {}).await;
-    let (_, rooms) = server.get(&ada, "/rooms").await;
-    assert!(rooms.to_string().contains("New") && !rooms.to_string().contains(&room));
-    let (_, users) = server.get(&ada, "/users").await;
-    assert!(users.to_string().contains("dora"));
 }
 
 #[tokio::test]

@@ -5,9 +5,12 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{
-    client::{Server, Socket, User},
-    http,
+use crate::{
+    roles::{made, text},
+    support::{
+        client::{Server, Socket, User},
+        http,
+    },
 };
 
 const VICTIMS: &str = "other";
@@ -95,10 +98,6 @@ async fn settle(server: &Server) -> Estate {
     }
     ids.extend(more);
     Estate { victim, ids }
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap().to_owned()
 }
 
 /// Returns the routes that take an id in their path.
@@ -223,6 +222,127 @@ async fn no_body_or_query_tells_an_id_of_another_tenant_from_one_that_is_none() 
                 answers.push(answer.0);
             }
             assert_eq!(answers[0], answers[1], "GET {path} with the {what}");
+        }
+    }
+    check_untouched(&server, &estate).await;
+}
+
+/// The things of the attacker, which it may change.
+struct Lair {
+    server: String,
+    role: String,
+    room: String,
+}
+
+impl Lair {
+    async fn of(server: &Server, owner: &User) -> Self {
+        let guild = made(server, owner, "/servers", json!({ "name": "Lair" })).await;
+        let guild = text(&guild["id"]);
+        let at = |what: &str| format!("/servers/{guild}/{what}");
+        let role = made(server, owner, &at("roles"), json!({ "name": "Henchmen" })).await;
+        let room = made(server, owner, &at("rooms"), json!({ "name": "Cave" })).await;
+        Self {
+            role: text(&role["id"]),
+            room: text(&room["id"]),
+            server: guild,
+        }
+    }
+
+    /// Returns the requests that put an id beside own ones, with their bodies.
+    fn requests(&self, owner: &str, id: &str) -> Vec<(Method, String, Value)> {
+        let Self { server, role, room } = self;
+        let of_member = |user: &str| format!("/servers/{server}/members/{user}/roles");
+        let ids = json!({ "role_ids": [id] });
+        let both = json!({ "role_ids": [role, id] });
+        let named = json!({ "name": "x", "category_id": id });
+        vec![
+            (Method::GET, of_member(id), json!({})),
+            (Method::PUT, format!("{}/{role}", of_member(id)), json!({})),
+            (
+                Method::DELETE,
+                format!("{}/{role}", of_member(id)),
+                json!({}),
+            ),
+            (Method::PUT, format!("{}/{id}", of_member(owner)), json!({})),
+            (
+                Method::DELETE,
+                format!("{}/{id}", of_member(owner)),
+                json!({}),
+            ),
+            (
+                Method::PATCH,
+                format!("/servers/{server}/roles/{id}"),
+                json!({ "name": "x" }),
+            ),
+            (
+                Method::DELETE,
+                format!("/servers/{server}/roles/{id}"),
+                json!({}),
+            ),
+            (
+                Method::PUT,
+                format!("/servers/{server}/roles"),
+                both.clone(),
+            ),
+            (Method::PUT, format!("/rooms/{room}/roles"), ids),
+            (Method::PUT, format!("/rooms/{room}/roles"), both),
+            (
+                Method::POST,
+                format!("/servers/{server}/rooms"),
+                named.clone(),
+            ),
+            (Method::POST, "/rooms".into(), named),
+        ]
+    }
+}
+
+/// Ids of others also come beside own ones.
+#[tokio::test]
+async fn nothing_of_ones_own_takes_an_id_of_another_tenant() {
+    let server = start().await;
+    let estate = settle(&server).await;
+    let mallory = server.register("mallory").await;
+    let lair = Lair::of(&server, &mallory).await;
+    for (what, id) in &estate.ids {
+        let unknown = Uuid::now_v7().to_string();
+        let ours = lair.requests(&mallory.id, id);
+        let none = lair.requests(&mallory.id, &unknown);
+        for ((method, path, body), (_, other, none)) in ours.into_iter().zip(none) {
+            let answer = send(&server, &method, &path, &mallory.token, &body).await;
+            let none = send(&server, &method, &other, &mallory.token, &none).await;
+            assert!(answer.0.is_client_error(), "{method} {path}: {answer:?}");
+            let (answer, none) = (without(&answer, id), without(&none, &unknown));
+            assert_eq!(answer, none, "{method} {path} with the {what}");
+        }
+    }
+    let roles = format!("/servers/{}/roles", lair.server);
+    let (_, roles) = server.get(&mallory, &roles).await;
+    assert_eq!(roles["data"].as_array().unwrap().len(), 1, "{roles}");
+    let room = format!("/rooms/{}", lair.room);
+    let (_, room) = server.get(&mallory, &room).await;
+    assert_eq!(room["data"]["limited"], false, "{room}");
+    check_untouched(&server, &estate).await;
+}
+
+/// A socket may change messages by their ids, whatever room it names.
+#[tokio::test]
+async fn no_message_of_another_tenant_is_changed_from_a_room_of_ones_own() {
+    let server = start().await;
+    let estate = settle(&server).await;
+    let mallory = server.register("mallory").await;
+    let topic = format!("room:{}", server.create_room(&mallory, "Lair").await);
+    let mut socket = server.connect(&mallory).await;
+    socket.join(&topic, "1").await;
+    for (what, id) in &estate.ids {
+        let unknown = Uuid::now_v7().to_string();
+        for event in ["edit_message", "delete_message"] {
+            let mut answers = Vec::new();
+            for id in [id, &unknown] {
+                let payload = json!({ "id": id, "content": "x" });
+                answers.push(ask(&mut socket, &topic, event, &payload).await);
+            }
+            assert_eq!(answers[0], answers[1], "{event} of the {what}");
+            assert_eq!(answers[0]["response"], json!({ "reason": "not found" }));
         }
     }
     check_untouched(&server, &estate).await;

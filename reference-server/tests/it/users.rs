@@ -11,10 +11,10 @@ use crate::{
     support::client::{Server, User},
 };
 
-const SECRET: &str = "a secret of thirty-two characters";
+pub(crate) const SECRET: &str = "a secret of thirty-two characters";
 
 /// Signs a token that ends in `seconds`, as a site with the same secret may.
-fn sign(id: &str, name: &str, guest: bool, seconds: u64) -> String {
+pub(crate) fn sign(id: &str, name: &str, guest: bool, seconds: u64) -> String {
     let now = jsonwebtoken::get_current_timestamp();
     let claims = json!({
         "sub": id, "name": name, "guest": guest, "iat": now, "exp": now + seconds,

@@ -11,16 +11,23 @@ use std::{
 use axum::{
     Router, body::Bytes, extract::State, http::HeaderMap, http::StatusCode as Status, routing::post,
 };
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::support::client::Server;
+use crate::{
+    cli::{program, read_until},
+    support::{
+        client::{Server, User},
+        http,
+    },
+};
 
-const SECRET: &str = "a secret of thirty-two characters";
+pub(crate) const SECRET: &str = "a secret of thirty-two characters";
 
 /// A site that is called: it refuses the first calls.
-struct Site {
-    url: String,
+pub(crate) struct Site {
+    pub(crate) url: String,
     calls: UnboundedReceiver<(String, Bytes)>,
 }
 
@@ -47,7 +54,7 @@ async fn receive(State(site): State<Receiver>, headers: HeaderMap, body: Bytes) 
 }
 
 impl Site {
-    async fn start(refusals: usize) -> Self {
+    pub(crate) async fn start(refusals: usize) -> Self {
         let (sender, calls) = unbounded_channel();
         let receiver = Receiver {
             refusals: Arc::new(AtomicUsize::new(refusals)),
@@ -71,7 +78,7 @@ impl Site {
     }
 
     /// Returns the events of calls until one of that kind came.
-    async fn events_until(&mut self, kind: &str) -> Vec<Value> {
+    pub(crate) async fn events_until(&mut self, kind: &str) -> Vec<Value> {
         let mut events = Vec::new();
         while events.iter().all(|event: &Value| event["type"] != kind) {
             let (_, body) = self.call().await;
@@ -117,6 +124,7 @@ async fn a_site_is_told_of_rooms_users_and_messages() {
         (&message["tenant"], &message["data"]["content"]),
         (&json!("default"), &json!("hello"))
     );
+    assert_eq!(message["id"], message["data"]["id"]);
     let mut all = events;
     while !kinds(&all).contains("room_occupied") {
         all.extend(site.events_until("room_occupied").await);
@@ -181,4 +189,60 @@ async fn events_outlive_a_restart_while_the_site_is_down() {
     .await;
     let events = site.events_until("message_created").await;
     assert_eq!(events[0]["data"]["content"], "kept");
+}
+
+/// Starts the program, whose webhook is `site`. Returns it and the address of its API.
+fn start_program(dir: &tempfile::TempDir, site: &str) -> (std::process::Child, String) {
+    let args = ["--port", "0", "--webhook", site, "--webhook-secret", SECRET];
+    let mut child = program(dir, &args).spawn().unwrap();
+    let said = read_until(&mut child, &["http://"]);
+    let (_, rest) = said.split_once("http://").unwrap();
+    let api = format!("http://{}/api/v1", rest.lines().next().unwrap());
+    (child, api)
+}
+
+/// The event of an answered message was in memory alone for a moment.
+#[tokio::test]
+async fn a_server_that_is_killed_loses_no_event_of_a_message_that_it_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", silent.local_addr().unwrap());
+    let (mut child, api) = start_program(&dir, &url);
+    let body = json!({ "username": "ada", "password": "correct horse" });
+    let register = http::client()
+        .post(format!("{api}/auth/register"))
+        .json(&body);
+    let answer = register.send().await.unwrap().json().await.unwrap();
+    let ada = User::new(&answer);
+    let get = http::client()
+        .get(format!("{api}/rooms"))
+        .bearer_auth(&ada.token);
+    let rooms: Value = get.send().await.unwrap().json().await.unwrap();
+    let room = format!("{api}/rooms/{}", rooms["data"][0]["id"].as_str().unwrap());
+    let post = async |path: &str, content: &str| {
+        let request = http::client()
+            .post(format!("{room}/{path}"))
+            .bearer_auth(&ada.token);
+        let answer = request.json(&json!({ "content": content })).send().await;
+        answer.unwrap().status()
+    };
+    assert_eq!(post("join", "").await, StatusCode::OK);
+    assert_eq!(post("messages", "called").await, StatusCode::CREATED);
+    // The site is called, and does not answer: the server waits for it.
+    let _call = silent.accept().await.unwrap();
+    assert_eq!(post("messages", "kept").await, StatusCode::CREATED);
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let mut site = Site::start(0).await;
+    let (mut child, _) = start_program(&dir, &site.url);
+    let mut sent = Vec::new();
+    while !sent.contains(&json!("kept")) {
+        let events = site.events_until("message_created").await;
+        let messages = events.iter().filter(|e| e["type"] == "message_created");
+        sent.extend(messages.map(|event| event["data"]["content"].clone()));
+    }
+    assert_eq!(sent, ["called", "kept"]);
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
