@@ -303,6 +303,52 @@ defmodule Headcount.EventsTest do
     Wait.until(fn -> match?([%{up: false}], Tracker.stats(name).peers) end)
   end
 
+  test "stats count frames by their kind, and nodes that come and go", context do
+    %{name: name, options: options} = context
+    read = fn -> Tracker.stats(name) end
+    start(name, options)
+    start(:events_counted, Keyword.merge(options, node_name: "peer", report_events_to: nil))
+    {:ok, _} = Tracker.track(:events_counted, self(), "room", 1, %{})
+    Wait.until(fn -> Tracker.size(name) == 1 end)
+    Wait.until(fn -> read.().received["beat"].frames > 2 end)
+    send(:"#{name}_replicator", frame("nonsense"))
+    Wait.until(fn -> read.().refused != %{} end)
+    stats = read.()
+    assert %{replicas_up: 1, replicas_down: 0, ups: 1, downs: 0, watches: 0} = stats
+    assert %{divergences: 0, refused_entries: 0} = stats
+    assert Map.values(stats.refused) == [1]
+    assert stats.sent["beat"].bytes > stats.sent["beat"].frames
+    assert stats.received["delta"].frames >= 1
+    :ok = stop_supervised(:events_counted)
+    Wait.until(fn -> match?(%{downs: 1, replicas_down: 1}, Tracker.stats(name)) end)
+  end
+
+  test "stats count the watches of processes", %{name: name, options: options} do
+    start(name, options ++ [mode: :interest])
+    for topic <- ["room", "hall"], do: Tracker.watch(name, topic)
+    Tracker.watch(name, "room")
+    assert Tracker.stats(name).watches == 2
+    Tracker.unwatch(name, "hall")
+    assert Tracker.stats(name).watches == 1
+  end
+
+  test "stats are told now and then", %{name: name, options: options} do
+    start(name, options)
+    {:ok, _} = Tracker.track(name, self(), "room", 1, %{})
+
+    for _ <- 1..2 do
+      assert_receive {:telemetry, [:headcount, :tracker, :stats], numbers, details}, 10_000
+      stats = Tracker.stats(name)
+      assert %{entries: 1, topics: 1, frames_refused: 0, ups: 0} = numbers
+      assert numbers.frames_sent > 0 and numbers.bytes_sent > numbers.frames_sent
+      assert Enum.all?(numbers, fn {_, number} -> is_integer(number) end)
+      assert %{tracker: ^name, peers: [], refused: %{}, sent: %{"beat" => _}} = details
+      sums = [:bytes_received, :bytes_sent, :frames_received, :frames_refused, :frames_sent]
+      told = (Map.keys(numbers) -- sums) ++ (Map.keys(details) -- [:tracker])
+      assert Enum.sort(told) == Enum.sort(Map.keys(stats))
+    end
+  end
+
   defp address(name) do
     Process.whereis(:"#{name}_replicator") |> :erlang.pid_to_list() |> List.to_string()
   end

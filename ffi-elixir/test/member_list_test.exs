@@ -235,4 +235,54 @@ defmodule Headcount.MemberListTest do
     long = String.duplicate("x", 70_000)
     assert {:error, {:payload_too_long, _}} = MemberList.set_payload(payloads, 1, long)
   end
+
+  test "reads name the right one of 4,096 groups" do
+    names = for n <- 1..4_096, do: "group #{n}"
+    list = MemberList.new(groups: names)
+    by_id = for {name, id} <- Enum.with_index(names), n <- [0, 4_096], do: {id + n, name}
+    members = for {id, name} <- by_id, do: {id, [group: name, key: id]}
+    {:ok, %{loaded: 8_192}} = MemberList.bulk_load(list, members)
+    {:ok, %{is_new: false}} = MemberList.upsert(list, 0, group: "group 1", key: "")
+
+    MemberList.rename_group(list, "group 7", "seven")
+    name = fn name -> if name == "group 7", do: "seven", else: name end
+    expected = for n <- names, _ <- 1..3, do: name.(n)
+
+    for {read, reads} <- [{MemberList, list}, {MemberList.Snapshot, MemberList.snapshot(list)}] do
+      assert for(row <- read.slice(reads, 0, 20_000), do: row.group) == expected
+      assert for(at <- 0..12_287, do: read.row_at(reads, at).group) == expected
+    end
+
+    for {id, group} <- by_id, do: assert(MemberList.get(list, id).group == name.(group))
+    ids = for {id, _} <- by_id, do: id
+    found = for {_, row} <- MemberList.rows_of(list, ids), do: row.group
+    assert found == for({_, group} <- by_id, do: name.(group))
+    counts = for {group, 2, _} <- MemberList.search_prefix(list, {:key, ""}), do: group
+    assert counts == Enum.map(names, name)
+    firsts = for {group, row} <- MemberList.find_prefix(list, {:key, ""}), do: {group, row}
+    assert firsts == for({n, at} <- Enum.with_index(names), do: {name.(n), 3 * at + 1})
+  end
+
+  test "a search finds how many members begin with a prefix, and where" do
+    list = MemberList.new(groups: ["online", "away", "offline"])
+
+    for {id, group, name} <- [
+          {1, "online", "Anna"},
+          {2, "online", "Max"},
+          {3, "online", "moritz"},
+          {4, "away", "Mona"},
+          {5, "offline", "Mia"}
+        ],
+        do: MemberList.upsert(list, id, group: group, name: name)
+
+    search = &MemberList.search_prefix(list, &1)
+    assert search.({:name, "m"}) == [{"online", 2, 2}, {"away", 1, 5}, {"offline", 1, 7}]
+    assert search.({:name, "MO"}) == [{"online", 1, 3}, {"away", 1, 5}]
+    assert search.({:name, "x"}) == []
+    assert search.({:key, "mo"}) == search.({:name, "mo"})
+    :ok = MemberList.set_group_collapsed(list, "away", true)
+    :ok = MemberList.set_group_hidden(list, "offline", true)
+    assert search.({:name, "m"}) == [{"online", 2, 2}, {"away", 1, nil}]
+    assert_raise ArgumentError, fn -> search.("m") end
+  end
 end

@@ -10,20 +10,18 @@ defmodule Headcount.Transport.NATSTest do
 
   setup do
     port = 20_000 + rem(System.unique_integer([:positive]) * 37 + :erlang.phash2(node()), 20_000)
+    {:ok, servers: "nats://127.0.0.1:#{port}", server: start_server(port, []), port: port}
+  end
+
+  defp start_server(port, more) do
     server = System.find_executable("nats-server") || "/usr/sbin/nats-server"
-
-    options = [
-      :binary,
-      :exit_status,
-      :stderr_to_stdout,
-      args: ["-a", "127.0.0.1", "-p", "#{port}"]
-    ]
-
+    args = ["-a", "127.0.0.1", "-p", "#{port}" | more]
+    options = [:binary, :exit_status, :stderr_to_stdout, args: args]
     process = Port.open({:spawn_executable, server}, options)
     {:os_pid, pid} = Port.info(process, :os_pid)
     on_exit(fn -> System.cmd("kill", ["#{pid}"], stderr_to_stdout: true) end)
     wait_for(port, 200)
-    {:ok, servers: "nats://127.0.0.1:#{port}", server: pid}
+    pid
   end
 
   defp wait_for(port, left) do
@@ -56,6 +54,28 @@ defmodule Headcount.Transport.NATSTest do
     assert Tracker.stats(:nats_alone).unsent == 0
     System.cmd("kill", ["#{context.server}"])
     Wait.until(fn -> Tracker.stats(:nats_alone).unsent > 2 end)
+  end
+
+  @tag :tmp_dir
+  test "frames fit a server that takes less than the one before", context do
+    start = fn name ->
+      transport = {Headcount.Transport.NATS, servers: context.servers}
+      options = [name: name, cluster: "short", node_name: "#{name}", broadcast_period: 100]
+      start_supervised!({Diffs, [transport: transport] ++ options}, id: name)
+    end
+
+    start.(:nats_a)
+    Wait.until(fn -> Tracker.synced?(:nats_a) end)
+    meta = %{text: String.duplicate("x", 500)}
+    for n <- 1..60, do: {:ok, _} = Tracker.track(:nats_a, self(), "room", n, meta)
+
+    config = Path.join(context.tmp_dir, "nats.conf")
+    File.write!(config, "max_payload: 8192")
+    System.cmd("kill", ["#{context.server}"])
+    Wait.until(fn -> Tracker.stats(:nats_a).unsent > 0 end)
+    start_server(context.port, ["-c", config])
+    start.(:nats_b)
+    Wait.until(fn -> length(Tracker.list(:nats_b, "room")) == 60 end)
   end
 
   test "trackers are sent what they watch", %{servers: servers} do

@@ -105,6 +105,53 @@ defmodule Headcount.RosterTest do
     assert %{attrs: 0b1000} = MemberList.get(list, 7)
   end
 
+  test "the mapping may give the payload" do
+    list = MemberList.new(groups: ["here", "offline"], payloads: :json)
+
+    place = fn
+      key, %{text: text} -> [group: "here", key: key, payload: ~s("#{text}")]
+      key, _meta -> [group: "here", key: key, payload: nil]
+    end
+
+    roster = Roster.new(list, place, offline: "offline")
+    state = State.new("a")
+    viewer = MemberList.Viewer.new(list)
+    State.track!(state, :phone, "room", 7, %{text: "hello"})
+    assert changes(roster, state) == [{7, :offline, :online}]
+    assert %{payload: ~s("hello")} = MemberList.get(list, 7)
+    {:ok, %{frames: [frame]}} = MemberList.Viewer.open(viewer, {:chunk, 0})
+    assert [_header, %{id: 7, body: ~s("hello")}] = frame.rows
+    State.update!(state, :phone, "room", 7, %{text: "away"})
+    assert changes(roster, state) == [{7, :online, :online}]
+    assert %{payload: ~s("away")} = MemberList.get(list, 7)
+    # Without one it stays as it is, and the application may set it.
+    State.update!(state, :phone, "room", 7, %{})
+    changes(roster, state)
+    assert %{payload: ~s("away")} = MemberList.get(list, 7)
+    {:ok, _} = MemberList.set_payload(list, 7, ~s("own"))
+    State.untrack(state, :phone)
+    changes(roster, state)
+    assert %{group: "offline", payload: ~s("own")} = MemberList.get(list, 7)
+  end
+
+  test "a payload that cannot be is refused" do
+    state = State.new("a")
+    State.track!(state, :phone, "room", 7, %{})
+    %{"room" => diff} = State.take_diff(state)
+
+    for {payloads, payload, text} <- [
+          {:raw, :text, "a payload is a binary"},
+          {:raw, String.duplicate("x", 70_000), "payload"},
+          {false, "x", "payload"}
+        ] do
+      list = MemberList.new(groups: ["here"], payloads: payloads)
+      mapping = fn key, _ -> [group: "here", key: key, payload: payload] end
+      assert %{refused: [{7, why}]} = Roster.apply(Roster.new(list, mapping), diff)
+      assert why =~ text
+      assert MemberList.get(list, 7) == nil
+    end
+  end
+
   test "it begins in mid-life, and again after diffs were missed" do
     roster = roster()
     state = State.new("a")

@@ -8,7 +8,8 @@ defmodule Headcount.SourcesTest do
              &Path.wildcard(Path.join(@root, &1))
            )
 
-  @calls ~w(Logger.warn Code.load_file System.get_pid String.strip Tuple.append)
+  @calls ~w(Logger.warn Logger.configure_backend Logger.add_backend Logger.remove_backend Code.load_file
+            System.get_pid String.strip Tuple.append)
 
   defp deprecated({:__block__, meta, [value]}) when is_list(value) do
     if meta[:delimiter] in ["'", "\'\'\'"],
@@ -45,6 +46,8 @@ defmodule Headcount.SourcesTest do
     assert [{1, "a charlist" <> _}] = faults("x = 'abc'")
     assert [{1, "unless"}] = faults("unless x, do: 1")
     assert [{1, "Logger.warn"}] = faults("Logger.warn(1)")
+    backend = "Logger.configure_backend"
+    assert [{1, ^backend}] = faults("Logger.configure_backend(:console, device: :standard_error)")
     assert faults(~S(~c"abc")) == []
   end
 

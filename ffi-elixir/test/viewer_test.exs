@@ -65,6 +65,73 @@ defmodule Headcount.MemberList.ViewerTest do
     assert {:ok, %{frames: [_, _]}} = Viewer.resync(viewer, Map.keys(client))
   end
 
+  test "a window of a search shows who comes, goes and is renamed" do
+    list = MemberList.new(groups: ["online", "offline"])
+    names = %{1 => "Anna", 2 => "Max", 3 => "Moritz"}
+    for {id, name} <- names, do: MemberList.upsert(list, id, group: "online", name: name)
+    viewer = Viewer.new(list)
+    {:ok, opened} = Viewer.open(viewer, {:search, {:name, "m"}})
+    assert [window] = Viewer.windows(viewer)
+    assert window == Viewer.name({:search, {:name, "M"}, 0})
+
+    shown = fn client ->
+      {rows, _base} = client[window]
+      for row <- rows, do: elem(row, 0)
+    end
+
+    # Searches are shown anew once a second.
+    follow = fn client, expected ->
+      Enum.reduce_while(1..100, client, fn _, client ->
+        bundle = Viewer.bundle(viewer, MemberList.tick(list))
+        client = if bundle, do: apply_bundle(bundle, client), else: client
+        if shown.(client) == expected, do: {:halt, client}, else: {:cont, wait(client)}
+      end)
+    end
+
+    client = apply_bundle(opened, %{})
+    assert shown.(client) == ["online", 2, 3]
+    MemberList.upsert(list, 4, group: "offline", name: "Mia")
+    client = follow.(client, ["online", 2, 3, "offline", 4])
+    assert shown.(client) == ["online", 2, 3, "offline", 4]
+    MemberList.upsert(list, 5, group: "online", name: "Zoe")
+    MemberList.set_key(list, 5, {:name, "Mona"})
+    MemberList.remove(list, 2)
+    client = follow.(client, ["online", 5, 3, "offline", 4])
+    assert shown.(client) == ["online", 5, 3, "offline", 4]
+    :ok = Viewer.close(viewer, {:search, {:name, "M"}})
+    assert Viewer.windows(viewer) == []
+  end
+
+  test "windows of searches name a page, a group, and any prefix" do
+    list = MemberList.new(groups: ["a:b", "c"])
+    for id <- 1..120, do: MemberList.upsert(list, id, group: "a:b", key: id)
+    viewer = Viewer.new(list)
+
+    shown = fn window ->
+      count = Enum.count(hd(Viewer.open!(viewer, window).frames).rows)
+      assert Viewer.windows(viewer) == [Viewer.name(window)]
+      :ok = Viewer.close(viewer, Viewer.name(window))
+      count
+    end
+
+    assert shown.({:search, {:key, ""}, 1}) == 50
+    assert shown.({:search, {:key, ""}, 2, "a:b"}) in 20..21
+    assert shown.({:search, {:key, <<0>>}, 0, "c"}) == 0
+    assert Viewer.name({:search, {:key, <<0, 255>>}, 3}) == "q:00ff:3"
+
+    for window <- [
+          {:search, "m"},
+          {:search, {:name, <<255>>}},
+          {:search, {:name, "m"}, -1},
+          {:search, {:name, "m"}, 0x1_0000_0000},
+          {:search, {:name, "m"}, 0, :group},
+          {:search, {:name, "m"}, 0, <<255>>}
+        ],
+        do: assert_raise(ArgumentError, fn -> Viewer.open(viewer, window) end)
+
+    assert {:error, _} = Viewer.open(viewer, {:search, {:name, "m"}, 0xFFFF_FFFF})
+  end
+
   test "windows come whole when the list does not know their versions" do
     list = resumable_list()
     [%{version: version, epoch: epoch} = window] = held_windows(away(list, ["c:0"]))
@@ -194,6 +261,11 @@ defmodule Headcount.MemberList.ViewerTest do
 
   defp shown(%{id: id} = row), do: {id, row.revision, row.attrs}
   defp shown(row), do: {row.group, row.count}
+
+  defp wait(client) do
+    Process.sleep(50)
+    client
+  end
 
   defp apply_bundle(bundle, client) do
     client = Enum.reduce(bundle.frames, client, &apply_frame/2)

@@ -3,7 +3,7 @@
 use pyo3::exceptions::{PyMemoryError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::{PyBytes, PyList, PyString};
 
 use crate::error::LimitError;
 
@@ -14,7 +14,7 @@ const HEADROOM: usize = 32 << 20;
 /// Most items of an answer for which it is not worth letting go of the interpreter.
 pub(crate) const SHORT: usize = 1024;
 /// Items of a conversion between two chances for other threads.
-const YIELD_EVERY: usize = 1024;
+pub(crate) const YIELD_EVERY: usize = 1024;
 /// Items between two looks at the memory that is left.
 const LOOK_EVERY: usize = 4096;
 
@@ -74,7 +74,17 @@ impl<I: Iterator> Iterator for Yielding<'_, I> {
     }
 }
 
-impl<I: ExactSizeIterator> ExactSizeIterator for Yielding<'_, I> {}
+/// Makes items into a list of Python, and lets other threads run now and then. O(items).
+pub(crate) fn list<'py, T: IntoPyObject<'py>>(
+    py: Python<'py>,
+    items: impl IntoIterator<Item = T>,
+) -> PyResult<Bound<'py, PyList>> {
+    let list = PyList::empty(py);
+    for item in yielding(py, items.into_iter()) {
+        list.append(item)?;
+    }
+    Ok(list)
+}
 
 /// Appends to a list of any length; `MemoryError` when there is no room.
 pub(crate) fn push<T>(out: &mut Vec<T>, item: T) -> PyResult<()> {

@@ -6,9 +6,11 @@ use headcount as core;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyList, PyTuple};
 
+use crate::bounds::{self, room_for, yielding};
 use crate::entry::Entry;
+use crate::verbs::ENTRY_LEN;
 
 /// Changes per topic: a mapping of topics to `TopicDiff`, empty when nothing changed.
 ///
@@ -54,11 +56,12 @@ impl Diff {
         Some(TopicDiff(Arc::clone(&self.0[at])))
     }
 
-    fn flat<T>(&self, of: fn(&TopicDiff) -> Vec<T>) -> Vec<T> {
-        self.0
-            .iter()
-            .flat_map(|change| of(&TopicDiff(Arc::clone(change))))
-            .collect()
+    fn topics(&self) -> impl Iterator<Item = &core::TopicDiff> {
+        self.0.iter().map(|change| &**change)
+    }
+
+    fn sum(&self, of: fn(&core::TopicDiff) -> usize) -> usize {
+        self.topics().map(of).sum()
     }
 }
 
@@ -66,23 +69,23 @@ impl Diff {
 impl Diff {
     /// The entries that are new, of all topics, including those that have left again.
     #[getter]
-    fn joins(&self) -> Vec<Entry> {
-        self.flat(TopicDiff::joins)
+    fn joins<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        room_for(self.sum(|change| change.joins.len()), ENTRY_LEN)?;
+        bounds::list(py, self.topics().flat_map(joins))
     }
 
     /// The versions of entries that are over, of all topics, each with the reason.
     #[getter]
-    fn leaves(&self, py: Python<'_>) -> PyResult<Vec<Py<Leave>>> {
-        let topics = self.0.iter();
-        let leaves = topics.map(|change| TopicDiff(Arc::clone(change)).leaves(py));
-        let leaves: PyResult<Vec<_>> = leaves.collect();
-        Ok(leaves?.into_iter().flatten().collect())
+    fn leaves<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        room_for(self.sum(|change| change.leaves.len()), ENTRY_LEN)?;
+        all(py, self.topics().flat_map(|change| leaves(py, change)))
     }
 
     /// The entries whose content changed, of all topics.
     #[getter]
-    fn updates(&self) -> Vec<Update> {
-        self.flat(TopicDiff::updates)
+    fn updates<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        room_for(self.sum(|change| change.updates.len()), 2 * ENTRY_LEN)?;
+        bounds::list(py, self.topics().flat_map(updates))
     }
 
     /// Return whether versions that came and went are missing among the leaves, because there were
@@ -145,10 +148,9 @@ impl Diff {
     }
 
     fn __repr__(&self) -> String {
-        let sum = |of: fn(&core::TopicDiff) -> usize| self.0.iter().map(|c| of(c)).sum::<usize>();
-        let joins = sum(|c| c.joins.len());
-        let leaves = sum(|c| c.leaves.len());
-        let updates = sum(|c| c.updates.len());
+        let joins = self.sum(|c| c.joins.len());
+        let leaves = self.sum(|c| c.leaves.len());
+        let updates = self.sum(|c| c.updates.len());
         format!(
             "<Diff topics={} joins={joins} leaves={leaves} updates={updates}>",
             self.0.len()
@@ -166,12 +168,45 @@ fn view<'py>(diff: &Bound<'py, Diff>, kind: &str) -> PyResult<Bound<'py, PyAny>>
 #[derive(Debug)]
 pub(crate) struct TopicDiff(pub(crate) Arc<core::TopicDiff>);
 
-impl TopicDiff {
-    fn entries<'b>(&self, bufs: impl IntoIterator<Item = &'b core::EntryBuf>) -> Vec<Entry> {
-        bufs.into_iter()
-            .map(|buf| Entry::new(Arc::clone(&self.0.topic), buf.clone()))
-            .collect()
+/// Returns the entries that are new in a topic.
+fn joins(change: &core::TopicDiff) -> impl Iterator<Item = Entry> {
+    let entry = |buf: &core::EntryBuf| Entry::new(Arc::clone(&change.topic), buf.clone());
+    change.joins.iter().map(entry)
+}
+
+/// Returns the versions that are over in a topic.
+fn leaves<'py, 'a>(
+    py: Python<'py>,
+    change: &'a core::TopicDiff,
+) -> impl Iterator<Item = PyResult<Bound<'py, Leave>>> + use<'py, 'a> {
+    let leave = move |leave: &core::tracker::Leave| {
+        let entry = Entry::new(Arc::clone(&change.topic), leave.entry.clone());
+        let reason = Leave(leave.reason);
+        Bound::new(py, PyClassInitializer::from(entry).add_subclass(reason))
+    };
+    change.leaves.iter().map(leave)
+}
+
+/// Returns the entries whose content changed in a topic.
+fn updates(change: &core::TopicDiff) -> impl Iterator<Item = Update> {
+    let entry = |buf: &core::EntryBuf| Entry::new(Arc::clone(&change.topic), buf.clone());
+    let update = move |update: &core::tracker::Update| Update {
+        old: entry(&update.old),
+        new: entry(&update.new),
+    };
+    change.updates.iter().map(update)
+}
+
+/// Makes leaves into a list of Python, unless one cannot be made.
+fn all<'py>(
+    py: Python<'py>,
+    objects: impl Iterator<Item = PyResult<Bound<'py, Leave>>>,
+) -> PyResult<Bound<'py, PyList>> {
+    let list = PyList::empty(py);
+    for object in yielding(py, objects) {
+        list.append(object?)?;
     }
+    Ok(list)
 }
 
 #[pymethods]
@@ -184,30 +219,23 @@ impl TopicDiff {
 
     /// The entries that are new, including those that have left again.
     #[getter]
-    fn joins(&self) -> Vec<Entry> {
-        self.entries(&self.0.joins)
+    fn joins<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        room_for(self.0.joins.len(), ENTRY_LEN)?;
+        bounds::list(py, joins(&self.0))
     }
 
     /// The versions of entries that are over, each as it was and with the reason.
     #[getter]
-    fn leaves(&self, py: Python<'_>) -> PyResult<Vec<Py<Leave>>> {
-        let leave = |leave: &core::tracker::Leave| {
-            let entry = Entry::new(Arc::clone(&self.0.topic), leave.entry.clone());
-            let reason = Leave(leave.reason);
-            Py::new(py, PyClassInitializer::from(entry).add_subclass(reason))
-        };
-        self.0.leaves.iter().map(leave).collect()
+    fn leaves<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        room_for(self.0.leaves.len(), ENTRY_LEN)?;
+        all(py, leaves(py, &self.0))
     }
 
     /// The entries whose content changed.
     #[getter]
-    fn updates(&self) -> Vec<Update> {
-        let entry = |buf: &core::EntryBuf| Entry::new(Arc::clone(&self.0.topic), buf.clone());
-        let update = |update: &core::tracker::Update| Update {
-            old: entry(&update.old),
-            new: entry(&update.new),
-        };
-        self.0.updates.iter().map(update).collect()
+    fn updates<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        room_for(self.0.updates.len(), 2 * ENTRY_LEN)?;
+        bounds::list(py, updates(&self.0))
     }
 
     fn __len__(&self) -> usize {

@@ -32,6 +32,15 @@ impl AnyId {
         u64::from_py(id).map(Self::Int)
     }
 
+    /// Returns the text form, as in messages.
+    pub(crate) fn to_text(&self) -> String {
+        match self {
+            Self::Int(id) => id.to_text(),
+            Self::Uuid(id) => id.to_text(),
+            Self::Text(id) => id.to_text(),
+        }
+    }
+
     const fn kind(&self) -> &'static str {
         match self {
             Self::Int(_) => "int",

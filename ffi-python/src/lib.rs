@@ -35,6 +35,7 @@ mod roster;
 mod row;
 mod running;
 mod saves;
+mod snapshot;
 mod sorted_set;
 mod stats;
 mod sync;
@@ -73,7 +74,7 @@ mod _headcount {
     #[pymodule_export]
     use super::keys::Keys;
     #[pymodule_export]
-    use super::member_list::{MemberList, Snapshot, Upsert};
+    use super::member_list::{MemberList, Upsert};
     #[pymodule_export]
     use super::network::MemoryNetwork;
     #[pymodule_export]
@@ -86,6 +87,8 @@ mod _headcount {
     use super::roster::{Roster, RosterReport};
     #[pymodule_export]
     use super::row::{Group, Header, Member};
+    #[pymodule_export]
+    use super::snapshot::Snapshot;
     #[pymodule_export]
     use super::sorted_set::SortedTree;
     #[pymodule_export]

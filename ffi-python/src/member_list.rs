@@ -1,22 +1,23 @@
-//! `MemberList` and `Snapshot`.
+//! `MemberList`.
 
 use std::sync::Arc;
 
 use headcount as core;
-use headcount::member_list::{BodyFormat, Epoch, GROUPS_MAX, GroupInfo, Id, Matches, TextId};
+use headcount::member_list::{BodyFormat, Epoch, GROUPS_MAX, Id, Matches, TextId};
 use headcount::{GroupId, ListError, ListOptions, WindowSpec};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyList;
 
 use crate::batch::{BatchReport, BulkReport, ChangeOf, Format, NewMembers, payload};
-use crate::bounds::{BATCH_MAX, SHORT, collect, room_for, texts, yielding};
+use crate::bounds::{self, BATCH_MAX, SHORT, collect, room_for, texts};
 use crate::convert::{Place, Seconds, grouped, out_of_range, place};
-use crate::error::{HiddenMember, raise};
+use crate::error::raise;
 use crate::id::{Key, Kind, OfKind, PyId};
 use crate::list_or_roster::ListOrRoster;
-use crate::row::{Group, Member, Reading, Row, RowIterator, member, own_found};
+use crate::row::{Group, Member, Reading, Row, RowIterator, absent, member, own_found};
 use crate::saves::{self, Pickle};
+use crate::snapshot::Snapshot;
 use crate::sync::Locked;
 use crate::windows::{Shown, Source, Tick, Viewer};
 
@@ -48,7 +49,7 @@ pub(crate) type FoundInGroup = (String, usize, Option<usize>);
 #[derive(Debug, Clone)]
 pub(crate) struct MemberList {
     pub(crate) lists: Lists,
-    format: Option<BodyFormat>,
+    pub(crate) format: Option<BodyFormat>,
 }
 
 type List<I> = Arc<Locked<ListOrRoster<I>>>;
@@ -389,25 +390,31 @@ impl MemberList {
 
     /// Return the row of each of many members, in the order of the ids: for each what `index_of`
     /// returns, in less time. At most 16,777,216 at a time. O(k log n).
-    fn index_of_many(
+    fn index_of_many<'py>(
         &self,
-        py: Python<'_>,
-        ids: &Bound<'_, PyAny>,
-    ) -> PyResult<Vec<Option<usize>>> {
-        each!(self, list => {
+        py: Python<'py>,
+        ids: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let rows = each!(self, list => {
             let ids = many(ids)?;
-            list.read_long(py, |list| list.index_of_many(&ids))
-        })
+            list.read_long(py, |list| list.index_of_many(&ids))?
+        });
+        bounds::list(py, rows)
     }
 
     /// Return the index and the row of each of many members, in the order of the ids; `None` for one
     /// that is unknown or whose group is hidden or collapsed. At most 16,777,216 at a time.
     /// O(k log n).
-    fn rows_of(&self, py: Python<'_>, ids: &Bound<'_, PyAny>) -> PyResult<FoundRows> {
-        each!(self, list => {
+    fn rows_of<'py>(
+        &self,
+        py: Python<'py>,
+        ids: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let rows = each!(self, list => {
             let ids = many(ids)?;
-            list.read_long(py, |list| own_found(&list.rows_of(&ids), list.groups()))
-        })
+            list.read_long(py, |list| own_found(&list.rows_of(&ids), |group| list.group_name(group)))?
+        });
+        bounds::list(py, rows)
     }
 
     /// Return the row of a group's header, if it has one.
@@ -423,7 +430,7 @@ impl MemberList {
     /// compared without case but with accents, in their first 64 bytes.
     fn find_prefix(&self, py: Python<'_>, prefix: Key) -> PyResult<Vec<(String, usize)>> {
         each!(self, list => list.read(py, |list| {
-            named(list.find_prefix(&prefix.0), || list.groups())
+            named(list.find_prefix(&prefix.0), |group| list.group_name(group))
         }))
     }
 
@@ -432,7 +439,7 @@ impl MemberList {
     /// collapsed. O(groups log n).
     fn search_prefix(&self, py: Python<'_>, prefix: Key) -> PyResult<Vec<FoundInGroup>> {
         each!(self, list => list.read(py, |list| {
-            found(&list.search_prefix(&prefix.0), || list.groups())
+            found(&list.search_prefix(&prefix.0), |group| list.group_name(group))
         }))
     }
 
@@ -450,7 +457,7 @@ impl MemberList {
 
     /// Return the list as it is now, for reading while other threads write. O(1).
     fn snapshot(&self, py: Python<'_>) -> PyResult<Snapshot> {
-        Ok(each!(self, list => Snapshot(Arc::new(list.read(py, |list| list.snapshot())?))))
+        Ok(each!(self, list => Snapshot::new(Arc::new(list.read(py, |list| list.snapshot())?))))
     }
 
     /// Return a viewer without windows; with `discord`, its bundles can be encoded as events of
@@ -566,19 +573,19 @@ impl MemberList {
                 } else {
                     list.read_long(py, |list| list.rows(rows))?
                 });
-                rows_list(py, rows)
+                Ok(bounds::list(py, rows)?.into_any())
             }
         }
     }
 
     /// Return an iterator over the rows as they are now, whatever is written meanwhile.
     fn __iter__(&self, py: Python<'_>) -> PyResult<RowIterator> {
-        Ok(RowIterator::new(self.snapshot(py)?.0, false))
+        Ok(self.snapshot(py)?.walk(false))
     }
 
     /// Return an iterator over the rows as they are now, the last one first.
     fn __reversed__(&self, py: Python<'_>) -> PyResult<RowIterator> {
-        Ok(RowIterator::new(self.snapshot(py)?.0, true))
+        Ok(self.snapshot(py)?.walk(true))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
@@ -592,9 +599,6 @@ impl MemberList {
 
 /// About what a row takes on its way to Python.
 pub(crate) const ROW_LEN: usize = 2 * size_of::<Row>() + size_of::<usize>();
-
-/// The index and the row of each of many members.
-pub(crate) type FoundRows = Vec<Option<(usize, Row)>>;
 
 /// Reads the ids of many members, and makes sure that there is room for their rows.
 pub(crate) fn many<I: PyId>(ids: &Bound<'_, PyAny>) -> PyResult<Vec<I>> {
@@ -626,100 +630,25 @@ pub(crate) fn describe(name: &str, members: usize, groups: &[Group]) -> String {
 }
 
 /// Returns rows by the names of their groups.
-pub(crate) fn named<'a, G: Iterator<Item = GroupInfo<'a>>>(
+pub(crate) fn named<'n>(
     rows: Vec<(GroupId, usize)>,
-    groups: impl Fn() -> G,
+    name: impl Fn(GroupId) -> Option<&'n str>,
 ) -> Vec<(String, usize)> {
     let rows = rows.into_iter();
-    rows.map(|(id, row)| (name_of(id, groups()), row)).collect()
+    rows.map(|(id, row)| (name(id).unwrap_or_default().to_owned(), row))
+        .collect()
 }
 
 /// Returns what a search finds by the names of the groups.
-pub(crate) fn found<'a, G: Iterator<Item = GroupInfo<'a>>>(
+pub(crate) fn found<'n>(
     matches: &Matches,
-    groups: impl Fn() -> G,
+    name: impl Fn(GroupId) -> Option<&'n str>,
 ) -> Vec<FoundInGroup> {
     let found = matches.groups().iter();
     found
         .map(|found| {
-            let name = name_of(found.group, groups());
-            (name, found.count, found.first_index)
+            let name = name(found.group).unwrap_or_default();
+            (name.to_owned(), found.count, found.first_index)
         })
         .collect()
-}
-
-/// Returns the name of a group of a list.
-pub(crate) fn name_of<'a>(id: GroupId, mut groups: impl Iterator<Item = GroupInfo<'a>>) -> String {
-    let group = groups.find(|group| group.id == id);
-    group.map_or("", |group| group.name).to_owned()
-}
-
-/// Returns the error of a member without a row.
-pub(crate) fn absent(id: String, is_member: bool) -> PyErr {
-    if is_member {
-        let text = format!("the member {id:?} has no row: its group is hidden or collapsed");
-        return HiddenMember::new_err((text, "hidden_member"));
-    }
-    raise(ListError::UnknownMember { id })
-}
-
-/// Makes rows into a list of Python, and lets other threads run meanwhile.
-pub(crate) fn rows_list<'py>(py: Python<'py>, rows: Vec<Row>) -> PyResult<Bound<'py, PyAny>> {
-    Ok(PyList::new(py, yielding(py, rows.into_iter()))?.into_any())
-}
-
-/// A `MemberList` as it was at one moment: reads by row only. Readers never wait for writers, nor
-/// writers for readers.
-///
-/// >>> ml = MemberList(int, groups=["online"])
-/// >>> _ = ml.upsert(1, "online", "Ann")
-/// >>> before = ml.snapshot()
-/// >>> ml.remove(1)
-/// 1
-/// >>> len(before), len(ml)
-/// (2, 0)
-#[pyclass(frozen, generic, module = "headcount")]
-pub(crate) struct Snapshot(pub(crate) Arc<dyn Reading>);
-
-#[pymethods]
-impl Snapshot {
-    /// Return all groups in order, including hidden and empty ones.
-    fn groups(&self) -> Vec<Group> {
-        self.0.all_groups()
-    }
-
-    /// Return the number of members, shown or not. O(1).
-    fn member_count(&self) -> usize {
-        self.0.members_len()
-    }
-
-    fn __len__(&self) -> usize {
-        self.0.rows_len()
-    }
-
-    fn __getitem__<'py>(
-        &self,
-        py: Python<'py>,
-        index: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        match place(index, self.0.rows_len())? {
-            Place::At(at) => self.0.row(at).ok_or_else(out_of_range)?.into_pyobject(py),
-            Place::Rows(rows) => {
-                room_for(rows.len(), ROW_LEN)?;
-                rows_list(py, py.detach(|| self.0.rows(rows)))
-            }
-        }
-    }
-
-    fn __iter__(&self) -> RowIterator {
-        RowIterator::new(Arc::clone(&self.0), false)
-    }
-
-    fn __reversed__(&self) -> RowIterator {
-        RowIterator::new(Arc::clone(&self.0), true)
-    }
-
-    fn __repr__(&self) -> String {
-        describe("Snapshot", self.member_count(), &self.groups())
-    }
 }

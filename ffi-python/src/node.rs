@@ -16,7 +16,6 @@ use crate::bounds::{self, room_for};
 use crate::bridge::{Bridge, bridge};
 use crate::convert::{Buffer, Meta, Name, Seconds, new_entry};
 use crate::diff::Diff;
-use crate::entry::Entry;
 use crate::error::raise;
 use crate::feed::{Feed, Source};
 use crate::keys::Keys;

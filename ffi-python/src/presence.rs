@@ -18,7 +18,6 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use crate::bounds::{self, look, room_for};
 use crate::convert::{Buffer, Meta, Name, Seconds, grouped, new_entry};
 use crate::diff::Diff;
-use crate::entry::Entry;
 use crate::error::{LimitError, raise};
 use crate::event::{Event, GroupSubscription, Transmit};
 use crate::keys::Keys;

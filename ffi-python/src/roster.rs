@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use headcount as core;
+use headcount::member_list::BodyFormat;
 use headcount::roster::OfflinePolicy;
 use headcount::{EntryBuf, ListError, Placement, RosterOptions, SortKey, Status};
 use parking_lot::Mutex;
@@ -12,10 +14,10 @@ use pyo3::exceptions::{PyException, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyList, PyTuple};
 
-use crate::batch::{BulkReport, NewMembers};
-use crate::bounds::{BATCH_MAX, collect, texts};
+use crate::batch::{BulkReport, NewMembers, payload};
+use crate::bounds::{self, BATCH_MAX, collect, texts, yielding};
 use crate::convert::Seconds;
 use crate::diff::TopicDiff;
 use crate::entry::Entry;
@@ -30,13 +32,14 @@ type Placements = Arc<Mutex<HashMap<(core::id::Origin, u64), Placement>>>;
 
 /// A list that follows presence: one row for each user with sessions.
 ///
-/// `mapping` takes an `Entry` and says where it puts its user: `(group, key)` or `(group, key,
-/// attrs)`; with `None` the entry does not count as a session. The attribute bits are those of
-/// `status_bits`, which are the roster's; it leaves the others as the application sets them. The
-/// key of an entry is the id of the row. The status of an entry is 0 online, 1 idle,
-/// 2 dnd, 3 invisible; over the sessions of a user the first of `priority` decides. A user whose
-/// sessions are gone, or who is invisible, is offline for others: the row is removed, or moves to
-/// the group `offline`.
+/// `mapping` takes an `Entry` and says where it puts its user: `(group, key)`, `(group, key, attrs)`
+/// or `(group, key, attrs, payload)`; with `None` the entry does not count as a session. The
+/// attribute bits are those of `status_bits`, which are the roster's; it leaves the others as the
+/// application sets them. The payload is one as `MemberList.set_payload` takes it; where the mapping
+/// gives none, the roster leaves the payload as it is. The key of an entry is the id of the row. The
+/// status of an entry is 0 online, 1 idle, 2 dnd, 3 invisible; over the sessions of a user the first
+/// of `priority` decides. A user whose sessions are gone, or who is invisible, is offline for
+/// others: the row is removed, or moves to the group `offline`.
 ///
 /// >>> ml = MemberList(str, groups=["here", "away", "offline"])
 /// >>> roster = Roster(ml, lambda e: ("away" if e.status == 1 else "here", e.key), offline="offline")
@@ -128,7 +131,7 @@ impl Roster {
             .iter()
             .chain(new)
             .map(|buf| Entry::new(Arc::clone(&diff.topic), buf.clone()));
-        self.work(py, entries.collect(), now, Work::Apply(diff))
+        self.work(py, entries, now, Work::Apply(diff))
     }
 
     /// Put the entries of the topic, as `Presence.list` returns them, in the place of all sessions:
@@ -144,8 +147,11 @@ impl Roster {
         let entries = collect(entries, "entries", BATCH_MAX, |entry| {
             Ok(entry.cast::<Entry>()?.get().clone())
         })?;
-        let bufs: Vec<_> = entries.iter().map(|entry| entry.buf().clone()).collect();
-        self.work(py, entries, now, Work::Reset(&bufs))
+        let bufs = yielding(py, entries.iter()).map(|entry| entry.buf().clone());
+        let bufs: Vec<_> = bufs.collect();
+        let report = self.work(py, entries, now, Work::Reset(&bufs));
+        py.detach(|| drop(bufs));
+        report
     }
 
     /// Load members that are offline, all at once, as `MemberList.bulk_load` does.
@@ -206,13 +212,13 @@ impl Roster {
     fn work(
         &self,
         py: Python<'_>,
-        entries: Vec<Entry>,
+        entries: impl IntoIterator<Item = Entry>,
         now: Option<Seconds>,
         work: Work<'_>,
     ) -> PyResult<RosterReport> {
         let mut places = Vec::new();
         let mut refused = Vec::new();
-        for entry in entries {
+        for entry in yielding(py, entries.into_iter()) {
             let buf = entry.buf().clone();
             match self.place(py, entry) {
                 Ok(Some(place)) => places.push((buf, place)),
@@ -240,7 +246,11 @@ impl Roster {
 
     /// Asks the mapping where an entry puts its user; `None` if the entry does not count.
     fn place(&self, py: Python<'_>, entry: Entry) -> PyResult<Option<Place>> {
-        self.mapping.bind(py).call1((entry,))?.extract()
+        let place = self.mapping.bind(py).call1((entry,))?;
+        if place.is_none() {
+            return Ok(None);
+        }
+        Place::read(&place, self.list.format).map(Some)
     }
 }
 
@@ -271,35 +281,31 @@ fn name_of(buf: &EntryBuf) -> (core::id::Origin, u64) {
 
 /// The result of a mapping, before its group is looked up.
 struct Place {
-    group: PyBackedStr,
+    /// Not an object of Python: thousands of them, let go of without the interpreter, would wait for it.
+    group: Box<str>,
     key: SortKey,
     attrs: u32,
-}
-
-impl<'py> FromPyObject<'_, 'py> for Place {
-    type Error = PyErr;
-
-    fn extract(obj: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        let tuple = obj
-            .cast::<PyTuple>()
-            .ok()
-            .filter(|tuple| matches!(tuple.len(), 2 | 3));
-        let Some(tuple) = tuple else {
-            let text = "a mapping gives a tuple (group, key) or (group, key, attrs)";
-            return Err(PyTypeError::new_err(text));
-        };
-        let group = tuple.get_item(0)?.extract()?;
-        let key = tuple.get_item(1)?.extract::<Key>()?.0;
-        let attrs = if tuple.len() == 3 {
-            tuple.get_item(2)?.extract()?
-        } else {
-            0
-        };
-        Ok(Self { group, key, attrs })
-    }
+    payload: Option<Bytes>,
 }
 
 impl Place {
+    /// Reads what a mapping of a list with payloads of this format gave.
+    fn read(place: &Bound<'_, PyAny>, format: Option<BodyFormat>) -> PyResult<Self> {
+        let tuple = place.cast::<PyTuple>().ok();
+        let Some(tuple) = tuple.filter(|tuple| matches!(tuple.len(), 2..=4)) else {
+            let text = "a mapping gives a tuple (group, key), (group, key, attrs) or \
+                        (group, key, attrs, payload)";
+            return Err(PyTypeError::new_err(text));
+        };
+        let rest = |at: usize| (at < tuple.len()).then(|| tuple.get_item(at)).transpose();
+        Ok(Self {
+            group: tuple.get_item(0)?.extract::<&str>()?.into(),
+            key: tuple.get_item(1)?.extract::<Key>()?.0,
+            attrs: rest(2)?.map_or(Ok(0), |attrs| attrs.extract())?,
+            payload: rest(3)?.map(|it| payload(&it, format)).transpose()?,
+        })
+    }
+
     fn resolve<I: PyId>(
         self,
         list: &ListOrRoster<I>,
@@ -307,7 +313,11 @@ impl Place {
     ) -> Result<Placement, ListError> {
         let group = list.group(&self.group)?;
         let placement = Placement::new(status).group(group).key(self.key);
-        Ok(placement.bits(self.attrs))
+        let placement = placement.bits(self.attrs);
+        Ok(match self.payload {
+            Some(payload) => placement.payload(payload),
+            None => placement,
+        })
     }
 }
 
@@ -380,17 +390,15 @@ impl RosterReport {
 impl RosterReport {
     /// The users whose status changed for others: id, status before, status now.
     #[getter]
-    fn changes(&self) -> Vec<(&AnyId, &'static str, &'static str)> {
-        self.changes
-            .iter()
-            .map(|(id, old, new)| (id, *old, *new))
-            .collect()
+    fn changes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let changes = self.changes.iter();
+        bounds::list(py, changes.map(|(id, old, new)| (id, *old, *new)))
     }
 
     /// The users whose row was refused, by the list or by the mapping, and the reason.
     #[getter]
-    fn refused(&self) -> Vec<(&AnyId, &str)> {
-        self.refused.iter().map(|(id, why)| (id, &**why)).collect()
+    fn refused<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        bounds::list(py, self.refused.iter().map(|(id, why)| (id, &**why)))
     }
 
     fn __repr__(&self) -> String {

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use headcount as core;
-use headcount::GroupId;
 use headcount::member_list::GroupInfo;
+use headcount::{GroupId, ListError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
 use crate::bounds;
 use crate::convert::{Rows, grouped, repr};
+use crate::error::{HiddenMember, raise};
 use crate::id::{AnyId, PyId};
 use crate::sync::Locked;
 
@@ -194,13 +195,14 @@ macro_rules! reading {
             }
 
             fn row(&self, at: usize) -> Option<Row> {
-                own(self.row_at(at), self.groups()).pop()
+                own(self.row_at(at), |group| self.group_name(group)).pop()
             }
 
             fn rows(&self, rows: Rows) -> Vec<Row> {
+                let name = |group| self.group_name(group);
                 match rows.range() {
-                    Some(range) => own(self.slice(range), self.groups()),
-                    None => own(rows.iter().filter_map(|at| self.row_at(at)), self.groups()),
+                    Some(range) => own(self.slice(range), name),
+                    None => own(rows.iter().filter_map(|at| self.row_at(at)), name),
                 }
             }
 
@@ -215,21 +217,48 @@ reading!(core::MemberList<I>);
 reading!(core::Snapshot<I>);
 reading!(core::member_list::ListView<'_, I>);
 
-/// Copies rows. Neighbours are mostly of one group, so its name is looked up once for them all.
-fn own<'a, I: PyId>(
+/// The reads by id of a snapshot, whatever its ids are.
+pub(crate) trait Finding: Reading {
+    /// Reads an id of this list; `TypeError` if it is of another kind.
+    fn id(&self, id: &Bound<'_, PyAny>) -> PyResult<AnyId>;
+    fn has(&self, id: &AnyId) -> bool;
+    fn row_of(&self, id: &AnyId) -> Option<usize>;
+    fn found(&self, id: &AnyId) -> Option<Row>;
+}
+
+impl<I: PyId> Finding for core::Snapshot<I> {
+    fn id(&self, id: &Bound<'_, PyAny>) -> PyResult<AnyId> {
+        I::from_py(id).map(|id| id.to_any())
+    }
+
+    fn has(&self, id: &AnyId) -> bool {
+        I::from_any(id).is_ok_and(|id| self.contains(&id))
+    }
+
+    fn row_of(&self, id: &AnyId) -> Option<usize> {
+        self.index_of(&I::from_any(id).ok()?)
+    }
+
+    fn found(&self, id: &AnyId) -> Option<Row> {
+        let row = self.get(&I::from_any(id).ok()?);
+        own(row, |group| self.group_name(group)).pop()
+    }
+}
+
+/// Copies rows. Neighbours are mostly of one group, so its name is copied once for them all.
+fn own<'a, 'n, I: PyId>(
     rows: impl IntoIterator<Item = core::Row<'a, I>>,
-    mut groups: impl Iterator<Item = GroupInfo<'a>>,
+    name: impl Fn(GroupId) -> Option<&'n str>,
 ) -> Vec<Row> {
-    let mut known: Vec<(GroupId, Arc<str>)> = Vec::new();
-    let mut name_of = |id: GroupId| loop {
-        match known.iter().rev().find(|(known, _)| *known == id) {
-            Some((_, name)) => return Arc::clone(name),
-            None => {
-                let group = groups
-                    .next()
-                    .expect("the group of every row is in the list");
-                known.push((group.id, group.name.into()));
-            }
+    let mut last: Option<(GroupId, Arc<str>)> = None;
+    let mut name_of = |id: GroupId| match &last {
+        Some((known, name)) if *known == id => Arc::clone(name),
+        _ => {
+            let name: Arc<str> = name(id)
+                .expect("the group of every row is in the list")
+                .into();
+            last = Some((id, Arc::clone(&name)));
+            name
         }
     };
     rows.into_iter()
@@ -256,12 +285,12 @@ fn own<'a, I: PyId>(
 }
 
 /// Copies rows of some members, found by id.
-pub(crate) fn own_found<'a, I: PyId>(
+pub(crate) fn own_found<'a, 'n, I: PyId>(
     found: &[Option<(usize, core::Row<'a, I>)>],
-    groups: impl Iterator<Item = GroupInfo<'a>>,
+    name: impl Fn(GroupId) -> Option<&'n str>,
 ) -> Vec<Option<(usize, Row)>> {
     let rows = found.iter().flatten().map(|(_, row)| row.clone());
-    let mut rows = own(rows, groups).into_iter();
+    let mut rows = own(rows, name).into_iter();
     let indexes = found
         .iter()
         .map(|row| row.as_ref().map(|(index, _)| *index));
@@ -271,14 +300,22 @@ pub(crate) fn own_found<'a, I: PyId>(
 /// A member as `get` gives it.
 pub(crate) fn member<I: PyId>(list: &core::MemberList<I>, id: &I) -> Option<Member> {
     let member = list.get(id)?;
-    let group = list.groups().find(|group| group.id == member.group)?;
     Some(Member {
         id: member.id.to_any(),
-        group: group.name.into(),
+        group: list.group_name(member.group)?.into(),
         revision: member.revision,
         attrs: member.attrs,
         payload: member.payload.into(),
     })
+}
+
+/// Returns the error of a member without a row.
+pub(crate) fn absent(id: String, is_member: bool) -> PyErr {
+    if is_member {
+        let text = format!("the member {id:?} has no row: its group is hidden or collapsed");
+        return HiddenMember::new_err((text, "hidden_member"));
+    }
+    raise(ListError::UnknownMember { id })
 }
 
 /// An iterator over the rows of a list as it was when it was asked for.
@@ -292,23 +329,55 @@ pub(crate) struct RowIterator {
 #[derive(Debug)]
 struct Walk {
     left: std::ops::Range<usize>,
+    /// The number of rows to fetch next.
+    page_len: usize,
     page: std::vec::IntoIter<Row>,
 }
 
 impl RowIterator {
     pub(crate) fn new(list: Arc<dyn Reading>, reverse: bool) -> Self {
-        let left = 0..list.rows_len();
-        let page = Vec::new().into_iter();
+        let walk = Walk {
+            left: 0..list.rows_len(),
+            page_len: PAGE_MIN,
+            page: Vec::new().into_iter(),
+        };
         Self {
             list,
             reverse,
-            state: Locked::new(Walk { left, page }),
+            state: Locked::new(walk),
         }
+    }
+
+    /// Fetches the rows that are next.
+    fn fetch(&self, walk: &mut Walk) {
+        let count = walk.left.len().min(walk.page_len);
+        let range = if self.reverse {
+            walk.left.end -= count;
+            walk.left.end..walk.left.end + count
+        } else {
+            walk.left.start += count;
+            walk.left.start - count..walk.left.start
+        };
+        let mut page = self.list.rows(Rows::from(range));
+        if self.reverse {
+            page.reverse();
+        }
+        walk.page = page.into_iter();
+        walk.page_len = PAGE_MAX.min(walk.page_len * 2);
     }
 }
 
-/// The number of rows that an iterator fetches at a time.
-const PAGE: usize = 256;
+/// The number of rows that an iterator fetches at first, and at most: for those the interpreter is
+/// released.
+const PAGE_MIN: usize = 64;
+const PAGE_MAX: usize = 1024;
+
+/// What an iterator has at hand.
+enum Next {
+    Row(Option<Row>),
+    /// A page must be fetched, for which the interpreter is released.
+    Long,
+}
 
 #[pymethods]
 impl RowIterator {
@@ -317,23 +386,24 @@ impl RowIterator {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Row>> {
-        self.state.write(py, |walk| {
+        let next = self.state.write(py, |walk| {
             if walk.page.len() == 0 && !walk.left.is_empty() {
-                let count = walk.left.len().min(PAGE);
-                let range = if self.reverse {
-                    walk.left.end -= count;
-                    walk.left.end..walk.left.end + count
-                } else {
-                    walk.left.start += count;
-                    walk.left.start - count..walk.left.start
-                };
-                let mut page = self.list.rows(Rows::from(range));
-                if self.reverse {
-                    page.reverse();
+                if walk.page_len == PAGE_MAX {
+                    return Next::Long;
                 }
-                walk.page = page.into_iter();
+                self.fetch(walk);
             }
-            walk.page.next()
-        })
+            Next::Row(walk.page.next())
+        })?;
+        match next {
+            Next::Row(row) => Ok(row),
+            Next::Long => self.state.write_long(py, |walk| {
+                // Another thread may have been faster.
+                if walk.page.len() == 0 && !walk.left.is_empty() {
+                    self.fetch(walk);
+                }
+                walk.page.next()
+            }),
+        }
     }
 }

@@ -6,7 +6,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::bounds::{self, BATCH_MAX, SHORT, room_for, yielding};
+use crate::bounds::{self, BATCH_MAX, SHORT, YIELD_EVERY, room_for, yielding};
 use crate::convert::{Place, Rows, out_of_range, place, repr};
 use crate::item::Item;
 use crate::ranked::{NODE_LEN, Rank, Ranked, Shared, build};
@@ -391,6 +391,8 @@ struct Walk {
     left: std::ops::Range<usize>,
     reverse: bool,
     page: std::vec::IntoIter<Shared>,
+    /// The number of values that were asked for.
+    count: usize,
 }
 
 impl Walk {
@@ -422,6 +424,7 @@ impl SortedSetIterator {
             left,
             reverse,
             page,
+            count: 0,
         }))
     }
 }
@@ -433,7 +436,13 @@ impl SortedSetIterator {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let entry = self.0.write(py, Walk::next)?;
+        let (entry, is_due) = self.0.write(py, |walk| {
+            walk.count += 1;
+            (walk.next(), walk.count.is_multiple_of(YIELD_EVERY))
+        })?;
+        if is_due {
+            py.detach(|| {});
+        }
         Ok(entry.and_then(|entry| entry.object(py)))
     }
 }

@@ -7,7 +7,6 @@ use pyo3::types::PyBytes;
 use crate::bounds::{self, room_for};
 use crate::convert::{Buffer, Meta, Name, grouped, new_entry};
 use crate::diff::Diff;
-use crate::entry::Entry;
 use crate::error::raise;
 use crate::keys::Keys;
 use crate::replica::{Replica, new_id};

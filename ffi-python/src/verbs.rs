@@ -210,17 +210,30 @@ macro_rules! entry_verbs {
             /// Return the visible entries of a topic, in no particular order. O(entries of the topic).
             ///
             /// Raises `MemoryError` when there is no room for them.
-            fn list(&self, py: Python<'_>, topic: &str) -> PyResult<Vec<Entry>> {
+            fn list<'py>(
+                &self,
+                py: Python<'py>,
+                topic: &str,
+            ) -> PyResult<Bound<'py, ::pyo3::types::PyList>> {
                 let held = self.core.read(py, |entries| entries.count_held(topic))??;
                 room_for(held, ENTRY_LEN)?;
-                self.core
-                    .read_long(py, |entries| entries.copy_list(topic))?
+                let entries = self
+                    .core
+                    .read_long(py, |entries| entries.copy_list(topic))??;
+                $crate::bounds::list(py, entries)
             }
 
             /// Return the visible entries of a key in a topic. O(entries of the key).
-            fn get_by_key(&self, py: Python<'_>, topic: &str, key: Name) -> PyResult<Vec<Entry>> {
-                self.core
-                    .read(py, |entries| entries.copy_sessions(topic, key.as_key()))?
+            fn get_by_key<'py>(
+                &self,
+                py: Python<'py>,
+                topic: &str,
+                key: Name,
+            ) -> PyResult<Bound<'py, ::pyo3::types::PyList>> {
+                let read = self
+                    .core
+                    .read(py, |entries| entries.copy_sessions(topic, key.as_key()));
+                $crate::bounds::list(py, read??)
             }
 
             /// Return how many visible entries a topic has: of those that are held, or by what each replica

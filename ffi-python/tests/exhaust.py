@@ -8,7 +8,6 @@ import collections
 import functools
 import json
 import pathlib
-import resource
 import signal
 import subprocess
 import sys
@@ -16,6 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 from headcount import Clause, ListSpec, MemberList, MemberTable, Presence, SortedSet, Tracker, Transmit
+
+assert sys.platform == "linux", "memory is limited by what Linux says of a process"
+import resource  # noqa: E402
 
 MEGABYTE = 1 << 20
 MANY = 100_000

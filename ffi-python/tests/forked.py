@@ -11,6 +11,8 @@ from typing import Any
 import headcount
 from headcount import Client, MemberList, Presence, Roster, SortedSet, Tracker
 
+assert sys.platform != "win32", "there is no os.fork"
+
 
 def make() -> dict[str, Callable[[], object]]:
     """Objects of every class with a lock, and a call on each."""

@@ -13,7 +13,7 @@ import itertools
 import json
 import mmap
 import pathlib
-import resource
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -35,6 +35,9 @@ from headcount import (
     Transmit,
     aio,
 )
+
+assert sys.platform == "linux", "memory is limited by what Linux says of a process"
+import resource  # noqa: E402
 
 MEGABYTE = 1 << 20
 LIE = 10**13
@@ -556,11 +559,14 @@ def with_mappings(tally: Tally) -> None:
     tally.call("mapping enters", made.apply, (change,), {})
 
 
-def limit_memory() -> None:
+@contextlib.contextmanager
+def limited_memory() -> Iterator[None]:
     """What this process has, and 400 megabytes."""
     pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + 400 * MEGABYTE
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
 WAITING = {headcount.Node, headcount.Subscription, headcount.Watch}
@@ -575,8 +581,14 @@ async def main() -> None:
 
 async def call_all() -> None:
     await node()
-    limit_memory()
     tally = Tally()
+    with limited_memory():
+        call_each(tally)
+    await node().stop()
+    print(json.dumps({"calls": tally.calls, "wrong": tally.wrong}))
+
+
+def call_each(tally: Tally) -> None:
     values = [getattr(headcount, name) for name in headcount.__all__]
     public = {value for value in values if inspect.isclass(value) and not is_typeddict(value)}
     made = {type(make()) for make in TARGETS.values()}
@@ -597,9 +609,6 @@ async def call_all() -> None:
             if callable(attribute) and not inspect.iscoroutinefunction(attribute):
                 tally.parameters(f"{title}.{name}", of_method(make, name))
     with_mappings(tally)
-    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    await node().stop()
-    print(json.dumps({"calls": tally.calls, "wrong": tally.wrong}))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """Objects that were made before a fork say so in the child, and new ones work."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
 import unittest
 
+
+@unittest.skipUnless(hasattr(os, "fork"), "this platform has no os.fork")
 class Forks(unittest.TestCase):
     def test_objects_of_the_parent_raise_in_the_child(self) -> None:
         program = str(pathlib.Path(__file__).resolve().parent / "forked.py")
@@ -18,6 +21,7 @@ class Forks(unittest.TestCase):
             self.assertEqual(report["status"], 0, "a child hung or died")
             self.assertEqual(sorted(report["outcomes"]), told["calls"])
             self.assertEqual(set(report["outcomes"].values()), {"ForkError"}, report["outcomes"])
+
 
 if __name__ == "__main__":
     unittest.main()

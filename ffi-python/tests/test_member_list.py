@@ -1,3 +1,5 @@
+import copy
+import pickle
 import random
 import threading
 import unittest
@@ -6,7 +8,7 @@ import weakref
 from typing import Any
 
 import headcount
-from headcount import Group, Header, Member, MemberList
+from headcount import Clause, Group, Header, ListSpec, Member, MemberList, MemberTable
 
 
 def people() -> MemberList[int]:
@@ -407,6 +409,119 @@ class Threads(unittest.TestCase):
         self.assertEqual(failures, [])
         self.assertEqual(ml.member_count(), 1_500)
 
+
+
+class SnapshotsById(unittest.TestCase):
+    def test_ids_mean_what_they_mean_in_the_list(self) -> None:
+        ml = MemberList(int, groups=["online", "away", "offline"], payloads="raw")
+        for number in range(300):
+            ml.upsert(number, ("online", "away", "offline")[number % 3], number // 7, attrs=number)
+            ml.set_payload(number, str(number).encode())
+        ml.set_group_hidden("away")
+        ml.set_group_collapsed("offline")
+        before = ml.snapshot()
+        known = range(-1, 302)
+        found = {id: (id in ml, ml.index_of(id) if id >= 0 else None) for id in known}
+        members = {id: ml.get(id) for id in range(302)}
+        ml.apply_batch([("remove", number) for number in range(300)])
+        self.assertEqual({id: (id in before, before.index_of(id) if id >= 0 else None) for id in known}, found)
+        self.assertEqual({id: before.get(id) for id in range(302)}, members)
+        self.assertEqual([before.index(id) for id in (0, 3)], [found[0][1], found[3][1]])
+        for other in ("0", None, 0.0, uuid.UUID(int=0), -1):
+            self.assertNotIn(other, before)
+        with self.assertRaises(headcount.UnknownMember):
+            before.index(300)
+        with self.assertRaises(headcount.HiddenMember):
+            before.index(1)
+        with self.assertRaises(TypeError):
+            before.get("0")  # type: ignore[arg-type]
+        with self.assertRaises(OverflowError):
+            before.index(-1)
+
+    def test_ids_of_each_kind(self) -> None:
+        ids: list[Any] = [7, "seven", uuid.UUID(int=7)]
+        for id in ids:
+            ml: MemberList[Any] = MemberList(type(id), groups=["g"])
+            ml.upsert(id, "g", 1)
+            before = ml.snapshot()
+            self.assertEqual(before.index(id), 1)
+            self.assertEqual(before[1], before.get(id))
+            self.assertEqual([other in before for other in ids], [other == id for other in ids])
+
+    def test_a_snapshot_of_a_table_finds_what_the_list_admits(self) -> None:
+        table = MemberTable(int)
+        for number in range(100):
+            table.upsert(number, number, attrs=[number % 2])
+        view = table.add_list(ListSpec("odd", "all", admit=[Clause(all=[1])]))
+        table.build()
+        before = view.snapshot()
+        self.assertEqual([id for id in range(100) if id in before], list(range(1, 100, 2)))
+        self.assertEqual([before.index_of(id) for id in range(100)], view.index_of_many(range(100)))
+        self.assertEqual(before.get(7), view[view.index(7)])
+        self.assertEqual(table.snapshot()[view].index(7), view.index(7))
+
+    def test_threads_that_are_first_at_once(self) -> None:
+        ml = MemberList(int, groups=["g"])
+        ml.bulk_load((number, "g", number) for number in range(20_000))
+        before, told = ml.snapshot(), [0] * 8
+
+        def ask(at: int) -> None:
+            told[at] = before.index(at)
+
+        threads = [threading.Thread(target=ask, args=(at,)) for at in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(told, list(range(1, 9)))
+
+    def test_a_copy_is_the_snapshot_itself(self) -> None:
+        before = people().snapshot()
+        self.assertIs(copy.copy(before), before)
+        self.assertIs(copy.deepcopy([before])[0], before)
+        self.assertIs(weakref.ref(before)(), before)
+        with self.assertRaises(TypeError):
+            pickle.dumps(before)
+
+
+class ManyGroups(unittest.TestCase):
+    def test_reads_name_the_right_one_of_4096_groups(self) -> None:
+        names = [f"group {number}" for number in range(4_096)]
+        ml = MemberList(int, groups=names)
+        ml.bulk_load((number, names[number * 7919 % 4_096], b"a%d" % (number % 10)) for number in range(8_192))
+        for number in range(0, 4_096, 3):
+            ml.rename_group(names[number], f"renamed {number}")
+            names[number] = f"renamed {number}"
+        ml.set_groups(names[::-1])
+        group_of = {number: names[number * 7919 % 4_096] for number in range(8_192)}
+        expected: list[str] = [name for name in names[::-1] for _ in range(3)]
+        snapshot = ml.snapshot()
+        for reads in (ml, snapshot):
+            self.assertEqual([row.group for row in reads], expected)
+            self.assertEqual([row.group for row in reversed(reads)], expected[::-1])
+            self.assertEqual([reads[at].group for at in range(len(reads))], expected)
+            self.assertEqual([row.group for row in reads[::-1]], expected[::-1])
+            self.assertEqual([row.group for row in reads[5_000:5_100]], expected[5_000:5_100])
+            for id, name in group_of.items():
+                member = reads.get(id)
+                assert member is not None
+                self.assertEqual(member.group, name)
+        rows = ml.rows_of(range(8_192))
+        self.assertEqual([row and row[1].group for row in rows], list(group_of.values()))
+        self.assertEqual(ml.find_prefix(b"a"), [(name, 3 * at + 1) for at, name in enumerate(names[::-1])])
+        self.assertEqual([(name, count) for name, count, _ in ml.search_prefix(b"a")], [(n, 2) for n in names[::-1]])
+
+    def test_a_group_that_is_gone_has_no_rows_and_its_place_another_name(self) -> None:
+        ml = MemberList(int, groups=["a", "b"])
+        ml.upsert(1, "a", 1)
+        before = ml.snapshot()
+        ml.remove(1)
+        ml.remove_group("a")
+        ml.add_group("c")
+        ml.upsert(1, "c", 1)
+        self.assertEqual([row.group for row in before], ["a", "a"])
+        self.assertEqual([row.group for row in ml], ["c", "c"])
+        self.assertEqual([found and found.group for found in (before.get(1), ml.get(1))], ["a", "c"])
 
 if __name__ == "__main__":
     unittest.main()

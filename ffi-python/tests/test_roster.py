@@ -2,7 +2,7 @@ import gc
 import unittest
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import headcount
 from headcount import Entry, MemberList, Roster, TopicDiff, Tracker
@@ -134,6 +134,64 @@ class Rosters(unittest.TestCase):
         self.t.untrack("room", "ann", "phone")
         roster.apply(self.diff())
         self.assertEqual(self.attrs("ann"), 0b1000)
+
+    def test_a_mapping_may_give_the_payload(self) -> None:
+        ml = MemberList(str, groups=["here", "offline"], payloads="json")
+
+        def mapping(entry: Entry) -> Any:
+            meta = entry.json()
+            return ("here", entry.key, 0, meta) if meta else ("here", entry.key)
+
+        roster = Roster(ml, mapping, offline="offline")
+        self.t.track("room", "ann", "phone", {"device": "phone"})
+        report = roster.apply(self.diff())
+        self.assertEqual((report.changes, report.refused), ([("ann", "offline", "online")], []))
+        self.assertEqual(self.payload(ml), b'{"device":"phone"}')
+        (frame,) = ml.viewer().open("c:0").to_dict()["frames"]
+        self.assertEqual(frame["rows"][1]["body"], {"device": "phone"})
+        self.t.update("room", "ann", "phone", {"device": "laptop"})
+        roster.apply(self.diff())
+        self.assertEqual(self.payload(ml), b'{"device":"laptop"}')
+        # Without one it stays as it is, and the application may set it.
+        self.t.update("room", "ann", "phone")
+        roster.apply(self.diff())
+        self.assertEqual(self.payload(ml), b'{"device":"laptop"}')
+        ml.set_payload("ann", ["own"])
+        self.t.untrack_owner("phone")
+        roster.apply(self.diff())
+        self.assertEqual(self.payload(ml), b'["own"]')
+
+    def test_payloads_are_those_that_the_list_takes(self) -> None:
+        self.t.track("room", "ann", "phone")
+        diff = self.diff()
+        kinds: list[tuple[Literal["json", "raw"] | None, Any, str]] = [
+            ("raw", b"\0\1", ""),
+            ("json", None, ""),
+            ("json", b"[1]", ""),
+            ("json", b"no json", "not JSON"),
+            ("json", object(), "TypeError"),
+            ("raw", {"a": 1}, "TypeError"),
+            ("raw", None, "TypeError"),
+            ("raw", b"x" * (1 << 17), "payload"),
+            (None, b"x", "payload"),
+        ]
+        for payloads, payload, why in kinds:
+            with self.subTest(payload=payload, payloads=payloads):
+                ml = MemberList(str, groups=["here"], payloads=payloads)
+                report = Roster(ml, lambda entry: ("here", "x", 0, payload)).apply(diff)
+                if why:
+                    ((id, reason),) = report.refused
+                    self.assertEqual(id, "ann")
+                    self.assertIn(why, reason)
+                else:
+                    self.assertEqual(report.refused, [])
+                    expected = b"null" if payload is None else payload
+                    self.assertEqual(self.payload(ml), expected)
+
+    def payload(self, ml: MemberList[str]) -> bytes:
+        member = ml.get("ann")
+        assert member is not None
+        return member.payload
 
     def test_a_reset_begins_with_a_list_and_makes_up_for_missed_changes(self) -> None:
         for user in ("ann", "bob", "cid"):

@@ -23,6 +23,13 @@ class Types(unittest.TestCase):
         result = run("mypy", "--config-file", str(ROOT / "pyproject.toml"), str(ROOT / "tests"), str(ROOT / "examples"))
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
 
+    def test_mypy_is_content_where_other_systems_lack_calls(self) -> None:
+        config = ("--config-file", str(ROOT / "pyproject.toml"))
+        for platform in ("win32", "darwin"):
+            with self.subTest(platform):
+                result = run("mypy", *config, "--platform", platform, str(ROOT / "tests"), str(ROOT / "examples"))
+                self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+
     def test_the_stubs_say_what_the_module_has(self) -> None:
         result = run("mypy.stubtest", "headcount")
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)

@@ -464,6 +464,24 @@ defmodule Headcount.MemberList do
   end
 
   @doc """
+  Returns, for each group with members whose key begins with a prefix, how many there are and the row of the
+  first one, which the others follow; `nil` when the group is collapsed. O(groups x log n).
+
+  The prefix is one as for `find_prefix/2`. A window of `Headcount.MemberList.Viewer` shows what a search finds.
+
+      iex> list = Headcount.MemberList.new(groups: ["online"])
+      iex> for {id, name} <- [{1, "Max"}, {2, "Moritz"}, {3, "Zoe"}] do
+      ...>   Headcount.MemberList.upsert(list, id, group: "online", name: name)
+      ...> end
+      iex> Headcount.MemberList.search_prefix(list, {:name, "m"})
+      [{"online", 2, 1}]
+  """
+  @spec search_prefix(t(), sort()) :: [{group(), pos_integer(), index() | nil}]
+  def search_prefix(%__MODULE__{ref: ref}, prefix) do
+    Native.member_list_search_prefix(ref, sort(prefix))
+  end
+
+  @doc """
   Returns the list at this moment, for readers: later writes do not change it. O(1).
 
       iex> list = Headcount.MemberList.new(groups: ["online"])

@@ -26,8 +26,13 @@ defmodule Headcount.Roster do
   ## The mapping
 
   It gets key and meta of a session and returns the place of its user in the list: the options of
-  `Headcount.MemberList.upsert/3`, and `:status`, which is that of the meta by default (see "Statuses" in
-  `Headcount.Tracker`). With `nil` the session does not count. The key is the id of the row.
+  `Headcount.MemberList.upsert/3`, and
+
+    * `:status` - that of the meta by default (see "Statuses" in `Headcount.Tracker`)
+    * `:payload` - the payload of the row, in a list that has payloads; without it, or with `nil`, the roster leaves
+      the payload to the application
+
+  With `nil` the session does not count. The key is the id of the row.
 
   The `:attrs` are bits of `:status_bits`, an option of `new/3`: those are the roster's. It leaves the others as the
   application sets them, and clears its own when the user goes offline.
@@ -268,8 +273,9 @@ defmodule Headcount.Roster do
 
       place ->
         {status, place} = Keyword.pop(place, :status, meta[:headcount_status] || :online)
+        {payload, place} = Keyword.pop(place, :payload)
         {group, sort, attrs} = placement(place)
-        {:ok, {group, sort, attrs, check_status(status)}}
+        {:ok, {group, sort, attrs, check_status(status), check_payload(payload)}}
     end
   rescue
     error -> {:error, Exception.message(error)}
@@ -281,6 +287,12 @@ defmodule Headcount.Roster do
     raise ArgumentError,
           "the status of a session is one of #{inspect(@statuses)}, got: " <>
             Headcount.Show.term(status)
+  end
+
+  defp check_payload(payload) when is_binary(payload) or payload == nil, do: payload
+
+  defp check_payload(payload) do
+    raise ArgumentError, "a payload is a binary, got: " <> Headcount.Show.term(payload)
   end
 
   defp report({changes, refused, foreign}, refused_before, foreign_before) do

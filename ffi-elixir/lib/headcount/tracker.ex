@@ -213,6 +213,11 @@ defmodule Headcount.Tracker do
   `bytes_in`, `bytes_out` and `frames_unsent` (those that the transport has not sent, `:unsent` of `stats/1`) of each
   step of replication.
 
+  `[:headcount, :tracker, :stats]` tells once in 40 `:broadcast_period`s, a minute by default, what `stats/1` returns,
+  for gauges and counters that need no poller: the measurements are the numbers of `stats/1`, and `frames_sent`,
+  `bytes_sent`, `frames_received`, `bytes_received` and `frames_refused` over all kinds; the metadata has `sent`,
+  `received` and `refused` by kind, and `peers`.
+
   ## Upgrades
 
   The state lives in the NIF, not in a process: it stays when shards and callbacks restart or are
@@ -223,7 +228,7 @@ defmodule Headcount.Tracker do
   import Headcount.Bang, only: [bang: 1]
   import Headcount.Twin, only: [call: 2]
   alias Headcount.Native
-  alias Headcount.Tracker.{Config, Replicator, Shard, Signal, State}
+  alias Headcount.Tracker.{Config, Replicator, Shard, Signal, State, Stats}
 
   @type topic :: String.t()
   @type key :: term()
@@ -790,13 +795,28 @@ defmodule Headcount.Tracker do
     end
   end
 
-  @typedoc "What a tracker holds on this node, and how far it is behind the others. See `stats/1`."
+  @typedoc "Frames and their bytes, by the kind of frame."
+  @type traffic :: %{
+          String.t() => %{frames: non_neg_integer(), bytes: non_neg_integer()}
+        }
+
+  @typedoc "What a tracker holds on this node, how far it is behind the others, and what happened. See `stats/1`."
   @type stats :: %{
           entries: non_neg_integer(),
           topics: non_neg_integer(),
           leave_log_bytes: non_neg_integer(),
           diffs_bytes: non_neg_integer(),
+          watches: non_neg_integer(),
+          replicas_up: non_neg_integer(),
+          replicas_down: non_neg_integer(),
+          sent: traffic(),
           unsent: non_neg_integer(),
+          received: traffic(),
+          refused: %{String.t() => pos_integer()},
+          refused_entries: non_neg_integer(),
+          divergences: non_neg_integer(),
+          ups: non_neg_integer(),
+          downs: non_neg_integer(),
           peers: [
             %{
               name: String.t(),
@@ -808,39 +828,28 @@ defmodule Headcount.Tracker do
         }
 
   @doc """
-  Returns what the tracker holds on this node, for dashboards and probes. O(topics + nodes).
+  Returns what the tracker holds on this node and what happened since it started, for dashboards and probes.
+  O(topics + nodes).
 
     * `:entries`, `:topics` - of all nodes, as far as they are held, those of silent nodes included
     * `:leave_log_bytes` - of the leaves that are remembered for nodes that missed them
     * `:diffs_bytes` - of the changes that wait for the callbacks
-    * `:unsent` - the frames that the transport has not sent since the start of the tracker: those of
-      `c:Headcount.Transport.unsent/1`, and those for which `c:Headcount.Transport.transmit/3` raised
+    * `:watches` - of processes, by `watch/2` and `watch_counts/2`: one for each process and topic
+    * `:replicas_up`, `:replicas_down` - the other nodes that are heard, and those that are silent and not forgotten
     * `:peers` - the other nodes: for how many milliseconds each has been silent (normally at most one
       `:broadcast_period`), and in how many partitions this node waits for what it has missed of it
+    * `:sent`, `:received` - the frames and their bytes by their kind, such as `"beat"`, `"delta"`, `"pull"` (requests
+      for missing changes) and `"repair"` (states of whole nodes)
+    * `:unsent` - the frames that the transport has not sent since the start of the tracker: those of
+      `c:Headcount.Transport.unsent/1`, and those for which `c:Headcount.Transport.transmit/3` raised
+    * `:refused` - the frames that cannot be read, by the name of the rule that they break
+    * `:refused_entries`, `:divergences`, `:ups`, `:downs` - how often the events `:refused`, `:divergence`,
+      `:replica_up` and `:replica_down` were told
 
   What happens is told by `:telemetry` and the log, see "What an operator sees" above.
   """
   @spec stats(atom()) :: stats()
-  def stats(name) do
-    config = Config.fetch!(name)
-
-    {{entries, topics, leave_log_bytes, diffs_bytes}, peers} =
-      Native.presence_stats(config.presence)
-
-    peers =
-      for {name, up, silence, behind} <- peers do
-        %{name: name, up: up, silence: silence, partitions_behind: behind}
-      end
-
-    %{
-      entries: entries,
-      topics: topics,
-      leave_log_bytes: leave_log_bytes,
-      diffs_bytes: diffs_bytes,
-      unsent: :counters.get(config.unsent, 1),
-      peers: peers
-    }
-  end
+  def stats(name), do: Stats.read(Config.fetch!(name))
 
   @doc """
   Leaves the cluster for good: other nodes drop the entries of this one at once. Stops the tracker.

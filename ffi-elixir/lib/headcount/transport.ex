@@ -74,5 +74,12 @@ defmodule Headcount.Transport do
   @doc "Returns the size of the largest frame that it carries, in bytes, 4 KiB to 16 MiB (256 KiB)."
   @callback frame_max() :: pos_integer()
 
-  @optional_callbacks frame_max: 0, subscribe: 2, unsent: 1, unsubscribe: 2
+  @doc """
+  Returns the size of the largest frame that it carries now, in bytes: the server to which it has connected anew may
+  take less. A tracker calls it at its start and after each step, and then makes frames no longer than that, and than
+  `c:frame_max/0`.
+  """
+  @callback frame_max(state()) :: pos_integer()
+
+  @optional_callbacks frame_max: 0, frame_max: 1, subscribe: 2, unsent: 1, unsubscribe: 2
 end

@@ -37,8 +37,10 @@ defmodule MixedNode do
     ]
 
     # The standard output is for answers.
-    Logger.configure_backend(:console, device: :standard_error)
-    Logger.configure(level: :warning)
+    for id <- :logger.get_handler_ids(), do: :logger.remove_handler(id)
+    handler = %{config: %{type: :standard_error}}
+    :ok = :logger.add_handler(:default, :logger_std_h, handler)
+    :ok = :logger.set_primary_config(:level, :warning)
     {:ok, _pid} = Agent.start_link(fn -> [] end, name: MixedNode.Heard)
     {:ok, _pid} = Tracker.start_link(__MODULE__, [], options)
     IO.puts("ready")

@@ -636,8 +636,12 @@ class MemberList(Generic[_I]):
 
 @final
 class Snapshot(Generic[_I]):
-    """A `MemberList` as it was at one moment: reads by row only. Readers never wait for writers,
-    nor writers for readers.
+    """A `MemberList` as it was at one moment. Readers never wait for writers, nor writers for
+    readers.
+
+    As in the list, `len`, indexes, slices and iteration speak of rows; `in`, `get` and `index`
+    speak of member ids. The first of these makes a table of the ids, O(n), which the snapshot
+    keeps: in a large list that changes, ask the list. A copy of a snapshot is the snapshot itself.
     """
 
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
@@ -648,6 +652,24 @@ class Snapshot(Generic[_I]):
     def member_count(self) -> int:
         """Return the number of members, shown or not. O(1)."""
 
+    def get(self, id: _I) -> Member[_I] | None:
+        """Return a member by id, shown or not, or `None`. O(log n); the first read by id O(n)."""
+
+    def index(self, id: _I) -> int:
+        """Return the row of a member. O(log groups); the first read by id O(n).
+
+        Raises `UnknownMember` when there is no such member, and `HiddenMember` when its group is
+        hidden or collapsed.
+        """
+
+    def index_of(self, id: _I) -> int | None:
+        """Return the row of a member; `None` when it is unknown or its group is hidden or
+        collapsed. O(log groups); the first read by id O(n).
+        """
+
+    def __contains__(self, id: object, /) -> bool: ...
+    def __copy__(self) -> Snapshot[_I]: ...
+    def __deepcopy__(self, _memo: Any) -> Snapshot[_I]: ...
     def __len__(self) -> int: ...
     @overload
     def __getitem__(self, index: SupportsIndex, /) -> Header | Member[_I]: ...
@@ -1088,7 +1110,7 @@ class Viewer:
     def windows(self) -> list[str]:
         """Return the present names of the windows of the viewer."""
 
-_Place: TypeAlias = tuple[str, _Key] | tuple[str, _Key, int]
+_Place: TypeAlias = tuple[str, _Key] | tuple[str, _Key, int] | tuple[str, _Key, int, _Meta]
 _Status: TypeAlias = Literal["online", "idle", "dnd", "invisible", "offline"]
 
 @final
@@ -1113,13 +1135,14 @@ class RosterReport(Generic[_I]):
 class Roster(Generic[_I]):
     """A list that follows presence: one row for each user with sessions.
 
-    `mapping` takes an `Entry` and says where it puts its user: `(group, key)` or `(group, key,
-    attrs)`; with `None` the entry does not count as a session. The attribute bits are those of
-    `status_bits`, which are the roster's; it leaves the others as the application sets them. The
-    key of an entry is the id of the row. The status of an entry is 0 online, 1 idle, 2 dnd, 3
-    invisible; over the sessions of a user the first of `priority` decides. A user whose sessions
-    are gone, or who is invisible, is offline for others: the row is removed, or moves to the group
-    `offline`.
+    `mapping` takes an `Entry` and says where it puts its user: `(group, key)`, `(group, key,
+    attrs)` or `(group, key, attrs, payload)`; with `None` the entry does not count as a session.
+    The attribute bits are those of `status_bits`, which are the roster's; it leaves the others as
+    the application sets them. The payload is one as `MemberList.set_payload` takes it; where the
+    mapping gives none, the roster leaves the payload as it is. The key of an entry is the id of the
+    row. The status of an entry is 0 online, 1 idle, 2 dnd, 3 invisible; over the sessions of a user
+    the first of `priority` decides. A user whose sessions are gone, or who is invisible, is offline
+    for others: the row is removed, or moves to the group `offline`.
     """
 
     def __new__(

@@ -161,7 +161,7 @@ class ListView(Generic[_I]):
         """
 
     def group_of(self, id: _I) -> str | None:
-        """Return the group of a member; `None` when the list has no such member. O(groups)."""
+        """Return the group of a member; `None` when the list has no such member. O(log n)."""
 
     def find_prefix(self, prefix: _Key) -> list[tuple[str, int]]:
         """Return, for each group, its name and the row of the first member whose key begins with

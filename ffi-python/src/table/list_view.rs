@@ -9,15 +9,15 @@ use headcount::member_list::{BodyFormat, Id, ListId, MemberTable, TableError, Te
 use headcount::{GroupId, ListError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
+use pyo3::types::PyList;
 
-use crate::bounds::room_for;
+use crate::bounds::{self, room_for};
 use crate::convert::{Place, out_of_range, place, repr};
 use crate::error::raise;
 use crate::id::{Key, OfKind, PyId, each_kind};
-use crate::member_list::{
-    FoundInGroup, FoundRows, ROW_LEN, Snapshot, absent, found, many, name_of, named, rows_list,
-};
-use crate::row::{Group, Reading, RowIterator, own_found};
+use crate::member_list::{FoundInGroup, ROW_LEN, found, many, named};
+use crate::row::{Finding, Group, Reading, RowIterator, absent, own_found};
+use crate::snapshot::Snapshot;
 use crate::sync::Locked;
 use crate::windows::{Bundle, Shown, Source, Viewer, window_names};
 
@@ -151,38 +151,44 @@ impl ListView {
 
     /// Return the row of each of many members, in the order of the ids: for each what `index_of`
     /// returns, in less time. At most 16,777,216 at a time. O(k log n).
-    fn index_of_many(
+    fn index_of_many<'py>(
         &self,
-        py: Python<'_>,
-        ids: &Bound<'_, PyAny>,
-    ) -> PyResult<Vec<Option<usize>>> {
-        each_table!(self, table => {
+        py: Python<'py>,
+        ids: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let rows = each_table!(self, table => {
             let ids = many(ids)?;
             let read = |table: &MemberTable<_>| table.list(self.id).map(|list| list.index_of_many(&ids));
-            table.read_long(py, read)?.map_err(raise)
-        })
+            table.read_long(py, read)?.map_err(raise)?
+        });
+        bounds::list(py, rows)
     }
 
     /// Return the index and the row of each of many members, in the order of the ids; `None` for one
     /// that the list does not admit or whose group is hidden or collapsed. At most 16,777,216 at a time.
     /// O(k log n).
-    fn rows_of(&self, py: Python<'_>, ids: &Bound<'_, PyAny>) -> PyResult<FoundRows> {
-        each_table!(self, table => {
+    fn rows_of<'py>(
+        &self,
+        py: Python<'py>,
+        ids: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let rows = each_table!(self, table => {
             let ids = many(ids)?;
             let rows = |list: core::member_list::ListView<'_, _>| {
-                own_found(&list.rows_of(&ids), list.groups())
+                own_found(&list.rows_of(&ids), |group| list.group_name(group))
             };
             let read = |table: &MemberTable<_>| table.list(self.id).map(rows);
-            table.read_long(py, read)?.map_err(raise)
-        })
+            table.read_long(py, read)?.map_err(raise)?
+        });
+        bounds::list(py, rows)
     }
 
-    /// Return the group of a member; `None` when the list has no such member. O(groups).
+    /// Return the group of a member; `None` when the list has no such member. O(log n).
     fn group_of(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
         each_table!(self, table => {
             let id = PyId::from_py(id)?;
             read(py, table, self.id, |list| {
-                list.group_of(&id).map(|group| name_of(group, list.groups()))
+                list.group_name(list.group_of(&id)?).map(str::to_owned)
             })
         })
     }
@@ -191,7 +197,7 @@ impl ListView {
     /// prefix; see `MemberList.find_prefix`. O(groups log n).
     fn find_prefix(&self, py: Python<'_>, prefix: Key) -> PyResult<Vec<(String, usize)>> {
         each_table!(self, table => read(py, table, self.id, |list| {
-            named(list.find_prefix(&prefix.0), || list.groups())
+            named(list.find_prefix(&prefix.0), |group| list.group_name(group))
         }))
     }
 
@@ -199,7 +205,7 @@ impl ListView {
     /// there are, and the row of the first one; see `MemberList.search_prefix`. O(groups log n).
     fn search_prefix(&self, py: Python<'_>, prefix: Key) -> PyResult<Vec<FoundInGroup>> {
         each_table!(self, table => read(py, table, self.id, |list| {
-            found(&list.search_prefix(&prefix.0), || list.groups())
+            found(&list.search_prefix(&prefix.0), |group| list.group_name(group))
         }))
     }
 
@@ -225,11 +231,11 @@ impl ListView {
 
     /// Return the list as it is now, for reading while other threads write. O(1).
     fn snapshot(&self, py: Python<'_>) -> PyResult<Snapshot> {
-        let snapshot: Arc<dyn Reading> = each_table!(self, table => {
+        let snapshot: Arc<dyn Finding> = each_table!(self, table => {
             let snapshot = read(py, table, self.id, |list| list.snapshot())?;
             Arc::new(snapshot)
         });
-        Ok(Snapshot(snapshot))
+        Ok(Snapshot::new(snapshot))
     }
 
     /// Return a viewer without windows; with `discord`, its bundles can be encoded as events of
@@ -269,19 +275,19 @@ impl ListView {
                     let read = |table: &MemberTable<_>| table.list(self.id).map(|list| list.rows(rows));
                     table.read_long(py, read)?.map_err(raise)?
                 });
-                rows_list(py, rows)
+                Ok(bounds::list(py, rows)?.into_any())
             }
         }
     }
 
     /// Return an iterator over the rows as they are now, whatever is written meanwhile.
     fn __iter__(&self, py: Python<'_>) -> PyResult<RowIterator> {
-        Ok(RowIterator::new(self.snapshot(py)?.0, false))
+        Ok(self.snapshot(py)?.walk(false))
     }
 
     /// Return an iterator over the rows as they are now, the last one first.
     fn __reversed__(&self, py: Python<'_>) -> PyResult<RowIterator> {
-        Ok(RowIterator::new(self.snapshot(py)?.0, true))
+        Ok(self.snapshot(py)?.walk(true))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

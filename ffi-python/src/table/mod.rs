@@ -15,9 +15,9 @@ use crate::bounds::{BATCH_MAX, bytes, collect, room_for};
 use crate::convert::{Seconds, grouped, repr};
 use crate::error::{UnknownList, raise};
 use crate::id::{AnyId, Key, Kind, PyId};
-use crate::member_list::Snapshot;
-use crate::row::Reading;
+use crate::row::Finding;
 use crate::saves::{self, Pickle};
+use crate::snapshot::Snapshot;
 use crate::sync::Locked;
 use crate::windows::TableTick;
 use list_view::{ListMove, ListView, TableOf, Tables, each_table};
@@ -337,12 +337,12 @@ impl MemberTable {
 
     /// Return all lists that can be read as they are now, of one moment. O(lists).
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let snapshots: Vec<(ListId, Arc<dyn Reading>)> = each_table!(self, table => {
+        let snapshots: Vec<(ListId, Arc<dyn Finding>)> = each_table!(self, table => {
             table.read(py, |table| {
                 let snapshot = table.snapshot();
                 let lists = table.lists();
                 let lists = lists.filter_map(|id| {
-                    let reading: Arc<dyn Reading> = Arc::new(snapshot.list(id)?.clone());
+                    let reading: Arc<dyn Finding> = Arc::new(snapshot.list(id)?.clone());
                     Some((id, reading))
                 });
                 lists.collect()
@@ -350,7 +350,7 @@ impl MemberTable {
         });
         let dict = PyDict::new(py);
         for (id, reading) in snapshots {
-            dict.set_item(self.view(id), Snapshot(reading))?;
+            dict.set_item(self.view(id), Snapshot::new(reading))?;
         }
         Ok(dict)
     }

@@ -181,7 +181,7 @@ class Cluster(Agreement):
         await self.signal(f"after {what}")
 
     async def begin(self, kind: str, node: Node) -> None:
-        if kind == "stop":
+        if sys.platform != "win32" and kind == "stop":
             await node.settle()
             node.process.send_signal(signal.SIGSTOP)
         else:
@@ -191,7 +191,7 @@ class Cluster(Agreement):
         if kind == "kill":
             await node.run()
             self.write([node], WRITES // 2)
-        elif kind == "stop":
+        elif sys.platform != "win32" and kind == "stop":
             node.process.send_signal(signal.SIGCONT)
         else:
             node.gate.is_open = True

@@ -12,6 +12,7 @@ import pathlib
 import random
 import shutil
 import socket
+import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -54,7 +55,7 @@ class Postgres:
     async def start(self) -> str:
         """Start; return the address of a database."""
         self.dir = pathlib.Path(tempfile.mkdtemp())
-        if os.geteuid() == 0:
+        if sys.platform != "win32" and os.geteuid() == 0:
             # Root may not run PostgreSQL: then the user of its Debian package does.
             shutil.chown(self.dir, "postgres", "postgres")
         port = free_port()
@@ -72,7 +73,8 @@ class Postgres:
     async def program(self, name: str, *arguments: object) -> asyncio.subprocess.Process:
         found = shutil.which(name) or max(glob.glob(f"/usr/lib/postgresql/*/bin/{name}"), default=None)
         assert found, f"{name} is missing: make setup installs it"
-        user: dict[str, Any] = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
+        is_root = sys.platform != "win32" and os.geteuid() == 0
+        user: dict[str, Any] = {"user": "postgres", "group": "postgres"} if is_root else {}
         null = asyncio.subprocess.DEVNULL
         command = [found, *map(str, arguments)]
         return await asyncio.create_subprocess_exec(*command, cwd="/", stdout=null, stderr=null, **user)

@@ -7,6 +7,8 @@ from typing import Literal
 
 import headcount
 
+assert sys.platform != "win32", "there is no os.fork"
+
 
 def answer(node: headcount.Node, line: str) -> object:
     match line.split():

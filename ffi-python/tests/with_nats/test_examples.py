@@ -117,7 +117,8 @@ class FlaskAndGunicorn(unittest.TestCase):
         for _ in range(10):
             wait_until(lambda: bool(ask(port, "/rooms/lobby") == everybody))
         killed, left = by_worker
-        os.kill(killed, signal.SIGKILL)
+        if sys.platform != "win32":
+            os.kill(killed, signal.SIGKILL)
         wait_until(lambda: bool(ask(port, "/rooms/lobby") == sorted(by_worker[left])))
 
 

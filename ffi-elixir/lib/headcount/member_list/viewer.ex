@@ -23,9 +23,12 @@ defmodule Headcount.MemberList.Viewer do
       moves, a neighbour takes its place
     * `{:following, id, before, after}` or `"f:..."` - the rows around a member, also after it moves
     * `{:header, group, before, after}` or `"g:..."` - the rows around the header of a group
+    * `{:search, prefix, page}` or `"q:..."` - page `page`, 50 rows, of the members whose key begins with a prefix
+      as `Headcount.MemberList.find_prefix/2` takes it, each group below its header; of one group with
+      `{:search, prefix, page, group}`. `{:search, prefix}` is page 0
 
-  A viewer holds at most 8 windows of at most 500 rows. A *bundle* is the frames of one tick for one
-  viewer: a map, or bytes ready to push (`new/2`). Its fields and their use by a client are described in
+  A viewer holds at most 8 windows of at most 500 rows, two of them searches, which are shown anew once a
+  second. A *bundle* is the frames of one tick for one viewer: a map, or bytes ready to push (`new/2`). Its fields and their use by a client are described in
   `core/docs/list-frames.md` of the repository, whose JavaScript client reads the JSON as it is:
 
       %{list: "room:7", epoch: 1, version: 15, bases: [], windows: [], counts: %{...}, frames: [
@@ -45,7 +48,7 @@ defmodule Headcount.MemberList.Viewer do
   import Headcount.Bang, only: [bang: 1]
   import Headcount.Twin, only: [call: 2]
   alias Headcount.{MemberList, MemberTable, Native}
-  alias Headcount.MemberList.Tick
+  alias Headcount.MemberList.{Args, Tick}
   alias Headcount.MemberTable.ListView
 
   @enforce_keys [:ref, :format]
@@ -64,6 +67,9 @@ defmodule Headcount.MemberList.Viewer do
              after_ :: non_neg_integer()}
           | {:header, MemberList.group(), before :: non_neg_integer(),
              after_ :: non_neg_integer()}
+          | {:search, MemberList.sort()}
+          | {:search, MemberList.sort(), page :: non_neg_integer()}
+          | {:search, MemberList.sort(), page :: non_neg_integer(), MemberList.group()}
 
   @type format ::
           :map | :json | :binary | {:discord, guild :: String.t(), list :: String.t()}
@@ -354,12 +360,33 @@ defmodule Headcount.MemberList.Viewer do
 
   defp held_window(_window, _node, _number, _version), do: nil
 
-  defp name({:chunk, k}) when is_integer(k), do: "c:#{k}"
-  defp name({:anchored, id, before, after_}), do: anchor("a", id, before, after_)
-  defp name({:following, id, before, after_}), do: anchor("f", id, before, after_)
-  defp name({:header, group, before, after_}), do: anchor("g", group, before, after_)
-  defp name(name) when is_binary(name), do: name
-  defp name(other), do: raise(ArgumentError, "not a window: #{Headcount.Show.term(other)}")
+  @doc """
+  Returns the name of a window, by which clients call it, and frames and `windows/1`.
+
+      iex> Headcount.MemberList.Viewer.name({:following, 7, 10, 10})
+      "f:7:10:10"
+      iex> Headcount.MemberList.Viewer.name({:search, {:name, "Mo"}})
+      "q:6d6f:0"
+  """
+  @spec name(window()) :: String.t()
+  def name({:chunk, k}) when is_integer(k), do: "c:#{k}"
+  def name({:anchored, id, before, after_}), do: anchor("a", id, before, after_)
+  def name({:following, id, before, after_}), do: anchor("f", id, before, after_)
+  def name({:header, group, before, after_}), do: anchor("g", group, before, after_)
+  def name({:search, prefix}), do: search(prefix, 0, nil)
+  def name({:search, prefix, page}), do: search(prefix, page, nil)
+
+  def name({:search, prefix, page, group}) when is_binary(group),
+    do: search(prefix, page, Args.check_name(group))
+
+  def name(name) when is_binary(name), do: name
+  def name(other), do: raise(ArgumentError, "not a window: #{Headcount.Show.term(other)}")
+
+  defp search(prefix, page, group) when is_integer(page) and page in 0..0xFFFF_FFFF,
+    do: Native.search_window(Args.sort(prefix), page, group)
+
+  defp search(_prefix, page, _group),
+    do: raise(ArgumentError, "not the page of a search: #{Headcount.Show.term(page)}")
 
   defp anchor(kind, key, before, after_)
        when (is_binary(key) or is_integer(key)) and is_integer(before) and is_integer(after_) do

@@ -191,6 +191,14 @@ defmodule Headcount.Tracker.Config do
   end
 
   @doc false
+  # Returns the longest frame that a transport ever carries.
+  def frame_max(transport) do
+    if Code.ensure_loaded?(transport) and function_exported?(transport, :frame_max, 0),
+      do: transport.frame_max(),
+      else: 256 * 1024
+  end
+
+  @doc false
   # Microseconds since the VM started: never negative, never backwards.
   def now do
     start = :erlang.system_info(:start_time)

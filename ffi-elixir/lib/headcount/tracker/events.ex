@@ -74,8 +74,11 @@ defmodule Headcount.Tracker.Events do
 
   @doc false
   # The library is called at run time. Its module is loaded where handlers are attached.
+  def telemetry?, do: :erlang.function_exported(:telemetry, :execute, 3)
+
+  @doc false
   def telemetry(events, kind, measurements, metadata) do
-    if :erlang.function_exported(:telemetry, :execute, 3) do
+    if telemetry?() do
       metadata = Map.put(metadata, :tracker, events.name)
       apply(:telemetry, :execute, [[:headcount, :tracker, kind], measurements, metadata])
     end

@@ -8,7 +8,7 @@ defmodule Headcount.Tracker.Replicator do
 
   use GenServer, shutdown: 5_000, restart: :transient
   alias Headcount.Native
-  alias Headcount.Tracker.{Config, Events, Shard, Signal}
+  alias Headcount.Tracker.{Config, Events, Shard, Signal, Stats}
 
   # The first change after a pause travels at once; later ones are collected for this long.
   @flush_us 5_000
@@ -26,6 +26,8 @@ defmodule Headcount.Tracker.Replicator do
   # sockets to the mailbox.
   @late_us 500_000
   @moment_us 50_000
+  # Heartbeats between two events `:stats`.
+  @stats_beats 40
   # The pause before a transport that failed to subscribe is asked again.
   @retry_us 1_000_000
 
@@ -61,8 +63,13 @@ defmodule Headcount.Tracker.Replicator do
           retry_at: 0,
           # How many frames the transport has not sent, as it said last.
           unsent: 0,
+          # The longest frame that it carries, as it said last.
+          carried: nil,
           events: Events.new(config.name, options),
           leave_on_shutdown: options[:permdown_on_shutdown],
+          # When the event `:stats` is told next, and the time between two of them.
+          stats_at: now() + stats_pause(options),
+          stats_pause: stats_pause(options),
           # Frames that wait for the next step, the last one first, and their number.
           frames: [],
           frame_count: 0,
@@ -75,7 +82,7 @@ defmodule Headcount.Tracker.Replicator do
           marked?: false
         }
 
-        {:ok, state, {:continue, :step}}
+        {:ok, fit_frames(state), {:continue, :step}}
 
       {:error, reason} ->
         {:stop, reason}
@@ -249,13 +256,28 @@ defmodule Headcount.Tracker.Replicator do
     {state, unsubscribed} = subscribe_all(groups, now, state)
     {transport_state, failures} = transmit_all(sent, state)
     {state, unsent} = count_unsent(failures, %{state | transport_state: transport_state})
+    state = fit_frames(state)
     measure(state.events, duration, received, sent, unsent)
     lost = unsubscribed ++ failures ++ for(error <- errors, do: {:frame_refused, error})
     state = %{state | events: Events.lost(state.events, lost, now)}
     deliver(diffs, config)
     Enum.each(events, &event(&1, state))
-    state = %{state | frames: [], frame_count: 0, stepped: now}
+    state = tell_stats(now, %{state | frames: [], frame_count: 0, stepped: now})
     if next, do: schedule(next, state), else: state
+  end
+
+  defp stats_pause(options), do: options[:broadcast_period] * 1_000 * @stats_beats
+
+  defp tell_stats(now, %{stats_at: at} = state) when now < at, do: state
+
+  defp tell_stats(now, %{config: config, events: events} = state) do
+    # Not read for nobody.
+    if Events.telemetry?() do
+      {measurements, metadata} = Stats.event(Stats.read(config))
+      Events.telemetry(events, :stats, measurements, metadata)
+    end
+
+    %{state | stats_at: now + state.stats_pause}
   end
 
   # Before the frames are sent: the answers to a question and what changes meanwhile both arrive.
@@ -291,6 +313,16 @@ defmodule Headcount.Tracker.Replicator do
     unsent = length(failures) + total - state.unsent
     :counters.add(state.config.unsent, 1, unsent)
     {%{state | unsent: total}, unsent}
+  end
+
+  defp fit_frames(%{transport: transport, carried: carried} = state) do
+    with true <- function_exported?(transport, :frame_max, 1),
+         max when max != carried <- transport.frame_max(state.transport_state) do
+      Native.presence_set_frame_max(state.presence, min(max, Config.frame_max(transport)))
+      %{state | carried: max}
+    else
+      _ -> state
+    end
   end
 
   defp measure(events, duration, received, sent, unsent) do

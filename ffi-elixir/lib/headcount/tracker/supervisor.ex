@@ -69,12 +69,6 @@ defmodule Headcount.Tracker.Supervisor do
        else: {:error, "#{inspect(module)} has neither handle_diff/2 nor handle_diff/3"}
   end
 
-  defp frame_max(transport) do
-    if Code.ensure_loaded?(transport) and function_exported?(transport, :frame_max, 0),
-      do: transport.frame_max(),
-      else: 256 * 1024
-  end
-
   defp presence(options) do
     {transport, _options} = Config.transport(options)
     <<seed::64>> = :crypto.strong_rand_bytes(8)
@@ -88,7 +82,7 @@ defmodule Headcount.Tracker.Supervisor do
       {options[:broadcast_period], options[:down_period], options[:permdown_period],
        options[:vacate_after], options[:ready_after], options[:unwatch_after], options[:grace]}
 
-    own = {options[:link], options[:watch_tracked], frame_max(transport), Config.now()}
+    own = {options[:link], options[:watch_tracked], Config.frame_max(transport), Config.now()}
 
     case Native.presence_new(replica, shared, times, own, Config.codec(options[:codec])) do
       {:error, {_what, message}} -> {:error, message}

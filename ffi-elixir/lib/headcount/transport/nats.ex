@@ -8,10 +8,10 @@ defmodule Headcount.Transport.NATS do
       )
 
   The NIF of a release has the client in it; one that is built from source needs
-  `HEADCOUNT_NIF_FEATURES=nats`. `:servers` is one
-  address or several, separated by commas; a lost connection is made again. Servers must take
-  messages of 256 KiB (the default is 1 MiB). Peers are not trusted: their terms create no atoms. In mode
-  `:interest` each partition has a subject of its own; a node that wants more than 4,096 subscribes to all of them.
+  `HEADCOUNT_NIF_FEATURES=nats`. `:servers` is one address or several, separated by commas; a lost
+  connection is made again. Frames are as long as the `max_payload` of the server lets them be, and no
+  longer than 256 KiB. Peers are not trusted: their terms create no atoms. In mode `:interest` each
+  partition has a subject of its own; a node that wants more than 4,096 subscribes to all of them.
   """
 
   @behaviour Headcount.Transport
@@ -44,6 +44,9 @@ defmodule Headcount.Transport.NATS do
 
   @impl true
   def unsent(connection), do: Native.nats_unsent(connection)
+
+  @impl true
+  def frame_max(connection), do: Native.nats_frame_max(connection)
 
   @impl true
   def subscribe(partition, connection), do: subscribe(partition, true, connection)

@@ -7,7 +7,7 @@ use rustler::{Binary, Encoder};
 #[cfg(feature = "nats")]
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use crate::atoms;
@@ -19,6 +19,9 @@ struct Connection {
     /// The frames that were dropped, or that NATS did not take.
     #[cfg(feature = "nats")]
     unsent: Arc<AtomicU64>,
+    /// The longest frame that the server takes.
+    #[cfg(feature = "nats")]
+    frame_max: Arc<AtomicUsize>,
 }
 
 impl std::panic::RefUnwindSafe for Connection {}
@@ -50,19 +53,24 @@ fn nats_unsent(_connection: ResourceArc<Connection>) -> u64 {
     0
 }
 
+#[cfg(not(feature = "nats"))]
+#[rustler::nif]
+fn nats_frame_max(_connection: ResourceArc<Connection>) -> usize {
+    0
+}
+
 /// Returns `{:ok, connection}` or `{:error, message}`. Frames come to the process as `{:headcount_nats, from, frame}`.
 #[cfg(feature = "nats")]
 #[rustler::nif(schedule = "DirtyIo")]
 fn nats_connect<'a>(env: Env<'a>, servers: &str, cluster: &str, to: LocalPid) -> Term<'a> {
-    let unsent = Arc::default();
-    match thread::start(
-        servers.to_owned(),
-        cluster.to_owned(),
-        to,
-        Arc::clone(&unsent),
-    ) {
+    let told = thread::Told::default();
+    match thread::start(servers.to_owned(), cluster.to_owned(), to, told.clone()) {
         Ok(commands) => {
-            let connection = ResourceArc::new(Connection { commands, unsent });
+            let connection = ResourceArc::new(Connection {
+                commands,
+                unsent: told.unsent,
+                frame_max: told.frame_max,
+            });
             (atoms::ok(), connection).encode(env)
         }
         Err(message) => (atoms::error(), message).encode(env),
@@ -99,6 +107,13 @@ fn nats_unsent(connection: ResourceArc<Connection>) -> u64 {
     connection.unsent.load(Ordering::Relaxed)
 }
 
+/// Returns the longest frame that the server takes to which the connection goes now.
+#[cfg(feature = "nats")]
+#[rustler::nif]
+fn nats_frame_max(connection: ResourceArc<Connection>) -> usize {
+    connection.frame_max.load(Ordering::Relaxed)
+}
+
 /// Subscribes to the frames of a partition, or no longer; returns `false` when too many frames wait and it does not.
 #[cfg(feature = "nats")]
 #[rustler::nif]
@@ -122,7 +137,7 @@ mod thread {
     use rustler::{LocalPid, OwnedEnv};
     use std::sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     };
     use std::time::Duration;
     use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -136,6 +151,15 @@ mod thread {
         Subscribe(Subscription),
     }
 
+    /// What the thread tells of its connection.
+    #[derive(Clone, Default)]
+    pub(super) struct Told {
+        /// The frames that were not sent.
+        pub(super) unsent: Arc<AtomicU64>,
+        /// The longest frame that the server takes.
+        pub(super) frame_max: Arc<AtomicUsize>,
+    }
+
     /// Most commands that wait for the thread; new ones beyond it are dropped.
     const WAITING_MAX: usize = 4096;
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -145,7 +169,7 @@ mod thread {
         servers: String,
         cluster: String,
         to: LocalPid,
-        unsent: Arc<AtomicU64>,
+        of: Told,
     ) -> Result<Sender<Command>, String> {
         let (commands, waiting) = channel(WAITING_MAX);
         let (tell, told) = std::sync::mpsc::channel();
@@ -163,8 +187,9 @@ mod thread {
                     Err(_) => drop(tell.send(Err(format!("no answer from {servers}")))),
                     Ok(Err(error)) => drop(tell.send(Err(error.to_string()))),
                     Ok(Ok(transport)) => {
+                        of.frame_max.store(transport.frame_max(), Ordering::Relaxed);
                         let _ = tell.send(Ok(()));
-                        pump(transport, waiting, &to, &unsent).await;
+                        pump(transport, waiting, &to, &of).await;
                     }
                 }
             });
@@ -180,15 +205,18 @@ mod thread {
         mut transport: NatsTransport,
         mut waiting: Receiver<Command>,
         to: &LocalPid,
-        unsent: &AtomicU64,
+        told: &Told,
     ) {
         loop {
+            // After each reconnect it may be another one.
+            told.frame_max
+                .store(transport.frame_max(), Ordering::Relaxed);
             tokio::select! {
                 command = waiting.recv() => match command {
                     Some(Command::Send(transmit)) => {
                         let before = transport.unsent();
                         transport.send(transmit).await;
-                        unsent.fetch_add(transport.unsent() - before, Ordering::Relaxed);
+                        told.unsent.fetch_add(transport.unsent() - before, Ordering::Relaxed);
                     }
                     Some(Command::Subscribe(change)) => transport.subscribe(change).await,
                     None => return,

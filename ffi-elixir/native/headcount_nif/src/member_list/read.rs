@@ -1,6 +1,6 @@
 //! Reads of a list and of its snapshots.
 
-use headcount::SortKey;
+use headcount::{SortKey, WindowSpec};
 use rustler::{Encoder, Env, ResourceArc, Term};
 
 use super::convert::{RowWriter, TermId, all_ids, member};
@@ -11,12 +11,7 @@ use crate::shared::{Patience, Shared, answer, twins};
 /// The name of a group as a term.
 macro_rules! name_of {
     ($env:ident, $list:ident) => {
-        |id| {
-            $list
-                .groups()
-                .find(|info| info.id == id)
-                .map(|info| info.name.encode($env))
-        }
+        |id| $list.group_name(id).map(|name| name.encode($env))
     };
 }
 
@@ -156,6 +151,38 @@ fn member_list_find_prefix<'a>(
             })
         }),
     )
+}
+
+/// Returns `[{group, count, first row | nil}]`
+#[rustler::nif(schedule = "DirtyCpu")]
+fn member_list_search_prefix<'a>(
+    env: Env<'a>,
+    list: ResourceArc<List>,
+    prefix: super::convert::Sort,
+) -> Term<'a> {
+    answer(
+        env,
+        list.shared.read(Patience::Endless, |lists| {
+            each!(Lists, lists, list => {
+                let matches = list.search_prefix(&prefix.0);
+                let found = matches.groups().iter();
+                let found = found.map(|found| {
+                    (name_of!(env, list)(found.group), found.count, found.first_index)
+                });
+                found.collect::<Vec<_>>()
+            })
+        }),
+    )
+}
+
+/// Returns the name of the window that shows a page of what a search finds, in all groups or in one.
+#[rustler::nif]
+fn search_window(prefix: super::convert::Sort, page: u32, group: Option<&str>) -> String {
+    let window: WindowSpec<u64> = match group {
+        Some(group) => WindowSpec::search_in(group, &prefix.0, page),
+        None => WindowSpec::search(&prefix.0, page),
+    };
+    window.to_string()
 }
 
 /// Groups of a snapshot.

@@ -11,7 +11,7 @@ use headcount::tracker::{self, Encoding, LeaveReason};
 use headcount::{EntryBuf, ListError, MemberList, NewEntry, Placement};
 use headcount::{Roster, RosterOptions, TopicDiff};
 use parking_lot::Mutex;
-use rustler::{Atom, Encoder, Env, ResourceArc, Term};
+use rustler::{Atom, Binary, Encoder, Env, ResourceArc, Term};
 
 use super::convert::{Sort, TermId};
 use super::{List, each};
@@ -101,10 +101,14 @@ impl<I: Id> ListOrRoster<I> {
         report_term(env, &report, refused)
     }
 
-    fn placement(&self, (group, sort, attrs, status): Place<'_>) -> Result<Placement, ListError> {
+    fn placement(&self, place: Place<'_>) -> Result<Placement, ListError> {
+        let (group, sort, attrs, status, payload) = place;
         let placement = Placement::new(status_of(status).unwrap_or_default());
-        let placement = placement.group(self.group(group)?).key(sort.0);
-        Ok(placement.bits(attrs))
+        let placement = placement.group(self.group(group)?).key(sort.0).bits(attrs);
+        Ok(match payload {
+            Some(payload) => placement.payload(payload.as_slice().to_vec()),
+            None => placement,
+        })
     }
 }
 
@@ -162,8 +166,8 @@ fn roster_new<'a>(
     }
 }
 
-/// The place of an entry as a term: `{group, sort, attrs, status}`.
-type Place<'a> = (&'a str, Sort, u32, Term<'a>);
+/// The place of an entry as a term: `{group, sort, attrs, status, payload | nil}`.
+type Place<'a> = (&'a str, Sort, u32, Term<'a>, Option<Binary<'a>>);
 
 /// `{key, origin, version, place | nil}`
 type Join<'a> = (Term<'a>, &'a str, u64, Option<Place<'a>>);

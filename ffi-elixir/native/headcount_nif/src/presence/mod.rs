@@ -2,6 +2,7 @@
 
 mod changes;
 mod cluster;
+mod counts;
 mod groups;
 mod level;
 mod lists;
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use self::changes::Outbox;
+use self::counts::Counts;
 use self::groups::Groups;
 use self::lists::Lists;
 use self::topics::Topics;
@@ -42,6 +44,7 @@ struct Cluster {
     outbox: Outbox,
     codec: Codec,
     lists: Lists,
+    counts: Counts,
     /// True if the entries of lost owners stay for a while.
     has_grace: bool,
     /// True if the shards link all owners, and so must learn of each.
@@ -170,6 +173,7 @@ fn presence_new<'a>(
                 existing_atoms,
             },
             lists: Lists::default(),
+            counts: Counts::default(),
             has_grace: grace > 0,
             link,
             is_interest,
@@ -185,6 +189,12 @@ fn presence_new<'a>(
 fn presence_set_safe(cluster: ResourceArc<Cluster>, safe: bool) {
     cluster.safe.store(safe, Ordering::Release);
     cluster.lists.clear();
+}
+
+/// Makes frames no longer than this from now on.
+#[rustler::nif]
+fn presence_set_frame_max(cluster: ResourceArc<Cluster>, frame_max: usize) {
+    cluster.presence.set_frame_max(frame_max);
 }
 
 /// Returns the name of the replica of a node.

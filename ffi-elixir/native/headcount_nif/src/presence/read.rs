@@ -5,6 +5,7 @@ use headcount::{Entry, Presence, ReadError, Tracker};
 use rustler::{Encoder, Env, ResourceArc, Term};
 
 use super::Cluster;
+use super::counts::Counted;
 use super::lists::Read;
 use crate::atoms;
 use crate::entries::Reader;
@@ -214,14 +215,14 @@ fn presence_is_synced(cluster: ResourceArc<Cluster>) -> bool {
     cluster.presence.is_synced()
 }
 
-/// The entries, the topics, the bytes of remembered leaves and of waiting Diffs.
-type Amounts = (usize, usize, usize, usize);
+/// The entries, the topics, the bytes of remembered leaves and of waiting Diffs, and the watches of topics.
+type Amounts = (usize, usize, usize, usize, usize);
 
 /// The name of a node, whether it is up, for how many milliseconds it is silent, the partitions this one is behind in.
 type Peer = (String, bool, u64, usize);
 
 #[rustler::nif(schedule = "DirtyCpu")]
-fn presence_stats(cluster: ResourceArc<Cluster>) -> (Amounts, Vec<Peer>) {
+fn presence_stats(cluster: ResourceArc<Cluster>) -> (Amounts, Vec<Peer>, Counted) {
     let stats = cluster.presence.stats();
     let peers = stats.peers.into_iter().map(|peer| {
         let silence = peer.silence.as_millis() as u64;
@@ -233,8 +234,9 @@ fn presence_stats(cluster: ResourceArc<Cluster>) -> (Amounts, Vec<Peer>) {
         stats.topics,
         stats.leave_log_bytes,
         stats.diffs_bytes,
+        cluster.topics.watch_count(),
     );
-    (amounts, peers.collect())
+    (amounts, peers.collect(), cluster.counts.read())
 }
 
 /// Returns `[{name, incarnation, up}]` of the other replicas.

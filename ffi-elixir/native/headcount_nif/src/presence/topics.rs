@@ -148,6 +148,14 @@ impl Topics {
         }
     }
 
+    /// Returns the number of watches of processes: one for each process, topic and level. O(watched topics).
+    pub(super) fn watch_count(&self) -> usize {
+        let watches = self.watches.lock();
+        let levels = Level::ALL.into_iter();
+        let topics = levels.flat_map(|level| watches.topics[level].values());
+        topics.map(|topic| topic.watchers.len()).sum()
+    }
+
     /// Begins a watch of a process. Returns what it is to be told at once: the topic is ready.
     fn begin(
         topics: &ResourceArc<Self>,
