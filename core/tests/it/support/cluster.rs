@@ -9,6 +9,9 @@ pub(crate) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// Says of frames whether they are lost.
+type Loss = dyn FnMut(&[u8]) -> bool;
+
 /// Nodes on a network with groups.
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Presence>,
@@ -19,7 +22,7 @@ pub(crate) struct Cluster {
     /// The link that loses everything: from and to.
     pub(crate) cut: Option<(usize, usize)>,
     /// Says which frames are lost.
-    pub(crate) is_lost: Box<dyn FnMut(&[u8]) -> bool>,
+    pub(crate) is_lost: Box<Loss>,
 }
 
 impl Cluster {

@@ -28,8 +28,9 @@ defmodule Headcount.MemberList.Viewer do
       `{:search, prefix, page, group}`. `{:search, prefix}` is page 0
 
   A viewer holds at most 8 windows of at most 500 rows, two of them searches, which are shown anew once a
-  second. A *bundle* is the frames of one tick for one viewer: a map, or bytes ready to push (`new/2`). Its fields and their use by a client are described in
-  `core/docs/list-frames.md` of the repository, whose JavaScript client reads the JSON as it is:
+  second. A *bundle* is the frames of one tick for one viewer: a map, or bytes ready to push (`new/2`). Its fields and
+  their use by a client are described in `core/docs/list-frames.md` of the repository, whose JavaScript client reads
+  the JSON as it is:
 
       %{list: "room:7", epoch: 1, version: 15, bases: [], windows: [], counts: %{...}, frames: [
         %{window: "c:0", kind: :sync, rows: [...], base_version: 0, new_version: 12, ...},
