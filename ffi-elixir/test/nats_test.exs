@@ -56,7 +56,6 @@ defmodule Headcount.Transport.NATSTest do
     Wait.until(fn -> Tracker.stats(:nats_alone).unsent > 2 end)
   end
 
-  @tag :tmp_dir
   test "frames fit a server that takes less than the one before", context do
     start = fn name ->
       transport = {Headcount.Transport.NATS, servers: context.servers}
@@ -69,7 +68,8 @@ defmodule Headcount.Transport.NATSTest do
     meta = %{text: String.duplicate("x", 500)}
     for n <- 1..60, do: {:ok, _} = Tracker.track(:nats_a, self(), "room", n, meta)
 
-    config = Path.join(context.tmp_dir, "nats.conf")
+    config = Path.join(System.tmp_dir!(), "headcount-#{System.unique_integer([:positive])}.conf")
+    on_exit(fn -> File.rm(config) end)
     File.write!(config, "max_payload: 8192")
     System.cmd("kill", ["#{context.server}"])
     Wait.until(fn -> Tracker.stats(:nats_a).unsent > 0 end)
