@@ -87,6 +87,11 @@ impl App {
                 self.metrics.messages.increment(1);
                 let name = new.author.username.as_str().into();
                 self.talkers.note(new.author.id, &name, Instant::now());
+                // Before its first message, so that nobody hears of what is unread in a conversation unknown to it.
+                if room.kind == "dm" && message.seq == 1 {
+                    let id = room.id;
+                    self.show(move |app| app.announce_dm(id)).await;
+                }
                 self.announce(|| Event::Message {
                     tenant: room.tenant.clone(),
                     message: (&message).into(),
@@ -95,10 +100,6 @@ impl App {
                     // It is stored: its author is told so, and those before it come with the repair.
                     self.log_missed(Err(error));
                     open.publish(&message);
-                }
-                if room.kind == "dm" && message.seq == 1 {
-                    let id = room.id;
-                    self.show(move |app| app.announce_dm(id)).await;
                 }
                 Ok(Posted::New(message))
             }
