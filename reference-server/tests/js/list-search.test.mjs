@@ -11,6 +11,7 @@ import { ListStore } from "../../web/headcount/list-store.mjs";
 import { VirtualList } from "../../web/headcount/virtual-list.mjs";
 import { WindowKeeper } from "../../web/headcount/window-keeper.mjs";
 import { foundText, hasNextPage } from "../../web/members/found-list.mjs";
+import { open, settle } from "./support/list.mjs";
 import { Client, data, enter, guest, register, startServer, until } from "./support/server.mjs";
 
 const NAMES = ["ada", "ada", "Ада", "zoë", "zoë", "界".repeat(32)];
@@ -66,25 +67,6 @@ class Server {
     const versions = { base_version: 0, new_version: this.version };
     return { window, kind: "sync", ...versions, base_index: 0, rows, checksum32: checksum(rows), ...matches };
   }
-}
-
-/** Lets the promises that are settled call back. */
-const settle = () => new Promise((done) => setImmediate(done));
-
-function open(server) {
-  const list = new VirtualList({ drawNow: () => {} });
-  const seen = { changes: 0, errors: [] };
-  const session = new ListSession({
-    request: server.request,
-    view: list,
-    changed: () => {
-      seen.changes += 1;
-      list.changed();
-    },
-    failed: (error) => seen.errors.push(error),
-  });
-  session.joined();
-  return { list, session, seen };
 }
 
 const namesOf = ({ rows }) => rows.map(({ body, group }) => body?.name ?? group);

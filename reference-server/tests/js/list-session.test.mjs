@@ -3,10 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { checksum, MalformedBundleError, MemberListClient } from "../../web/headcount/client.mjs";
-import { ListSession } from "../../web/headcount/list-session.mjs";
 import { isStatus, outward, STATUSES } from "../../web/headcount/status.mjs";
-import { VirtualList } from "../../web/headcount/virtual-list.mjs";
 import { WindowKeeper } from "../../web/headcount/window-keeper.mjs";
+import { open, settle } from "./support/list.mjs";
 
 const NAMES = ["Ада", "ada", "ada", "zoë", "a".repeat(300)];
 
@@ -65,25 +64,6 @@ class ResumableServer extends Server {
     }
     return bundle;
   };
-}
-
-/** Lets the promises that are settled call back. */
-const settle = () => new Promise((done) => setImmediate(done));
-
-function open(server) {
-  const seen = { changes: 0, errors: [] };
-  const list = new VirtualList({ drawNow: () => {} });
-  const session = new ListSession({
-    request: server.request,
-    view: list,
-    changed: () => {
-      seen.changes += 1;
-      list.changed();
-    },
-    failed: (error) => seen.errors.push(error),
-  });
-  session.joined();
-  return { list, session, seen };
 }
 
 const namesOf = (list) => list.read().rows.map(({ row }) => row?.body?.name ?? row?.group ?? null);
