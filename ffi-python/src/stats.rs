@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use headcount::replica::PeerStats;
-use headcount::runtime::{NodeStats, Traffic};
+use headcount::replica::Traffic;
+use headcount::runtime::NodeStats;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 

@@ -265,8 +265,8 @@ impl State {
 
     /// Returns whether a lost owner has an entry of this topic and key, or had one.
     fn has_lost(&self, put: &NewEntry<'_>) -> bool {
-        let name = SessionName::new(put.topic, put.key(), &[]);
-        !self.lost_keys.is_empty() && self.lost_keys.contains_key(&name)
+        let name = || SessionName::new(put.topic, put.key(), &[]);
+        !self.lost_keys.is_empty() && self.lost_keys.contains_key(&name())
     }
 
     /// Returns whether an own entry is one of a lost owner, not written since.

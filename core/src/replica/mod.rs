@@ -53,10 +53,12 @@ mod routing;
 mod signs;
 mod stagings;
 mod sum_check;
+mod tally;
 mod watches;
 
 pub use config::Config;
 pub use output::{Address, Destination, Event, PeerStats, Signal, Subscription, Transmit};
+pub use tally::{Tally, Traffic};
 
 pub use crate::codec::{Mode, Shape};
 

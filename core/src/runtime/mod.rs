@@ -44,7 +44,7 @@ use bytes::Bytes;
 
 pub use node::Node;
 pub use shared::Refusal;
-pub use stats::{NodeStats, Traffic};
+pub use stats::NodeStats;
 pub use subscription::{Lagged, Subscription};
 pub use watch::Watch;
 

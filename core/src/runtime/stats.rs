@@ -1,13 +1,16 @@
 //! The counts of a node.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 use super::telemetry;
-use crate::codec::{DecodeError, Kind};
-use crate::replica::{Event, PeerStats};
+use crate::codec::DecodeError;
+#[cfg(doc)]
+use crate::codec::Kind;
+use crate::replica::{Event, PeerStats, Tally, Traffic};
 
 /// The counts of a node: what it holds now, and what happened since its start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,19 +56,11 @@ pub struct NodeStats {
     pub downs: u64,
 }
 
-/// An amount of frames.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// The number of frames.
-    pub frames: u64,
-    /// The sum of their bytes.
-    pub bytes: u64,
-}
-
 /// The part of [`NodeStats`] that is counted as it happens.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    counted: Mutex<NodeStats>,
+    tally: Mutex<Tally>,
+    unsent: AtomicU64,
     #[cfg(feature = "tracing")]
     warning: Mutex<telemetry::UnsentWarning>,
 }
@@ -74,21 +69,20 @@ impl Counts {
     pub(super) fn sent(&self, frame: &[u8]) {
         #[cfg(feature = "metrics")]
         telemetry::count_frame("sent", frame);
-        add(&mut self.counted.lock().sent, frame);
+        self.tally.lock().note_sent(frame);
     }
 
     pub(super) fn received(&self, frame: &[u8]) {
         #[cfg(feature = "metrics")]
         telemetry::count_frame("received", frame);
-        add(&mut self.counted.lock().received, frame);
+        self.tally.lock().note_received(frame);
     }
 
     /// Takes the number of frames that were not sent since the start.
     pub(super) fn unsent(&self, unsent: u64) {
-        let counts = &mut *self.counted.lock();
         #[cfg(feature = "metrics")]
-        telemetry::count_unsent(unsent.saturating_sub(counts.unsent));
-        counts.unsent = unsent;
+        telemetry::count_unsent(unsent.saturating_sub(self.unsent.load(Ordering::Relaxed)));
+        self.unsent.store(unsent, Ordering::Relaxed);
         #[cfg(feature = "tracing")]
         self.warning.lock().note(unsent);
     }
@@ -96,12 +90,7 @@ impl Counts {
     pub(super) fn refused(&self, error: &DecodeError) {
         #[cfg(feature = "metrics")]
         telemetry::count_refused(error);
-        *self
-            .counted
-            .lock()
-            .refused
-            .entry(error.kind.name())
-            .or_default() += 1;
+        self.tally.lock().note_refused(error);
     }
 
     pub(super) fn event(&self, event: &Event) {
@@ -109,24 +98,21 @@ impl Counts {
         telemetry::log(event);
         #[cfg(feature = "metrics")]
         telemetry::count_event(event);
-        let counts = &mut *self.counted.lock();
-        let count = match event {
-            Event::ReplicaUp(_) => &mut counts.ups,
-            Event::ReplicaDown(_) => &mut counts.downs,
-            Event::Divergence { .. } => &mut counts.divergences,
-            Event::Refused { .. } => &mut counts.refused_entries,
-            _ => return,
-        };
-        *count += 1;
+        self.tally.lock().note_event(event);
     }
 
     pub(super) fn read(&self) -> NodeStats {
-        self.counted.lock().clone()
+        let tally = self.tally.lock().clone();
+        NodeStats {
+            sent: tally.sent,
+            unsent: self.unsent.load(Ordering::Relaxed),
+            received: tally.received,
+            refused: tally.refused,
+            refused_entries: tally.refused_entries,
+            divergences: tally.divergences,
+            ups: tally.ups,
+            downs: tally.downs,
+            ..NodeStats::default()
+        }
     }
-}
-
-fn add(traffic: &mut BTreeMap<&'static str, Traffic>, frame: &[u8]) {
-    let traffic = traffic.entry(Kind::of(frame).name()).or_default();
-    traffic.frames += 1;
-    traffic.bytes += frame.len() as u64;
 }

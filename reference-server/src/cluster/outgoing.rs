@@ -59,7 +59,9 @@ impl App {
         room: &db::Room,
         user: &Identity,
     ) -> Result<bool, StorageError> {
-        let (room, id, name) = (room.id, user.id, &user.username);
+        let room = room.id;
+        let id = user.id;
+        let name = &user.username;
         if !self.hub.store_member(&self.db, room, id).await? {
             return Ok(false);
         }

@@ -1,8 +1,11 @@
 //! `ClusterMetrics`: what a node of a cluster counts of its events, and what its presence says of the other nodes.
+//!
+//! The crate's own metrics of a node go to the recorder of the process; each server has a recorder of its own.
 
 use std::{collections::BTreeMap, fmt};
 
-use headcount::runtime::{NodeStats, Traffic};
+use headcount::replica::Traffic;
+use headcount::runtime::NodeStats;
 use metrics::{Counter, counter, describe_counter, describe_gauge, gauge};
 
 use super::causes::{self, Causes};

@@ -33,7 +33,7 @@ pub(crate) struct NodeOverview {
     pub(crate) lag: Option<NodeLag>,
 }
 
-/// How far this node is behind another one.
+/// The lag of this node behind another one.
 #[derive(Debug)]
 pub(crate) struct NodeLag {
     /// The time since it was last heard.

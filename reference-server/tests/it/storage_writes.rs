@@ -113,8 +113,9 @@ impl Scene {
         for write in &self.writes {
             let (method, path) = write.request.split_once(' ').unwrap();
             let method = method.parse().unwrap();
-            let (token, body) = (write.token.as_deref(), write.body.clone());
-            let (status, answer) = self.server.call(method, path, token, Some(body)).await;
+            let token = write.token.as_deref();
+            let body = Some(write.body.clone());
+            let (status, answer) = self.server.call(method, path, token, body).await;
             answers.push((write.what, status, answer));
         }
         answers

@@ -151,7 +151,7 @@ mod thread {
         Subscribe(Subscription),
     }
 
-    /// What the thread tells of its connection.
+    /// The state of the connection, which the thread tells.
     #[derive(Clone, Default)]
     pub(super) struct Told {
         /// The frames that were not sent.

@@ -42,10 +42,10 @@ fn presence_step<'a>(
     let more_gone = remove_gone(env, &cluster, time);
     let mut errors = Vec::new();
     for (from, frame) in frames {
-        cluster.counts.received(frame.as_slice());
+        cluster.tally.lock().note_received(frame.as_slice());
         let frame = frame.as_slice().to_vec().into();
         if let Err(error) = cluster.presence.handle_message(time, from, &frame) {
-            cluster.counts.refused(&error);
+            cluster.tally.lock().note_refused(&error);
             errors.push((from, errors::decode(env, &error)));
         }
     }
@@ -136,7 +136,7 @@ fn poll<'a>(env: Env<'a>, cluster: &Cluster) -> (Vec<Term<'a>>, Vec<Term<'a>>) {
             Destination::Group(partition) => partition.encode(env),
             Destination::Peer(address) => (**address).encode(env),
         };
-        cluster.counts.sent(&transmit.frame);
+        cluster.tally.lock().note_sent(&transmit.frame);
         (to, entries::binary(env, &transmit.frame)).encode(env)
     });
     let frames = frames.collect();
@@ -148,7 +148,7 @@ fn poll<'a>(env: Env<'a>, cluster: &Cluster) -> (Vec<Term<'a>>, Vec<Term<'a>>) {
             .note_ready(presence, level, topic, age, missing);
     };
     while let Some(event) = cluster.presence.poll_event() {
-        cluster.counts.event(&event);
+        cluster.tally.lock().note_event(&event);
         match event {
             Event::TopicReady {
                 topic,

@@ -2,17 +2,17 @@
 
 mod changes;
 mod cluster;
-mod counts;
 mod groups;
 mod level;
 mod lists;
 mod read;
 mod signal;
+mod tally;
 mod topics;
 mod watch;
 mod write;
 
-use headcount::replica::{Config, Mode};
+use headcount::replica::{Config, Mode, Tally};
 use headcount::{Presence, PresenceConfig, ReplicaId};
 use parking_lot::Mutex;
 use rustler::{Encoder, Env, Resource, ResourceArc, Term};
@@ -21,7 +21,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use self::changes::Outbox;
-use self::counts::Counts;
 use self::groups::Groups;
 use self::lists::Lists;
 use self::topics::Topics;
@@ -44,7 +43,8 @@ struct Cluster {
     outbox: Outbox,
     codec: Codec,
     lists: Lists,
-    counts: Counts,
+    /// What happened since the start.
+    tally: Mutex<Tally>,
     /// True if the entries of lost owners stay for a while.
     has_grace: bool,
     /// True if the shards link all owners, and so must learn of each.
@@ -173,7 +173,7 @@ fn presence_new<'a>(
                 existing_atoms,
             },
             lists: Lists::default(),
-            counts: Counts::default(),
+            tally: Mutex::default(),
             has_grace: grace > 0,
             link,
             is_interest,

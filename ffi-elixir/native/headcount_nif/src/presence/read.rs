@@ -5,8 +5,8 @@ use headcount::{Entry, Presence, ReadError, Tracker};
 use rustler::{Encoder, Env, ResourceArc, Term};
 
 use super::Cluster;
-use super::counts::Counted;
 use super::lists::Read;
+use super::tally::{Counted, counted};
 use crate::atoms;
 use crate::entries::Reader;
 use crate::errors;
@@ -236,7 +236,7 @@ fn presence_stats(cluster: ResourceArc<Cluster>) -> (Amounts, Vec<Peer>, Counted
         stats.diffs_bytes,
         cluster.topics.watch_count(),
     );
-    (amounts, peers.collect(), cluster.counts.read())
+    (amounts, peers.collect(), counted(&cluster.tally.lock()))
 }
 
 /// Returns `[{name, incarnation, up}]` of the other replicas.
