@@ -6,7 +6,7 @@ from typing import Any
 
 import headcount
 from headcount import Bundle, Client, ListRequest, ListSpec, MemberList, MemberTable
-from test_windows import GOLDEN, bare, run_step, seen, shown
+from test_windows import GOLDEN, bare, open_found, run_step, seen, shown
 
 
 def by_window(held: list[dict[str, Any]]) -> dict[str, Any]:
@@ -14,39 +14,48 @@ def by_window(held: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 class Vector(unittest.TestCase):
-    """The vector of frame format 2, which every client shares."""
+    """The vectors of frame format 2, which every client shares."""
 
-    def test_the_client_holds_what_the_vector_of_format_2_expects(self) -> None:
-        vector = json.loads((GOLDEN / "list-frames-2" / "resume.json").read_text())
+    def test_the_client_holds_what_the_vectors_of_format_2_expect(self) -> None:
+        for name in ("resume", "switch"):
+            for is_binary in (False, True):
+                with self.subTest(name, is_binary=is_binary):
+                    self.replay(name, is_binary)
+
+    def replay(self, name: str, is_binary: bool) -> None:
+        vector = json.loads((GOLDEN / "list-frames-2" / f"{name}.json").read_text())
         self.assertEqual(vector["server"]["format"], 2)
-        for is_binary in (False, True):
-            client, checked = Client(), 0
-            bundles: list[tuple[Any, ListRequest | None]] = []
-            for at, step in enumerate(vector["steps"]):
-                request = None
-                if "open" in step:
-                    client.open(step["open"])
-                if "open" in step or "resync" in step:
-                    request = client.request()
-                if "reconnect" in step:
-                    request, held = client.reconnect()
-                    self.assertEqual(by_window(held), by_window(step["held"]), f"step {at}")
-                if "n" in step:
-                    binary = Bundle.from_binary(bytes.fromhex(step["binary"]), int)
-                    self.assertEqual(binary.to_dict(), step["bundle"], f"step {at}")
-                    self.assertEqual(binary.to_binary().hex(), step["binary"], f"step {at}")
-                    bundles.append((binary if is_binary else step["bundle"], request))
-                if "receive" not in step:
-                    continue
-                what = step["receive"]
-                bundle, answered = bundles[what] if isinstance(what, int) else (what, None)
-                applied = client.apply(bundle, answered)
-                expect = step["expect"]
-                self.assertEqual(seen(client), expect["windows"], f"step {at}")
-                self.assertEqual(sorted(applied.resync), expect["resync"], f"step {at}")
-                self.assertEqual(applied.resync_counts, expect["resync_counts"], f"step {at}")
-                checked += 1
-            self.assertGreater(checked, 8)
+        client, checked = Client(), 0
+        bundles: list[tuple[Any, ListRequest | None]] = []
+        answers = [step for step in vector["steps"] if "n" in step]
+        for at, step in enumerate(vector["steps"]):
+            request = None
+            if "open" in step:
+                client.open(step["open"])
+            if any(verb in step for verb in ("open", "search", "resync")):
+                request = client.request()
+            if "switch" in step:
+                request = client.switch(step["switch"][1])
+            if "reconnect" in step:
+                request, held = client.reconnect()
+                self.assertEqual(by_window(held), by_window(step["held"]), f"step {at}")
+            if "n" in step:
+                binary = Bundle.from_binary(bytes.fromhex(step["binary"]), int)
+                self.assertEqual(binary.to_dict(), step["bundle"], f"step {at}")
+                self.assertEqual(binary.to_binary().hex(), step["binary"], f"step {at}")
+                bundles.append((binary if is_binary else step["bundle"], request))
+            if "receive" not in step:
+                continue
+            what = step["receive"]
+            open_found(client, answers[what])
+            bundle, answered = bundles[what]
+            applied = client.apply(bundle, answered)
+            expect = step["expect"]
+            self.assertEqual(seen(client), expect["windows"], f"step {at}")
+            self.assertEqual(sorted(applied.resync), expect["resync"], f"step {at}")
+            self.assertEqual(applied.resync_counts, expect["resync_counts"], f"step {at}")
+            checked += 1
+        self.assertGreater(checked, 8)
 
     def test_a_list_sends_what_the_vector_of_format_2_says(self) -> None:
         """Bodies apart: a Python list has payloads, the vector's list has a source of bodies."""

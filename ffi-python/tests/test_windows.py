@@ -24,9 +24,16 @@ def seen(client: Client) -> dict[str, Any]:
             "rows": window.rows,
             "version": window.version,
             "waiting": window.waiting,
+            **({} if window.matches is None else {"matches": window.matches}),
         }
         for name, window in client.windows.items()
     }
+
+
+def open_found(client: Client, step: dict[str, Any]) -> None:
+    """The answer names the window of a search."""
+    if "search" in step:
+        client.open(step["bundle"]["frames"][0]["window"])
 
 
 class Vectors(unittest.TestCase):
@@ -36,7 +43,7 @@ class Vectors(unittest.TestCase):
         checked = 0
         for vector in vectors():
             client = Client()
-            bundles = [step["bundle"] for step in vector["steps"] if "n" in step]
+            answers = [step for step in vector["steps"] if "n" in step]
             for at, step in enumerate(vector["steps"]):
                 where = f"{vector['name']}, step {at}"
                 if "open" in step:
@@ -49,7 +56,10 @@ class Vectors(unittest.TestCase):
                 if "receive" not in step:
                     continue
                 what = step["receive"]
-                applied = client.apply(bundles[what] if isinstance(what, int) else what)
+                if isinstance(what, int):
+                    open_found(client, answers[what])
+                    what = answers[what]["bundle"]
+                applied = client.apply(what)
                 expect = step["expect"]
                 self.assertEqual(seen(client), expect["windows"], where)
                 self.assertEqual(sorted(applied.resync), expect["resync"], where)
@@ -97,7 +107,7 @@ class Vectors(unittest.TestCase):
     def test_other_steps_of_the_vectors_give_the_same_windows(self) -> None:
         """Bodies apart: a Python list has payloads, the vectors' lists have a source of bodies."""
         for vector in vectors():
-            if vector["name"] not in ("anchors", "groups", "many-groups"):
+            if vector["name"] not in ("anchors", "groups", "many-groups", "search"):
                 continue
             server = vector["server"]
             ml = MemberList(int, groups=server["groups"], headers=server.get("headers", True))
@@ -114,17 +124,25 @@ class Vectors(unittest.TestCase):
 def run_step(ml: MemberList[int], viewer: Viewer, step: dict[str, Any]) -> Any:
     for verb, *args in step.get("do", ()):
         operate(ml, verb, args)
-    if "open" in step:
+    window = step.get("open")
+    if "search" in step:
+        search = step["search"]
+        key = search["search"]
+        window = MemberList.search_window(key, search.get("page", 0), search.get("group"))
+        assert window == step.get("window", window), window
+    if window is not None:
         if "error" not in step:
-            return viewer.open(step["open"])
+            return viewer.open(window)
         try:
-            viewer.open(step["open"])
+            viewer.open(window)
         except headcount.WindowError as error:
             assert str(error) == step["error"]
         else:
             raise AssertionError(step)
     if "move" in step:
         return viewer.retarget(*step["move"])
+    if "close" in step and step["close"] in viewer.windows():
+        viewer.close(step["close"])
     if "resync" in step:
         return viewer.resync(step["resync"])
     if "tick" in step:
