@@ -46,6 +46,107 @@ defmodule Headcount.Transport.NATSTest do
     assert Tracker.replicas(:nats_b) == [{"a", true}]
   end
 
+  @data Path.expand("../../core/tests/nats", __DIR__)
+
+  defp see_each_other(transports) do
+    cluster = "guarded #{System.unique_integer([:positive])}"
+
+    [a, b] =
+      for {transport, name} <- Enum.zip(transports, [:nats_a, :nats_b]) do
+        options = [name: name, cluster: cluster, node_name: "#{name}", broadcast_period: 200]
+        transport = {Headcount.Transport.NATS, transport}
+        start_supervised!({Diffs, [to: self(), transport: transport] ++ options}, id: name)
+        name
+      end
+
+    {:ok, _} = Tracker.track(a, self(), "room", "ann", %{})
+    Wait.until(fn -> match?([{"ann", _}], Tracker.list(b, "room")) end)
+    Enum.each([a, b], &stop_supervised!/1)
+  end
+
+  defp refused(options) do
+    assert {:error, reason} = Headcount.Transport.NATS.init("guarded", options)
+    to_string(reason)
+  end
+
+  test "users join by their credentials, a key or a password", context do
+    port = context.port + 1
+    start_server(port, ["-c", Path.join(@data, "server.conf")])
+    servers = "nats://127.0.0.1:#{port}"
+    credentials = Path.join(@data, "user.creds")
+    guarded = [servers: servers, credentials: credentials]
+    see_each_other([guarded, guarded])
+    assert refused(servers: servers) =~ "authorization violation"
+
+    port = context.port + 2
+    start_server(port, ["-c", Path.join(@data, "users.conf")])
+    servers = "nats://127.0.0.1:#{port}"
+    [seed] = Regex.run(~r/^SU.*$/m, File.read!(credentials))
+    ann = [servers: servers, user: "ann", password: "secret"]
+    see_each_other([ann, [servers: servers, nkey: seed]])
+    assert refused(Keyword.put(ann, :password, "wrong")) =~ "authorization violation"
+  end
+
+  test "TLS: both sides show who they are", context do
+    subject_alt_name = {:Extension, {2, 5, 29, 17}, false, [iPAddress: <<127, 0, 0, 1>>]}
+    rsa = [digest: :sha256, key: {:rsa, 2048, 65_537}]
+    chain = %{root: rsa, peer: [extensions: [subject_alt_name]] ++ rsa, intermediates: []}
+    made = :public_key.pkix_test_data(%{server_chain: chain, client_chain: chain})
+    folder = Path.join(System.tmp_dir!(), "headcount-#{System.unique_integer([:positive])}")
+    File.mkdir_p!(folder)
+    on_exit(fn -> File.rm_rf!(folder) end)
+    server = pems(folder, "server", made.server_config)
+    client = pems(folder, "client", made.client_config)
+    port = context.port + 1
+
+    start_server(port, [
+      "--tlsverify",
+      "--tlscert=#{server.cert}",
+      "--tlskey=#{server.key}",
+      "--tlscacert=#{server.roots}"
+    ])
+
+    servers = "tls://127.0.0.1:#{port}"
+    known = [servers: servers, tls_ca: client.roots, tls_cert: client.cert, tls_key: client.key]
+    see_each_other([known, known])
+    refused(Keyword.take(known, [:servers, :tls_ca]))
+    refused(Keyword.delete(known, :tls_ca))
+    # A server without TLS is not spoken to.
+    refused(servers: context.servers, tls: true)
+    refused(servers: context.servers, tls_ca: client.roots)
+  end
+
+  defp pems(folder, name, config) do
+    {type, key} = config[:key]
+    roots = for der <- config[:cacerts], do: {:Certificate, der, :not_encrypted}
+    cert = {:Certificate, config[:cert], :not_encrypted}
+    parts = %{cert: [cert], key: [{type, key, :not_encrypted}], roots: roots}
+
+    Map.new(parts, fn {part, entries} ->
+      file = Path.join(folder, "#{name}-#{part}.pem")
+      File.write!(file, :public_key.pem_encode(entries))
+      {part, file}
+    end)
+  end
+
+  test "options that are of no use are named", %{servers: servers} do
+    for {options, expected} <- [
+          {[credential: "x"], "NATS has no option :credential"},
+          {[tls: "yes"], "tls of NATS is true or false"},
+          {[user: :ann], "user of NATS is a string"},
+          {[servers: nil], "servers of NATS is a string"},
+          {[user: "ann"], "user and password go together"},
+          {[tls_key: "key.pem"], "tls_cert and tls_key go together"},
+          {[credentials: "none.creds"], "credentials: cannot read none.creds: "}
+        ] do
+      assert refused(options ++ [servers: servers]) =~ expected
+      Process.flag(:trap_exit, true)
+      transport = {Headcount.Transport.NATS, options}
+      started = Diffs.start_link(to: self(), name: :nats_wrong, transport: transport)
+      assert {:error, _} = started
+    end
+  end
+
   test "frames are counted that a lost connection does not carry", context do
     transport = {Headcount.Transport.NATS, servers: context.servers}
     options = [name: :nats_alone, broadcast_period: 50, transport: transport]

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use headcount::runtime::memory::{MemoryTransport, Network};
 use headcount::runtime::nats::async_nats::{
-    ConnectError as NatsConnectError, ConnectErrorKind, ConnectOptions, Event,
+    ConnectError as NatsConnectError, ConnectErrorKind, Event,
 };
-use headcount::runtime::nats::{NatsError, NatsTransport};
+use headcount::runtime::nats::{self as core, NatsError, NatsOptionsError, NatsTransport};
 use parking_lot::Mutex;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use tokio::sync::mpsc;
@@ -71,18 +71,7 @@ impl MemoryNetwork {
 }
 
 /// The options of a connection to NATS servers.
-pub(crate) struct NatsOptions {
-    credentials: Option<PathBuf>,
-    user: Option<String>,
-    password: Option<String>,
-    token: Option<String>,
-    nkey: Option<String>,
-    tls: bool,
-    tls_first: bool,
-    tls_ca: Option<PathBuf>,
-    tls_cert: Option<PathBuf>,
-    tls_key: Option<PathBuf>,
-}
+pub(crate) struct NatsOptions(core::NatsOptions);
 
 impl<'py> FromPyObject<'_, 'py> for NatsOptions {
     type Error = PyErr;
@@ -92,7 +81,7 @@ impl<'py> FromPyObject<'_, 'py> for NatsOptions {
         let text = |name: &str| value::<String>(&dict, name);
         let path = |name: &str| value::<PathBuf>(&dict, name);
         let flag = |name: &str| Ok::<_, PyErr>(value(&dict, name)?.unwrap_or(false));
-        Ok(Self {
+        Ok(Self(core::NatsOptions {
             credentials: path("credentials")?,
             user: text("user")?,
             password: text("password")?,
@@ -103,7 +92,7 @@ impl<'py> FromPyObject<'_, 'py> for NatsOptions {
             tls_ca: path("tls_ca")?,
             tls_cert: path("tls_cert")?,
             tls_key: path("tls_key")?,
-        })
+        }))
     }
 }
 
@@ -116,36 +105,11 @@ where
     value.transpose()
 }
 
-impl NatsOptions {
-    /// Reads the files of the credentials, and refuses options that do not go together.
-    async fn read(self) -> PyResult<ConnectOptions> {
-        let mut options = ConnectOptions::new().require_tls(self.tls);
-        if let Some(file) = self.credentials {
-            options = options.credentials_file(file).await?;
-        }
-        match (self.user, self.password) {
-            (Some(user), Some(password)) => options = options.user_and_password(user, password),
-            (None, None) => {}
-            _ => return Err(PyValueError::new_err("user and password go together")),
-        }
-        if let Some(token) = self.token {
-            options = options.token(token);
-        }
-        if let Some(seed) = self.nkey {
-            options = options.nkey(seed);
-        }
-        if self.tls_first {
-            options = options.tls_first();
-        }
-        if let Some(file) = self.tls_ca {
-            options = options.add_root_certificates(file);
-        }
-        match (self.tls_cert, self.tls_key) {
-            (Some(cert), Some(key)) => options = options.add_client_certificate(cert, key),
-            (None, None) => {}
-            _ => return Err(PyValueError::new_err("tls_cert and tls_key go together")),
-        }
-        Ok(options)
+/// Returns the exception for options that are of no use.
+fn unusable(error: &NatsOptionsError) -> PyErr {
+    match error {
+        NatsOptionsError::File { .. } => PyOSError::new_err(error.to_string()),
+        _ => PyValueError::new_err(error.to_string()),
     }
 }
 
@@ -157,7 +121,8 @@ pub(crate) async fn connect_nats(
     notes: mpsc::Sender<String>,
     errors: Arc<AtomicU64>,
 ) -> PyResult<NatsTransport> {
-    let options = options.read().await?.event_callback(move |event| {
+    let options = options.0.read().await.map_err(|error| unusable(&error))?;
+    let options = options.event_callback(move |event| {
         if !matches!(
             event,
             Event::Connected | Event::LameDuckMode | Event::Draining | Event::Closed

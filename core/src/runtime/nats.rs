@@ -2,11 +2,15 @@
 //! a cluster, one for each node, in mode `interest` one for each partition. NATS does the
 //! connections, the routes between servers and TLS.
 
+mod options;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
 pub use async_nats;
+pub use options::{NatsOptions, NatsOptionsError};
+
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Subscriber};
 use futures_util::StreamExt;
@@ -84,8 +88,8 @@ impl NatsTransport {
         Self::connect_with(ConnectOptions::new(), servers, cluster).await
     }
 
-    /// Connects as [`connect`](Self::connect) does, with options of the NATS client: credentials,
-    /// TLS, a callback for lost connections.
+    /// Connects as [`connect`](Self::connect) does, with options of the NATS client: those that
+    /// [`NatsOptions`] make, a callback for lost connections.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).

@@ -27,6 +27,7 @@ mod member_table_rules;
 mod member_table_windows;
 mod mutants;
 mod nats;
+mod nats_options;
 mod nats_troubles;
 mod packages;
 mod presence;

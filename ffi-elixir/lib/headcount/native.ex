@@ -147,7 +147,7 @@ defmodule Headcount.Native do
     roster_new: 5,
     roster_apply: 4,
     roster_reset: 3,
-    nats_connect: 3,
+    nats_connect: 4,
     nats_send: 3,
     nats_subscribe: 3,
     nats_unsent: 1,

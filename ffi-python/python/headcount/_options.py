@@ -43,7 +43,7 @@ class NatsOptions(TypedDict, total=False):
     nkey: str | None
     """The seed of an NKey."""
     tls: bool
-    """Whether a connection without TLS is refused."""
+    """Whether a connection without TLS is refused. It is too with any of the options below."""
     tls_first: bool
     """Whether TLS begins before the server speaks (its option ``handshake_first``)."""
     tls_ca: str | os.PathLike[str] | None

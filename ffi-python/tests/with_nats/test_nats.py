@@ -240,6 +240,41 @@ class Connections(unittest.IsolatedAsyncioTestCase):
             async with aio.connect(server.url.replace("//", "//t0ken@"), name="a"):
                 pass
 
+    async def test_credentials_and_keys(self) -> None:
+        data = pathlib.Path(__file__).parents[3] / "core" / "tests" / "nats"
+        file = data / "user.creds"
+        with NatsServer("-c", str(data / "server.conf")) as server:
+            async with (
+                aio.connect(server.url, name="a", credentials=file) as a,
+                aio.connect(server.url, name="b", credentials=str(file)) as b,
+            ):
+                a.track("room", "ann", "c")
+                await until(lambda: keys(b, "room") == ["ann"])
+            with self.assertRaises(ConnectError):
+                await aio.connect(server.url, timeout=0)
+        seed = next(line for line in file.read_text().splitlines() if line.startswith("SU"))
+        with NatsServer("-c", str(data / "users.conf")) as server:
+            async with aio.connect(server.url, name="a", nkey=seed):
+                pass
+            with self.assertRaisesRegex(OSError, r"credentials: cannot read .*users\.conf: "):
+                await aio.connect(server.url, credentials=data / "users.conf")
+
+    async def test_both_sides_show_certificates(self) -> None:
+        made = Certificates()
+        self.addCleanup(made.close)
+        options = ["--tlsverify", f"--tlscert={made.cert}", f"--tlskey={made.key}", f"--tlscacert={made.root}"]
+        with NatsServer(*options) as server:
+            async with (
+                aio.connect(server.url, name="a", tls_ca=made.root, tls_cert=made.cert, tls_key=made.key) as a,
+                aio.connect(server.url, name="b", tls_ca=made.root, tls_cert=made.cert, tls_key=made.key) as b,
+            ):
+                a.track("room", "ann", "c")
+                await until(lambda: keys(b, "room") == ["ann"])
+            with self.assertRaises(ConnectError):
+                await aio.connect(server.url, tls_ca=made.root, timeout=0)
+            with self.assertRaisesRegex(ValueError, "tls_cert and tls_key go together"):
+                await aio.connect(server.url, tls_cert=made.cert)
+
     async def test_tls(self) -> None:
         certificates = Certificates()
         options = ["--tls", "--tlscert", str(certificates.cert), "--tlskey", str(certificates.key)]
@@ -253,8 +288,10 @@ class Connections(unittest.IsolatedAsyncioTestCase):
                 await until(lambda: keys(b, "room") == ["ann"])
             with self.assertRaises(ConnectError):
                 await aio.connect(url, name="c", timeout=0)
-        with NatsServer() as plain, self.assertRaises(ConnectError):
-            await aio.connect(plain.url, name="c", tls=True, timeout=0)
+        with NatsServer() as plain:
+            for demanded in ({"tls": True}, {"tls_ca": certificates.root}):
+                with self.assertRaises(ConnectError):
+                    await aio.connect(plain.url, name="c", timeout=0, **demanded)  # type: ignore[arg-type]
         certificates.close()
 
     async def test_clusters_and_keys_keep_strangers_out(self) -> None:

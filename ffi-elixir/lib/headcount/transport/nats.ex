@@ -8,25 +8,74 @@ defmodule Headcount.Transport.NATS do
       )
 
   The NIF of a release has the client in it; one that is built from source needs
-  `HEADCOUNT_NIF_FEATURES=nats`. `:servers` is one address or several, separated by commas; a lost
-  connection is made again. Frames are as long as the `max_payload` of the server lets them be, and no
-  longer than 256 KiB. Peers are not trusted: their terms create no atoms. In mode `:interest` each
-  partition has a subject of its own; a node that wants more than 4,096 subscribes to all of them.
+  `HEADCOUNT_NIF_FEATURES=nats`. A lost connection is made again. Frames are as long as the
+  `max_payload` of the server lets them be, and no longer than 256 KiB. Peers are not trusted: their
+  terms create no atoms. In mode `:interest` each partition has a subject of its own; a node that wants
+  more than 4,096 subscribes to all of them.
+
+  ## Options
+
+    * `:servers` - one address or several, separated by commas; `"nats://127.0.0.1:4222"` by default
+    * `:credentials` - a file with the JWT and the seed of a user, as `nsc` writes it
+    * `:user` and `:password` - may stand in the address too
+    * `:token`
+    * `:nkey` - the seed of an NKey
+    * `:tls` - whether a connection without TLS is refused; it is too with any of the following
+    * `:tls_first` - whether TLS begins before the server speaks (its option `handshake_first`)
+    * `:tls_ca` - a PEM file of root certificates, instead of those of the system
+    * `:tls_cert` and `:tls_key` - PEM files with the certificate of this client and its key
   """
 
   @behaviour Headcount.Transport
 
   alias Headcount.Native
 
+  @default [
+    credentials: nil,
+    user: nil,
+    password: nil,
+    token: nil,
+    nkey: nil,
+    tls: false,
+    tls_first: false,
+    tls_ca: nil,
+    tls_cert: nil,
+    tls_key: nil
+  ]
+
   @impl true
   def init(cluster, options) do
-    servers = Keyword.get(options, :servers, "nats://127.0.0.1:4222")
+    {servers, options} = Keyword.pop(options, :servers, "nats://127.0.0.1:4222")
 
-    case Native.nats_connect(servers, cluster, self()) do
-      {:ok, connection} -> {:ok, connection}
-      {:error, message} -> {:error, message}
-      :not_built -> {:error, "the NIF was built without nats: set HEADCOUNT_NIF_FEATURES=nats"}
+    with :ok <- check([servers: servers] ++ options) do
+      options = Map.new(Keyword.merge(@default, options))
+
+      case Native.nats_connect(servers, cluster, options, self()) do
+        {:ok, connection} -> {:ok, connection}
+        {:error, message} -> {:error, message}
+        :not_built -> {:error, "the NIF was built without nats: set HEADCOUNT_NIF_FEATURES=nats"}
+      end
     end
+  end
+
+  # The value of an option may be a secret, so no message has it.
+  defp check(options) do
+    Enum.find_value(options, :ok, fn
+      {flag, value} when flag in [:tls, :tls_first] ->
+        if not is_boolean(value), do: {:error, "#{flag} of NATS is true or false"}
+
+      {name, value} ->
+        cond do
+          name != :servers and not Keyword.has_key?(@default, name) ->
+            {:error, "NATS has no option #{inspect(name)}"}
+
+          not (is_binary(value) or (is_nil(value) and name != :servers)) ->
+            {:error, "#{name} of NATS is a string"}
+
+          true ->
+            nil
+        end
+    end)
   end
 
   @impl true

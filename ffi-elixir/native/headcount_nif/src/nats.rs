@@ -3,7 +3,7 @@
 use rustler::{Env, LocalPid, Resource, ResourceArc, Term};
 
 #[cfg(feature = "nats")]
-use rustler::{Binary, Encoder};
+use rustler::{Binary, Encoder, NifMap};
 #[cfg(feature = "nats")]
 use std::sync::{
     Arc,
@@ -31,7 +31,13 @@ impl Resource for Connection {}
 
 #[cfg(not(feature = "nats"))]
 #[rustler::nif]
-fn nats_connect<'a>(env: Env<'a>, _servers: &str, _cluster: &str, _to: LocalPid) -> Term<'a> {
+fn nats_connect<'a>(
+    env: Env<'a>,
+    _servers: &str,
+    _cluster: &str,
+    _options: Term<'a>,
+    _to: LocalPid,
+) -> Term<'a> {
     rustler::Encoder::encode(&atoms::not_built(), env)
 }
 
@@ -59,12 +65,57 @@ fn nats_frame_max(_connection: ResourceArc<Connection>) -> usize {
     0
 }
 
+/// The options of `Headcount.Transport.NATS` beside `:servers`.
+#[cfg(feature = "nats")]
+#[derive(NifMap)]
+struct Options {
+    credentials: Option<String>,
+    user: Option<String>,
+    password: Option<String>,
+    token: Option<String>,
+    nkey: Option<String>,
+    tls: bool,
+    tls_first: bool,
+    tls_ca: Option<String>,
+    tls_cert: Option<String>,
+    tls_key: Option<String>,
+}
+
+#[cfg(feature = "nats")]
+impl From<Options> for headcount::runtime::nats::NatsOptions {
+    fn from(options: Options) -> Self {
+        Self {
+            credentials: options.credentials.map(Into::into),
+            user: options.user,
+            password: options.password,
+            token: options.token,
+            nkey: options.nkey,
+            tls: options.tls,
+            tls_first: options.tls_first,
+            tls_ca: options.tls_ca.map(Into::into),
+            tls_cert: options.tls_cert.map(Into::into),
+            tls_key: options.tls_key.map(Into::into),
+        }
+    }
+}
+
 /// Returns `{:ok, connection}` or `{:error, message}`. Frames come to the process as `{:headcount_nats, from, frame}`.
 #[cfg(feature = "nats")]
 #[rustler::nif(schedule = "DirtyIo")]
-fn nats_connect<'a>(env: Env<'a>, servers: &str, cluster: &str, to: LocalPid) -> Term<'a> {
+fn nats_connect<'a>(
+    env: Env<'a>,
+    servers: String,
+    cluster: String,
+    options: Options,
+    to: LocalPid,
+) -> Term<'a> {
     let told = thread::Told::default();
-    match thread::start(servers.to_owned(), cluster.to_owned(), to, told.clone()) {
+    let target = thread::Target {
+        servers,
+        cluster,
+        options: options.into(),
+    };
+    match thread::start(target, to, told.clone()) {
         Ok(commands) => {
             let connection = ResourceArc::new(Connection {
                 commands,
@@ -132,7 +183,7 @@ fn nats_subscribe(connection: ResourceArc<Connection>, partition: u16, wanted: b
 #[cfg(feature = "nats")]
 mod thread {
     use headcount::replica::{Subscription, Transmit};
-    use headcount::runtime::nats::NatsTransport;
+    use headcount::runtime::nats::{NatsOptions, NatsTransport};
     use headcount::runtime::{Incoming, Transport};
     use rustler::{LocalPid, OwnedEnv};
     use std::sync::{
@@ -160,17 +211,30 @@ mod thread {
         pub(super) frame_max: Arc<AtomicUsize>,
     }
 
+    /// The cluster that a connection joins, and how.
+    pub(super) struct Target {
+        pub(super) servers: String,
+        pub(super) cluster: String,
+        pub(super) options: NatsOptions,
+    }
+
+    impl Target {
+        async fn join(self) -> Result<NatsTransport, String> {
+            let options = self.options.read().await.map_err(|e| e.to_string())?;
+            let joining = NatsTransport::connect_with(options, &self.servers, &self.cluster);
+            match tokio::time::timeout(CONNECT_TIMEOUT, joining).await {
+                Err(_) => Err("the NATS servers do not answer".to_owned()),
+                Ok(joined) => joined.map_err(|error| error.to_string()),
+            }
+        }
+    }
+
     /// Most commands that wait for the thread; new ones beyond it are dropped.
     const WAITING_MAX: usize = 4096;
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
     /// Connects, then moves frames until the sender is dropped or the process ends.
-    pub(super) fn start(
-        servers: String,
-        cluster: String,
-        to: LocalPid,
-        of: Told,
-    ) -> Result<Sender<Command>, String> {
+    pub(super) fn start(target: Target, to: LocalPid, of: Told) -> Result<Sender<Command>, String> {
         let (commands, waiting) = channel(WAITING_MAX);
         let (tell, told) = std::sync::mpsc::channel();
         let run = move || {
@@ -182,11 +246,9 @@ mod thread {
                 Err(error) => return drop(tell.send(Err(error.to_string()))),
             };
             runtime.block_on(async {
-                let connecting = NatsTransport::connect(&servers, &cluster);
-                match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-                    Err(_) => drop(tell.send(Err(format!("no answer from {servers}")))),
-                    Ok(Err(error)) => drop(tell.send(Err(error.to_string()))),
-                    Ok(Ok(transport)) => {
+                match target.join().await {
+                    Err(message) => drop(tell.send(Err(message))),
+                    Ok(transport) => {
                         of.frame_max.store(transport.frame_max(), Ordering::Relaxed);
                         let _ = tell.send(Ok(()));
                         pump(transport, waiting, &to, &of).await;
