@@ -1,4 +1,8 @@
 //! Who may join over NATS, by each kind of credentials.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "core has no I/O, but these tests speak to a real server"
+)]
 
 use std::time::SystemTime;
 
