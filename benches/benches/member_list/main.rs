@@ -2,6 +2,7 @@
 //!
 //!     cargo bench -p headcount-benches --bench member_list                 # 10k, 100k, 1M
 //!     HEADCOUNT_BENCH_SIZES=10000000 cargo bench -p headcount-benches --bench member_list
+//!     cargo bench -p headcount-benches --bench member_list -- ids groups   # these parts alone
 //!     HEADCOUNT_BENCH_MARKDOWN=list.md cargo bench ...                     # also as a file, or ..._JSON
 //!
 //! Every figure is the median of rounds in which the structures take turns; the number in brackets
@@ -14,13 +15,15 @@
 )]
 
 mod buckets;
+mod groups;
+mod ids;
 mod lists;
 mod many;
 mod redis;
 mod sets;
 
 use headcount_benches::memory::Counting;
-use headcount_benches::table::{save, sizes};
+use headcount_benches::table::{Table, save, sizes};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -30,12 +33,28 @@ fn rounds(n: usize) -> u64 {
     (5_000_000 / n as u64).clamp(5, 51)
 }
 
+/// A part of the bench: its name, and what makes its tables at a size.
+type Part = (&'static str, fn(usize) -> Vec<Table>);
+
+const PARTS: [Part; 5] = [
+    ("sets", |n| vec![sets::run(n)]),
+    ("lists", |n| vec![lists::run(n)]),
+    ("many", |n| vec![many::run(n)]),
+    ("ids", ids::run),
+    ("groups", |n| vec![groups::run(n)]),
+];
+
 fn main() {
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    let named = |(name, _): &Part| asked.iter().any(|argument| argument == name);
+    let all = !PARTS.iter().any(named);
     let mut tables = Vec::new();
     for size in sizes() {
-        for table in [sets::run(size), lists::run(size), many::run(size)] {
-            table.print();
-            tables.push(table);
+        for part in PARTS.iter().filter(|part| all || named(part)) {
+            for table in part.1(size) {
+                table.print();
+                tables.push(table);
+            }
         }
     }
     save(&tables);

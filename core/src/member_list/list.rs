@@ -180,6 +180,14 @@ impl<I: Id> MemberList<I> {
         self.store.write_row(id, write, &mut self.changes)
     }
 
+    /// Reads what writes of the rows of up to 48 members need, if the list is large. O(ids log n).
+    pub(crate) fn fetch_if_large<'a>(&self, ids: impl Iterator<Item = &'a I> + Clone)
+    where
+        I: 'a,
+    {
+        self.store.fetch_if_large(ids);
+    }
+
     /// Returns the payload of a member, without a copy; `None` in a list without payloads.
     pub(crate) fn payload_of(&self, id: &I) -> Option<Bytes> {
         self.store.payload_of(id)

@@ -4,6 +4,8 @@
 //! * [`MemberList`]: members in groups, one space of row indexes over all of them, a header row
 //!   before the members of each group. Every write returns the row it happened at; reads go by row,
 //!   id or name; all of it costs O(log n).
+//! * [`MemberTable`]: the members of many lists, each once; a [`ListSpec`] says which of them a list
+//!   has, and where.
 //! * [`Snapshot`]: a list as it was, for readers in other threads.
 //! * [`Viewer`], [`WindowSpec`], [`Tick`]: the rows that one viewer sees, and the [`Bundle`]s that
 //!   keep them current. Each change is encoded once, for all viewers.
@@ -89,11 +91,14 @@ pub use saves::job::{Savable, SaveJob};
 pub use snapshot::Snapshot;
 pub use sort_key::SortKey;
 pub use sorted_set::{IntoIter, Iter, SortedSet};
+pub(crate) use store::fetch::FETCHED_MAX;
 pub use store::groups::{GroupId, GroupInfo};
 pub use store::matches::{GroupMatches, Matches};
 pub(crate) use store::row_write::RowWrite;
 pub use store::rows::{Member, Row, Rows};
 pub use store::{BulkReport, NewMember, Upsert};
+pub use table::batch::{TableBatchReport, TableChange};
+pub use table::bulk::NewTableMember;
 pub use table::list::{ListId, ListMove};
 pub use table::spec::ListSpec;
 pub use table::tick::{TableTick, TableTickWork};

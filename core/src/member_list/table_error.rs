@@ -97,6 +97,21 @@ pub enum TableError {
         /// The id, as text.
         id: String,
     },
+    /// A change of a batch, or a member of a bulk load, was refused, and with it all of them.
+    InBatch {
+        /// Its position, from 0.
+        at: usize,
+        /// The reason why the table refused it.
+        error: Box<Self>,
+    },
+}
+
+impl TableError {
+    /// Returns the error of what has this position in a batch.
+    pub(crate) fn in_batch(self, at: usize) -> Self {
+        let error = Box::new(self);
+        Self::InBatch { at, error }
+    }
 }
 
 impl fmt::Display for TableError {
@@ -146,6 +161,7 @@ impl fmt::Display for TableError {
             Self::AlwaysAndNever { id } => {
                 write!(f, "member {id:?} is always and never in the list")
             }
+            Self::InBatch { at, error } => write!(f, "change {at} of the batch: {error}"),
         }
     }
 }
@@ -154,6 +170,7 @@ impl std::error::Error for TableError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::List(error) => error.source(),
+            Self::InBatch { error, .. } => Some(&**error),
             _ => None,
         }
     }

@@ -1,76 +1,123 @@
-//! The list below a roster, and what a roster writes to it.
+//! The list or table below a roster, and what a roster writes to it.
 
-use super::placement::Spot;
+use super::placement::{Placement, RowKeys, Spot};
 use super::sessions::Parts;
-use super::{OfflinePolicy, RosterError};
-use crate::member_list::{Id, MemberList, RowWrite, SortKey};
+use super::target::RosterTarget;
+use super::{OfflinePolicy, RosterError, RosterOptions};
+use crate::member_list::{Id, RowWrite};
 
-/// A list whose rows a roster writes.
-pub(super) struct Listing<I> {
-    pub(super) list: MemberList<I>,
-    pub(super) offline: OfflinePolicy,
+/// A list or table whose rows a roster writes.
+pub(super) struct Listing<L> {
+    pub(super) target: L,
+    offline: OfflinePolicy,
     /// The attribute bits that the roster owns.
-    pub(super) status_bits: u32,
+    status_bits: u32,
 }
 
-impl<I: Id> Listing<I> {
+impl<L> Listing<L> {
+    pub(super) const fn new(target: L, options: &RosterOptions) -> Self {
+        Self {
+            target,
+            offline: options.offline,
+            status_bits: options.status_bits,
+        }
+    }
+
+    /// Checks that a row can be as a placement says, whatever else is in the list.
+    pub(super) fn check<I>(&self, placement: &Placement) -> Result<(), RosterError>
+    where
+        L: RosterTarget<I>,
+    {
+        let Spot {
+            group, keys, bits, ..
+        } = &placement.spot;
+        let bits = *bits;
+        let status_bits = self.status_bits;
+        if bits & !status_bits != 0 {
+            return Err(RosterError::BitsNotOwned { bits, status_bits });
+        }
+        if let Some(group) = group {
+            self.target.check_group(*group)?;
+        }
+        let got = keys.as_slice().len();
+        let columns = self.target.key_columns();
+        if *keys != RowKeys::LeftOut && got != columns {
+            return Err(RosterError::WrongKeys { got, columns });
+        }
+        Ok(())
+    }
+
     /// Writes what a session says of the row of its user. `touch` says that the content of the row
     /// has changed. O(log n).
-    pub(super) fn place(&mut self, id: &I, spot: &Spot, touch: bool) -> Result<(), RosterError> {
+    pub(super) fn place<I>(&mut self, id: &I, spot: &Spot, touch: bool) -> Result<(), RosterError>
+    where
+        L: RosterTarget<I>,
+    {
         let write = RowWrite {
             group: spot.group,
-            key: spot.key.as_ref(),
+            keys: spot.keys.as_slice(),
             mask: self.status_bits,
             bits: spot.bits,
             payload: spot.payload.as_ref(),
             touch,
         };
-        match self.list.write_row(id, &write)? {
+        match self.target.write_row(id, &write)? {
             true => Ok(()),
             false => Err(RosterError::NoPlace),
         }
     }
 
     /// Raises the revision of a row, if there is one. O(log n).
-    pub(super) fn touch(&mut self, id: &I) -> Result<(), RosterError> {
+    pub(super) fn touch<I>(&mut self, id: &I) -> Result<(), RosterError>
+    where
+        L: RosterTarget<I>,
+    {
         let touch = true;
         let write = RowWrite {
             touch,
             ..RowWrite::default()
         };
-        self.list.write_row(id, &write)?;
+        self.target.write_row(id, &write)?;
         Ok(())
     }
 
-    /// Removes the row of a user who went offline, or moves it to the group of those who are.
-    /// O(log n).
-    pub(super) fn take_offline(&mut self, id: &I) -> Result<(), RosterError> {
-        match self.offline {
+    /// Removes the row of a user who went offline, or takes the status from it. O(log n).
+    pub(super) fn take_offline<I>(&mut self, id: &I) -> Result<(), RosterError>
+    where
+        L: RosterTarget<I>,
+    {
+        let group = match self.offline {
             OfflinePolicy::Remove => {
-                self.list.remove(id);
+                self.target.remove_row(id);
+                return Ok(());
             }
-            OfflinePolicy::Keep(group) => {
-                let write = RowWrite {
-                    group: Some(group),
-                    mask: self.status_bits,
-                    touch: true,
-                    ..RowWrite::default()
-                };
-                self.list.write_row(id, &write)?;
-            }
-        }
+            OfflinePolicy::Keep(group) => Some(group),
+            OfflinePolicy::Stay => None,
+        };
+        let write = RowWrite {
+            group,
+            mask: self.status_bits,
+            touch: true,
+            ..RowWrite::default()
+        };
+        self.target.write_row(id, &write)?;
         Ok(())
     }
 
     /// Returns these parts of a row as they are now. O(log n).
-    pub(super) fn spot(&self, id: &I, parts: Parts) -> Option<Spot> {
-        let row = self.list.get(id)?;
-        let payload = parts.payload().then(|| self.list.payload_of(id));
+    pub(super) fn spot<I: Id>(&self, id: &I, parts: Parts) -> Option<Spot>
+    where
+        L: RosterTarget<I>,
+    {
+        let row = self.target.target_row(id)?;
         Some(Spot {
-            group: parts.group().then_some(row.group),
-            key: parts.key().then(|| SortKey::cut(row.key)),
+            group: row.group.filter(|_| parts.group()),
+            keys: match parts.key() {
+                true => row.keys.into_iter().collect(),
+                false => RowKeys::LeftOut,
+            },
             bits: row.attrs & self.status_bits,
-            payload: payload.flatten(),
+            payload: row.payload.filter(|_| parts.payload()),
         })
     }
 }

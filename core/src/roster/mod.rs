@@ -1,9 +1,10 @@
 //! Presence of one topic as a member list: many sessions of one user become one row.
 //!
-//! A [`Roster`] takes the Diffs of one topic and keeps a [`MemberList`]. A mapping, a closure of
-//! the application, returns the place of a session's user in the list ([`Placement`]). Of several
-//! sessions one decides, by the priority of their [`Status`]. An invisible user is offline to
-//! everyone else. A user without sessions leaves the list or goes to a group of its own
+//! A [`Roster`] takes the Diffs of one topic and keeps a [`MemberList`], or a [`MemberTable`] with
+//! all its lists ([`Roster::over_table`]). A mapping, a closure of the application, returns the
+//! place of a session's user in the list ([`Placement`]). Of several sessions one decides, by the
+//! priority of their [`Status`]. An invisible user is offline to everyone else. A user without
+//! sessions leaves the list, goes to a group of its own, or stays without the bits of its status
 //! ([`OfflinePolicy`]).
 //!
 //! ```
@@ -46,6 +47,7 @@ mod report;
 mod round;
 mod sessions;
 mod status;
+mod target;
 mod users;
 
 use std::fmt;
@@ -56,6 +58,7 @@ pub use options::{OfflinePolicy, RosterOptions};
 pub use placement::{IntoPlacement, Placement, RosterError};
 pub use report::{RosterChange, RosterReport};
 pub use status::{Status, UnknownStatus};
+pub use target::RosterTarget;
 
 use last_seen::LastSeen;
 use listing::Listing;
@@ -64,10 +67,13 @@ use round::{Round, Step};
 use sessions::{Deciding, Name, Sessions, Turn};
 use users::Users;
 
-use crate::member_list::{BulkReport, Id, ListError, MemberList, NewMember};
+use crate::member_list::{
+    BulkReport, Id, ListError, MemberList, MemberTable, NewMember, NewTableMember, TableError,
+};
 use crate::tracker::{EntryBuf, TopicDiff};
 
-/// Presence of one topic as a member list: many sessions of one user, one row.
+/// Presence of one topic as a member list, or as a [`MemberTable`] with all its lists: many sessions
+/// of one user, one row.
 ///
 /// A user with one session takes less than 100 bytes beside the list (with `u64` ids), and a change
 /// of a user with many O(log sessions).
@@ -97,8 +103,8 @@ use crate::tracker::{EntryBuf, TopicDiff};
 /// assert_eq!(roster.list().len(), 2); // one header, one row
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Roster<I> {
-    listing: Listing<I>,
+pub struct Roster<I, L = MemberList<I>> {
+    listing: Listing<L>,
     users: Users<I>,
     origins: Origins,
     mapping: Mapping,
@@ -139,15 +145,138 @@ impl<I: Id> Roster<I> {
         options: RosterOptions,
         mapping: impl Fn(&EntryBuf) -> P + Send + Sync + 'static,
     ) -> Self {
+        Self::over(list, options, mapping)
+    }
+
+    /// Loads members who are offline, all at once. The report names those that the list has
+    /// already; they stay as they are. O(n log n), or O(n) if they come sorted.
+    ///
+    /// # Errors
+    ///
+    /// [`ListError::UnknownGroup`] and the others of [`MemberList::bulk_load`]; nothing is loaded
+    /// then.
+    pub fn load_offline(
+        &mut self,
+        members: impl IntoIterator<Item = NewMember<I>>,
+    ) -> Result<BulkReport<I>, ListError> {
+        self.listing.target.bulk_load(members)
+    }
+
+    /// Returns the list.
+    #[must_use]
+    pub fn list(&self) -> &MemberList<I> {
+        &self.listing.target
+    }
+
+    /// Returns the list, to tick it, to open windows, and to change groups and rows. What is
+    /// written to a row stays there; see [`Placement`] for how long.
+    pub fn list_mut(&mut self) -> &mut MemberList<I> {
+        &mut self.listing.target
+    }
+
+    /// Returns the list, without the roster.
+    #[must_use]
+    pub fn into_list(self) -> MemberList<I> {
+        self.listing.target
+    }
+}
+
+impl<I: Id> Roster<I, MemberTable<I>> {
+    /// Makes a roster over a table, which may have lists and members. The roster writes members and
+    /// the lists take them where they belong: by status bits, for example, each has those online
+    /// in another group than the others, or does not have the others at all.
+    ///
+    /// The key of an entry, as text, is the id of the member; `mapping` returns the [`Placement`] of
+    /// a session, without a group, or that it has none ([`IntoPlacement`]).
+    ///
+    /// ```
+    /// use headcount::member_list::{Attrs, Clause, ListSpec, MemberTable, TableOptions, TextId};
+    /// use headcount::roster::OfflinePolicy;
+    /// use headcount::{NewEntry, Placement, ReplicaId, Roster, RosterOptions};
+    /// use headcount::{SortKey, Status, Tracker};
+    ///
+    /// const ONLINE: u32 = 1;
+    /// let online = Clause::new().all(Attrs::from_low(ONLINE));
+    /// let mut table = MemberTable::<TextId>::new(TableOptions::default().shown(ONLINE))?;
+    /// let everyone = table.add_list(ListSpec::new("everyone", "offline").group(online, "online"))?;
+    /// let here = table.add_list(ListSpec::new("here", "online").admit([online]))?;
+    ///
+    /// let options = RosterOptions::default().status_bits(ONLINE).offline(OfflinePolicy::Stay);
+    /// let mut roster = Roster::over_table(table, options, |entry| {
+    ///     Placement::new(Status::of_session(entry.status()))
+    ///         .key(SortKey::from_name(entry.key_str().unwrap_or_default()))
+    ///         .bits(ONLINE)
+    /// })?;
+    ///
+    /// let mut tracker = Tracker::new(ReplicaId::new("node-1", 1, 0)?);
+    /// tracker.track(&NewEntry::new("room", "ann", "phone"))?;
+    /// roster.apply(tracker.take_diff().topic("room").expect("ann joins"), 1_700_000_000);
+    /// assert_eq!(roster.table().list(here)?.member_count(), 1);
+    /// tracker.untrack_owner("phone");
+    /// roster.apply(tracker.take_diff().topic("room").expect("ann leaves"), 1_700_000_060);
+    /// assert_eq!(roster.table().list(here)?.member_count(), 0);
+    /// let everyone = roster.table().list(everyone)?;
+    /// assert_eq!(everyone.group_of(&"ann".parse()?), everyone.group("offline"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RosterError::NoGroups`] for [`OfflinePolicy::Keep`].
+    pub fn over_table<P: IntoPlacement>(
+        table: MemberTable<I>,
+        options: RosterOptions,
+        mapping: impl Fn(&EntryBuf) -> P + Send + Sync + 'static,
+    ) -> Result<Self, RosterError> {
+        match options.offline {
+            OfflinePolicy::Keep(group) => Err(RosterError::NoGroups { group }),
+            OfflinePolicy::Remove | OfflinePolicy::Stay => Ok(Self::over(table, options, mapping)),
+        }
+    }
+
+    /// Loads members who are offline, all at once. The report names those that the table has
+    /// already; they stay as they are. The cost is that of [`MemberTable::bulk_load`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`MemberTable::bulk_load`]; nothing is loaded then.
+    pub fn load_offline(
+        &mut self,
+        members: impl IntoIterator<Item = NewTableMember<I>>,
+    ) -> Result<BulkReport<I>, TableError> {
+        self.listing.target.bulk_load(members)
+    }
+
+    /// Returns the table.
+    #[must_use]
+    pub fn table(&self) -> &MemberTable<I> {
+        &self.listing.target
+    }
+
+    /// Returns the table, to tick it, to open windows, and to change lists and members. What is
+    /// written to a member stays there; see [`Placement`] for how long.
+    pub fn table_mut(&mut self) -> &mut MemberTable<I> {
+        &mut self.listing.target
+    }
+
+    /// Returns the table, without the roster.
+    #[must_use]
+    pub fn into_table(self) -> MemberTable<I> {
+        self.listing.target
+    }
+}
+
+impl<I: Id, L: RosterTarget<I>> Roster<I, L> {
+    fn over<P: IntoPlacement>(
+        target: L,
+        options: RosterOptions,
+        mapping: impl Fn(&EntryBuf) -> P + Send + Sync + 'static,
+    ) -> Self {
+        let listing = Listing::new(target, &options);
         let mut rank = [u8::MAX; Status::ALL.len()];
         for (place, status) in (0..u8::MAX).zip(options.priority).rev() {
             rank[status as usize] = place;
         }
-        let listing = Listing {
-            list,
-            offline: options.offline,
-            status_bits: options.status_bits,
-        };
         Self {
             listing,
             users: Users::default(),
@@ -219,15 +348,13 @@ impl<I: Id> Roster<I> {
         id: &I,
         report: &mut RosterReport<I>,
     ) -> Option<Placement> {
-        let status_bits = self.listing.status_bits;
-        let owned = |placement: Option<Placement>| match placement {
-            Some(Placement { spot, .. }) if spot.bits & !status_bits != 0 => {
-                let bits = spot.bits;
-                Err(RosterError::BitsNotOwned { bits, status_bits })
-            }
-            placement => Ok(placement),
+        let checked = |placement: Option<Placement>| {
+            placement
+                .as_ref()
+                .map_or(Ok(()), |placement| self.listing.check(placement))?;
+            Ok(placement)
         };
-        match (self.mapping)(entry).and_then(owned) {
+        match (self.mapping)(entry).and_then(checked) {
             Ok(placement) => placement,
             Err(error) => {
                 report.refused.push((id.clone(), error));
@@ -239,7 +366,11 @@ impl<I: Id> Roster<I> {
     /// Changes one user after the other, and each row once, after all sessions of its user: in
     /// between they may seem offline.
     fn play(&mut self, round: Round<'_, I>, wall_s: u64) -> RosterReport<I> {
-        round.for_each_user(|id, steps, report| self.turn(id, steps, wall_s, report))
+        round.for_each_user(
+            self,
+            |roster, ids| roster.listing.target.fetch_if_large(ids.iter().copied()),
+            |roster, id, steps, report| roster.turn(id, steps, wall_s, report),
+        )
     }
 
     /// Changes the sessions of one user, and then brings row, counts and last-seen in line.
@@ -278,7 +409,7 @@ impl<I: Id> Roster<I> {
 
     /// Brings the row of a user in line with the session that decides.
     fn write(
-        listing: &mut Listing<I>,
+        listing: &mut Listing<L>,
         id: &I,
         look: &Look,
         turn: &mut Turn<'_>,
@@ -320,20 +451,6 @@ impl<I: Id> Roster<I> {
             let id = id.clone();
             report.changes.push(RosterChange { id, old, new });
         }
-    }
-
-    /// Loads members who are offline, all at once. The report names those that the list has
-    /// already; they stay as they are. O(n log n), or O(n) if they come sorted.
-    ///
-    /// # Errors
-    ///
-    /// [`ListError::UnknownGroup`] and the others of [`MemberList::bulk_load`]; nothing is loaded
-    /// then.
-    pub fn load_offline(
-        &mut self,
-        members: impl IntoIterator<Item = NewMember<I>>,
-    ) -> Result<BulkReport<I>, ListError> {
-        self.listing.list.bulk_load(members)
     }
 
     /// Returns the status that others see: offline if the user has no session or is invisible.
@@ -379,24 +496,6 @@ impl<I: Id> Roster<I> {
             self.last_seen.note(id, wall_s);
         }
     }
-
-    /// Returns the list.
-    #[must_use]
-    pub fn list(&self) -> &MemberList<I> {
-        &self.listing.list
-    }
-
-    /// Returns the list, to tick it, to open windows, and to change groups and rows. What is
-    /// written to a row stays there; see [`Placement`] for how long.
-    pub fn list_mut(&mut self) -> &mut MemberList<I> {
-        &mut self.listing.list
-    }
-
-    /// Returns the list, without the roster.
-    #[must_use]
-    pub fn into_list(self) -> MemberList<I> {
-        self.listing.list
-    }
 }
 
 /// Takes the steps of one user. Returns whether others saw the user after the joins and updates:
@@ -427,9 +526,9 @@ fn take_steps<'a>(turn: &mut Turn<'_>, steps: impl Iterator<Item = Step<'a>>) ->
     was_visible.unwrap_or(false)
 }
 
-impl<I: Id> fmt::Debug for Roster<I> {
+impl<I: Id, L: RosterTarget<I>> fmt::Debug for Roster<I, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let members = self.list().member_count();
+        let members = self.listing.target.member_count();
         write!(f, "<Roster {members} online={}>", self.online)
     }
 }

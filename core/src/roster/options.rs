@@ -9,8 +9,11 @@ pub enum OfflinePolicy {
     /// The row is removed.
     #[default]
     Remove,
-    /// The row moves to this group.
+    /// The row moves to this group of the list. A table has no groups of its own.
     Keep(GroupId),
+    /// The row stays; the roster clears its status bits. The lists of a table put it where members
+    /// without these bits belong.
+    Stay,
 }
 
 /// The settings of a [`Roster`](super::Roster): how it merges sessions and what it remembers.
@@ -63,6 +66,7 @@ impl RosterOptions {
         self.last_seen_max = last_seen_max;
         self
     }
+
     /// Sets the attribute bits of rows that the roster owns. It writes those that the
     /// [`Placement`](super::Placement) of the deciding session has, and clears them when the user
     /// goes offline; all other bits are the application's. Default none.

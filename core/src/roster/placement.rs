@@ -5,12 +5,13 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::Status;
-use crate::member_list::{GroupId, ListError, SortKey};
+use crate::member_list::{GroupId, ListError, SortKey, TableError};
 
 /// The row that a session wants for its user, for as long as that session decides.
 ///
 /// The parts that are left out are the application's: the roster never writes them. A row that is
-/// new needs a group and a sort key. What the application writes to a row counts as said by the
+/// new needs a group and a sort key; that of a table has no group of its own, but a key for each
+/// column. What the application writes to a row counts as said by the
 /// session that decides, until that session has a new version.
 ///
 /// ```
@@ -32,9 +33,40 @@ pub struct Placement {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Spot {
     pub(super) group: Option<GroupId>,
-    pub(super) key: Option<SortKey>,
+    pub(super) keys: RowKeys,
     pub(super) bits: u32,
     pub(super) payload: Option<Bytes>,
+}
+
+/// The sort keys that a session wants. Nearly always there is one at most.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum RowKeys {
+    /// They are the application's.
+    #[default]
+    LeftOut,
+    One(SortKey),
+    Many(Vec<SortKey>),
+}
+
+impl RowKeys {
+    /// Returns the keys; none if they are left out.
+    pub(super) fn as_slice(&self) -> &[SortKey] {
+        match self {
+            Self::LeftOut => &[],
+            Self::One(key) => std::slice::from_ref(key),
+            Self::Many(keys) => keys,
+        }
+    }
+}
+
+impl FromIterator<SortKey> for RowKeys {
+    fn from_iter<T: IntoIterator<Item = SortKey>>(keys: T) -> Self {
+        let keys: Vec<SortKey> = keys.into_iter().collect();
+        match keys[..] {
+            [key] => Self::One(key),
+            _ => Self::Many(keys),
+        }
+    }
 }
 
 impl Placement {
@@ -45,17 +77,33 @@ impl Placement {
         Self { status, spot }
     }
 
-    /// Sets the group of the row.
+    /// Sets the group of the row. A table has none: its lists group members by their attributes,
+    /// and a placement that names a group is an error.
     #[must_use]
     pub fn group(mut self, group: GroupId) -> Self {
         self.spot.group = Some(group);
         self
     }
 
-    /// Sets the place within the group.
+    /// Sets the place within the group: the only sort key.
     #[must_use]
     pub fn key(mut self, key: SortKey) -> Self {
-        self.spot.key = Some(key);
+        self.spot.keys = RowKeys::One(key);
+        self
+    }
+
+    /// Sets a sort key for each key column of a table. Another number of keys is an error.
+    ///
+    /// ```
+    /// use headcount::{Placement, SortKey, Status};
+    ///
+    /// let joined = SortKey::from_u64(1_700_000_000);
+    /// let placement = Placement::new(Status::Online).keys([SortKey::from_name("Ann"), joined]);
+    /// # let _ = placement;
+    /// ```
+    #[must_use]
+    pub fn keys(mut self, keys: impl IntoIterator<Item = SortKey>) -> Self {
+        self.spot.keys = keys.into_iter().collect();
         self
     }
 
@@ -139,11 +187,28 @@ pub enum RosterError {
         /// Those of [`RosterOptions::status_bits`](super::RosterOptions::status_bits).
         status_bits: u32,
     },
-    /// The user has no row, and the placement has not both a group and a sort key to make one of.
-    /// The session counts.
+    /// The placement, or [`OfflinePolicy::Keep`](super::OfflinePolicy::Keep), names a group, and the
+    /// roster is over a table, whose lists group members by their attributes. The session does not
+    /// count.
+    NoGroups {
+        /// The group.
+        group: GroupId,
+    },
+    /// The placement has another number of sort keys than rows have. The session does not count.
+    WrongKeys {
+        /// The keys of the placement.
+        got: usize,
+        /// The key columns of the table; a list has one.
+        columns: usize,
+    },
+    /// The user has no row, and the placement lacks what one is made of: both a group and a sort key,
+    /// over a table its sort keys. The session counts.
     NoPlace,
-    /// The list refused the row. The session counts, and the row stays as it was.
+    /// The list refused the row, or the table for a reason that there is for lists, too. The session
+    /// counts, and the row stays as it was.
     List(ListError),
+    /// The table refused the row. The session counts, and the row stays as it was.
+    Table(TableError),
 }
 
 impl fmt::Display for RosterError {
@@ -154,8 +219,19 @@ impl fmt::Display for RosterError {
                 f,
                 "the placement has the attribute bits {bits:#x}, the roster may write {status_bits:#x}"
             ),
-            Self::NoPlace => f.write_str("a new row needs a group and a sort key"),
+            Self::NoGroups { group } => write!(
+                f,
+                "group {} is named, but the lists of a table group members by their attributes",
+                group.0
+            ),
+            Self::WrongKeys { got, columns } => {
+                write!(f, "the placement has {got} sort keys, a row has {columns}")
+            }
+            Self::NoPlace => {
+                f.write_str("a new row needs a group and a sort key, that of a table its sort keys")
+            }
             Self::List(error) => fmt::Display::fmt(error, f),
+            Self::Table(error) => fmt::Display::fmt(error, f),
         }
     }
 }
@@ -164,6 +240,7 @@ impl std::error::Error for RosterError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::List(error) => Some(error),
+            Self::Table(error) => Some(error),
             _ => None,
         }
     }
@@ -172,5 +249,14 @@ impl std::error::Error for RosterError {
 impl From<ListError> for RosterError {
     fn from(error: ListError) -> Self {
         Self::List(error)
+    }
+}
+
+impl From<TableError> for RosterError {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::List(error) => Self::List(error),
+            error => Self::Table(error),
+        }
     }
 }

@@ -21,9 +21,9 @@ pub struct RosterReport<I> {
     /// The users that look different to others now, in the order of their ids.
     pub changes: Vec<RosterChange<I>>,
     /// The users with a session that the mapping failed for, which does not count, or with a row
-    /// that the list refused, which stays as it was.
+    /// that the list or table refused, which stays as it was.
     pub refused: Vec<(I, RosterError)>,
-    /// The number of keys that are no id of this list. The roster passes over them.
+    /// The number of keys that are no id of this list or table. The roster passes over them.
     pub foreign: usize,
 }
 

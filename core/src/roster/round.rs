@@ -1,9 +1,11 @@
 //! The changes of one Diff, user by user.
 
+use arrayvec::ArrayVec;
+
 use super::RosterReport;
 use super::placement::Placement;
 use super::sessions::Name;
-use crate::member_list::Id;
+use crate::member_list::{FETCHED_MAX, Id};
 use crate::tracker::{EntryBuf, Update};
 
 /// A change of one session. A session whose placement is `None` does not count.
@@ -54,10 +56,13 @@ impl<'a, I: Id> Round<'a, I> {
     }
 
     /// Calls `work` with each user, in the order of the ids, and their steps, in the order in which
-    /// they were added. Returns the report. O(k log k) beside the work.
-    pub(super) fn for_each_user(
+    /// they were added; and before that, for each block of users, `begin` with their ids. Returns
+    /// the report. O(k log k) beside the work.
+    pub(super) fn for_each_user<C>(
         self,
-        mut work: impl FnMut(&I, &mut dyn Iterator<Item = Step<'a>>, &mut RosterReport<I>),
+        context: &mut C,
+        begin: impl Fn(&C, &[&I]),
+        mut work: impl FnMut(&mut C, &I, &mut dyn Iterator<Item = Step<'a>>, &mut RosterReport<I>),
     ) -> RosterReport<I> {
         let Self {
             ids,
@@ -66,10 +71,19 @@ impl<'a, I: Id> Round<'a, I> {
         } = self;
         let mut order: Vec<usize> = (0..ids.len()).collect();
         order.sort_by(|&one, &other| ids[one].cmp(&ids[other]));
-        for places in order.chunk_by(|&one, &other| ids[one] == ids[other]) {
-            let mut steps = places.iter().filter_map(|&place| steps[place].take());
-            work(&ids[places[0]], &mut steps, &mut report);
+        let mut users = order.chunk_by(|&one, &other| ids[one] == ids[other]);
+        loop {
+            let block: ArrayVec<&[usize], FETCHED_MAX> = users.by_ref().take(FETCHED_MAX).collect();
+            if block.is_empty() {
+                return report;
+            }
+            let ids_of: ArrayVec<&I, FETCHED_MAX> =
+                block.iter().map(|places| &ids[places[0]]).collect();
+            begin(context, &ids_of);
+            for (id, places) in ids_of.into_iter().zip(block) {
+                let mut steps = places.iter().filter_map(|&place| steps[place].take());
+                work(context, id, &mut steps, &mut report);
+            }
         }
-        report
     }
 }

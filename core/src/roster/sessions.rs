@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Status;
 use super::origins::Origins;
-use super::placement::{Placement, Spot};
+use super::placement::{Placement, RowKeys, Spot};
 use crate::id::{Dot, Origin};
 use crate::tracker::EntryBuf;
 
@@ -27,7 +27,7 @@ impl Parts {
 
     fn of(spot: &Spot) -> Self {
         let group = u8::from(spot.group.is_some()) * Self::GROUP;
-        let key = u8::from(spot.key.is_some()) * Self::KEY;
+        let key = u8::from(spot.keys != RowKeys::LeftOut) * Self::KEY;
         let payload = u8::from(spot.payload.is_some()) * Self::PAYLOAD;
         Self(group | key | payload)
     }

@@ -269,8 +269,15 @@ fn tick(world: &mut World, now: &mut Duration) -> TableTick<u64> {
     world.table.tick(*now, Bodies::None)
 }
 
+fn keys_of(seed: u64) -> Keys {
+    Keys::ALL[seed as usize % Keys::ALL.len()]
+}
+
 pub(crate) fn clients_hold_their_list(seed: u64, faults: usize) {
-    let mut world = World::new(seed, Keys::ALL[seed as usize % Keys::ALL.len()], 400);
+    clients_hold_a_list_of(World::new(seed, keys_of(seed), 400), faults);
+}
+
+fn clients_hold_a_list_of(mut world: World, faults: usize) {
     (0..4).for_each(|_| world.add_list());
     (0..300).for_each(|_| world.upsert());
     world.build_all();
@@ -350,6 +357,11 @@ proptest! {
     #[test]
     fn clients_hold_their_list_through_loss(seed: u64) {
         clients_hold_their_list(seed, 4);
+    }
+
+    #[test]
+    fn clients_hold_their_list_through_batches_and_bulk_loads(seed: u64) {
+        clients_hold_a_list_of(World::whole(seed, keys_of(seed), 400), 0);
     }
 }
 

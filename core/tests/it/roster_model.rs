@@ -6,30 +6,31 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use headcount::id::{Dot, Origin, ReplicaId};
+use headcount::member_list::{Attrs, MemberTable};
 use headcount::roster::{OfflinePolicy, RosterReport};
 use headcount::tracker::{Leave, LeaveReason, Update};
 use headcount::{
-    EntryBuf, GroupId, ListOptions, MemberList, NewEntry, Placement, Roster, RosterOptions,
-    SortKey, Status, TopicDiff,
+    EntryBuf, GroupId, MemberList, NewEntry, Placement, Roster, RosterOptions, SortKey, Status,
+    TopicDiff,
 };
 use proptest::prelude::*;
 
+use crate::support::roster_targets::{GONE, RowModel, Target};
+
 const USERS: u64 = 5;
 const STATUS_BITS: u32 = 0b0110;
-const GROUPS: [&str; 3] = ["here", "away", "gone"];
-const GONE: GroupId = GroupId(2);
 
 /// The row that a session wants for its user; the parts that it leaves out are `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Wish {
     group: Option<GroupId>,
-    key: Option<u64>,
+    keys: Option<Vec<u64>>,
     bits: u32,
     payload: Option<Bytes>,
 }
 
 /// Reads the meta of a session: `None` if it does not count, `Err` if the mapping fails.
-fn wish_of(entry: &EntryBuf) -> Result<Option<Wish>, &'static str> {
+fn wish_of(entry: &EntryBuf, is_table: bool) -> Result<Option<Wish>, &'static str> {
     let &[group, key, bits, payload] = entry.meta() else {
         unreachable!("metas have four bytes");
     };
@@ -38,25 +39,36 @@ fn wish_of(entry: &EntryBuf) -> Result<Option<Wish>, &'static str> {
         1 => return Err("no placement"),
         _ => {}
     }
+    // A table has no groups, which few sessions do not know.
+    let named = if is_table { group == 7 } else { group % 8 > 0 };
+    let mut keys = vec![u64::from(key % 8)];
+    keys.extend(is_table.then_some(u64::from(key / 8 % 4)));
+    match key {
+        100 => keys.push(0),
+        200 => drop(keys.pop()),
+        _ => {}
+    }
     Ok(Some(Wish {
         // The last one is no group of the list.
-        group: (group % 8 > 0).then(|| GroupId(u32::from(group % 8 / 2))),
-        key: (key % 8 > 0).then(|| u64::from(key % 8)),
+        group: named.then(|| GroupId(u32::from(group % 8 / 2))),
+        keys: (key % 8 > 0 || key == 200).then_some(keys),
         bits: u32::from(bits) >> 4 & (STATUS_BITS | u32::from(bits % 16 == 2)),
         payload: (payload % 3 > 0).then(|| Bytes::copy_from_slice(&[payload])),
     }))
 }
 
-fn mapping(entry: &EntryBuf) -> Result<Option<Placement>, &'static str> {
-    let Some(wish) = wish_of(entry)? else {
+fn mapping(entry: &EntryBuf, is_table: bool) -> Result<Option<Placement>, &'static str> {
+    let Some(wish) = wish_of(entry, is_table)? else {
         return Ok(None);
     };
     let mut placement = Placement::new(Status::of_session(entry.status())).bits(wish.bits);
     if let Some(group) = wish.group {
         placement = placement.group(group);
     }
-    if let Some(key) = wish.key {
-        placement = placement.key(SortKey::from_u64(key));
+    match wish.keys.as_deref() {
+        Some(&[key]) => placement = placement.key(SortKey::from_u64(key)),
+        Some(keys) => placement = placement.keys(keys.iter().copied().map(SortKey::from_u64)),
+        None => {}
     }
     if let Some(payload) = wish.payload {
         placement = placement.payload(payload);
@@ -83,19 +95,11 @@ impl Session {
     }
 }
 
-#[derive(Clone, Debug, PartialEq)]
-struct RowModel {
-    group: GroupId,
-    key: u64,
-    attrs: u32,
-    payload: Bytes,
-    revision: u32,
-}
-
 /// The naive roster.
 struct Model {
+    is_table: bool,
     priority: Vec<Status>,
-    keeps_offline: bool,
+    offline: OfflinePolicy,
     sessions: Vec<Session>,
     rows: BTreeMap<u64, RowModel>,
     last_seen: BTreeMap<u64, u64>,
@@ -135,8 +139,14 @@ impl Model {
 
     fn begin(&mut self, entry: &EntryBuf) {
         self.end(entry);
-        match wish_of(entry) {
-            Ok(Some(said)) if said.bits & !STATUS_BITS == 0 => self.sessions.push(Session {
+        let fits = |wish: &Wish| {
+            let columns = if self.is_table { 2 } else { 1 };
+            wish.bits & !STATUS_BITS == 0
+                && (wish.group.is_none() || !self.is_table)
+                && wish.keys.as_ref().is_none_or(|keys| keys.len() == columns)
+        };
+        match wish_of(entry, self.is_table) {
+            Ok(Some(said)) if fits(&said) => self.sessions.push(Session {
                 entry: entry.clone(),
                 wish: Some(said.clone()),
                 said,
@@ -164,9 +174,9 @@ impl Model {
             .find(|session| session.is(&entry))
             .expect("it decides");
         session.wish = row.map(|row| Wish {
-            group: session.said.group.map(|_| row.group),
-            key: session.said.key.map(|_| row.key),
-            bits: row.attrs & STATUS_BITS,
+            group: session.said.group.and(row.group),
+            keys: session.said.keys.as_ref().map(|_| row.keys),
+            bits: row.attrs.low() & STATUS_BITS,
             payload: session.said.payload.as_ref().map(|_| row.payload),
         });
     }
@@ -177,7 +187,7 @@ impl Model {
         &mut self,
         begun: &[&EntryBuf],
         work: impl FnOnce(&mut Self) -> BTreeSet<u64>,
-        list: &MemberList<u64>,
+        target: &impl Target,
         now: u64,
     ) {
         let looks = |model: &Self, user| {
@@ -203,7 +213,7 @@ impl Model {
             if new != Status::Offline {
                 let again = begun.iter().any(|entry| Some(entry.entry_ref()) == content);
                 if other || old != new || again {
-                    self.place(user, other || old != new, list);
+                    self.place(user, other || old != new, target);
                 }
             } else if old != Status::Offline {
                 self.take_offline(user);
@@ -211,7 +221,7 @@ impl Model {
         }
     }
 
-    fn place(&mut self, user: u64, touch: bool, list: &MemberList<u64>) {
+    fn place(&mut self, user: u64, touch: bool, target: &impl Target) {
         let wish = self.deciding(user).and_then(|session| session.wish.clone());
         let Some(wish) = wish else {
             if let Some(row) = self.rows.get_mut(&user) {
@@ -222,42 +232,45 @@ impl Model {
         };
         let row = self.rows.get(&user).cloned();
         let is_known = wish.group.is_none_or(|group| group.0 < 3);
-        let fits = row.is_some() || (wish.group.is_some() && wish.key.is_some());
-        if !is_known || !fits {
+        let has_place = wish.keys.is_some() && (wish.group.is_some() || self.is_table);
+        if !is_known || row.is_none() && !has_place {
             self.refused.push(user);
         } else {
-            let old = row.clone().unwrap_or(RowModel {
-                group: GONE,
-                key: 0,
-                attrs: 0,
+            let is_new = row.is_none();
+            let old = row.unwrap_or_else(|| RowModel {
+                attrs: Attrs::EMPTY,
                 payload: Bytes::new(),
-                revision: list.get(&user).expect("a new row").revision,
+                ..target.row(user).expect("a new row")
             });
+            let status_bits = Attrs::from_low(STATUS_BITS);
             let mut new = RowModel {
-                group: wish.group.unwrap_or(old.group),
-                key: wish.key.unwrap_or(old.key),
-                attrs: old.attrs & !STATUS_BITS | wish.bits,
+                group: wish.group.or(old.group),
+                keys: wish.keys.unwrap_or(old.keys),
+                attrs: old.attrs.with(&status_bits, &Attrs::from_low(wish.bits)),
                 payload: wish.payload.unwrap_or_else(|| old.payload.clone()),
                 revision: old.revision,
             };
-            let revised = touch || new.attrs != old.attrs || new.payload != old.payload;
-            new.revision += u32::from(revised && row.is_some());
+            let shown = (new.attrs.low() ^ old.attrs.low()) & target.shown();
+            let revised = touch || shown != 0 || new.payload != old.payload;
+            new.revision += u32::from(revised && !is_new);
             self.rows.insert(user, new);
         }
         self.adopt_row(user);
     }
 
     fn take_offline(&mut self, user: u64) {
-        if !self.keeps_offline {
+        if self.offline == OfflinePolicy::Remove {
             self.rows.remove(&user);
         } else if let Some(row) = self.rows.get_mut(&user) {
-            row.group = GONE;
-            row.attrs &= !STATUS_BITS;
+            if let OfflinePolicy::Keep(group) = self.offline {
+                row.group = Some(group);
+            }
+            row.attrs = row.attrs.with(&Attrs::from_low(STATUS_BITS), &Attrs::EMPTY);
             row.revision += 1;
         }
     }
 
-    fn apply(&mut self, diff: &TopicDiff, list: &MemberList<u64>, now: u64) {
+    fn apply(&mut self, diff: &TopicDiff, target: &impl Target, now: u64) {
         let updated = diff.updates.iter().map(|update| &update.new);
         let begun: Vec<_> = diff.joins.iter().chain(updated).collect();
         let work = |model: &mut Self| {
@@ -272,10 +285,10 @@ impl Model {
             diff.leaves.iter().for_each(|leave| model.end(&leave.entry));
             seen
         };
-        self.change(&begun, work, list, now);
+        self.change(&begun, work, target, now);
     }
 
-    fn reset(&mut self, entries: &[EntryBuf], list: &MemberList<u64>, now: u64) {
+    fn reset(&mut self, entries: &[EntryBuf], target: &impl Target, now: u64) {
         let begun: Vec<_> = entries.iter().collect();
         let work = |model: &mut Self| {
             let is_current = |session: &Session| entries.iter().any(|entry| session.is(entry));
@@ -283,7 +296,7 @@ impl Model {
             entries.iter().for_each(|entry| model.begin(entry));
             BTreeSet::new()
         };
-        self.change(&begun, work, list, now);
+        self.change(&begun, work, target, now);
     }
 }
 
@@ -352,31 +365,28 @@ fn left(entry: EntryBuf) -> Leave {
     Leave { entry, reason }
 }
 
-struct World {
+struct World<L> {
     truth: Truth,
-    roster: Roster<u64>,
+    roster: Roster<u64, L>,
     model: Model,
     now: u64,
 }
 
-impl World {
-    fn new(keeps_offline: bool, priority: Option<Vec<Status>>) -> Self {
-        let mut list = MemberList::new(ListOptions::default().payloads(true));
-        list.set_groups(&GROUPS).expect("three groups");
+impl<L: Target> World<L> {
+    fn new(offline: OfflinePolicy, priority: Option<Vec<Status>>) -> Self {
         let mut options = RosterOptions::default().status_bits(STATUS_BITS);
-        if keeps_offline {
-            options = options.offline(OfflinePolicy::Keep(GONE));
-        }
+        options = options.offline(offline);
         if let Some(priority) = priority.clone() {
             options = options.priority(priority);
         }
         let usual = [Status::Invisible, Status::Dnd, Status::Online, Status::Idle];
         Self {
             truth: Truth::default(),
-            roster: Roster::new(list, options, mapping),
+            roster: L::roster(options, |entry| mapping(entry, L::IS_TABLE)),
             model: Model {
+                is_table: L::IS_TABLE,
                 priority: priority.unwrap_or(usual.to_vec()),
-                keeps_offline,
+                offline,
                 sessions: Vec::new(),
                 rows: BTreeMap::new(),
                 last_seen: BTreeMap::new(),
@@ -406,14 +416,14 @@ impl World {
                 let entries: Vec<_> = self.truth.live.values().cloned().collect();
                 self.truth.diff();
                 let report = self.roster.reset(&entries, self.now);
-                self.model.reset(&entries, self.roster.list(), self.now);
+                self.model.reset(&entries, L::of(&self.roster), self.now);
                 self.check_report(&report)?;
             }
             12 => self.application_writes(user, status, meta),
             _ => {
                 let diff = self.truth.diff();
                 let report = self.roster.apply(&diff, self.now);
-                self.model.apply(&diff, self.roster.list(), self.now);
+                self.model.apply(&diff, L::of(&self.roster), self.now);
                 self.check_report(&report)?;
             }
         }
@@ -422,38 +432,12 @@ impl World {
 
     /// Does as an application does that has rows of its own, and plans with those of others.
     fn application_writes(&mut self, user: u64, what: u8, meta: [u8; 4]) {
-        let group = GroupId(u32::from(meta[0]) % 3);
-        let number = u64::from(meta[1]) % 8;
-        let key = SortKey::from_u64(number);
-        let attrs = u32::from(meta[2]) % 16;
-        let payload = Bytes::copy_from_slice(&meta[3..]);
-        let list = self.roster.list_mut();
-        match what % 6 {
-            0 => drop(list.set_group(&user, group)),
-            1 => drop(list.set_key(&user, &key)),
-            2 => drop(list.set_attrs(&user, attrs)),
-            3 => drop(list.set_payload(&user, payload)),
-            4 => drop(list.upsert(user, group, &key, attrs)),
-            _ => drop(list.remove(&user)),
-        }
-        let row = self.row(user);
-        match row {
+        L::of_mut(&mut self.roster).write(user, what, meta);
+        match L::of(&self.roster).row(user) {
             Some(row) => self.model.rows.insert(user, row),
             None => self.model.rows.remove(&user),
         };
         self.model.adopt_row(user);
-    }
-
-    /// Returns the row of a user in the list of the roster.
-    fn row(&self, user: u64) -> Option<RowModel> {
-        let row = self.roster.list().get(&user)?;
-        Some(RowModel {
-            group: row.group,
-            key: u64::from_be_bytes(row.key.try_into().expect("keys are numbers")),
-            attrs: row.attrs,
-            payload: Bytes::copy_from_slice(row.payload),
-            revision: row.revision,
-        })
     }
 
     fn check_report(&mut self, report: &RosterReport<u64>) -> Result<(), TestCaseError> {
@@ -469,11 +453,11 @@ impl World {
     }
 
     fn check(&self) -> Result<(), TestCaseError> {
-        let list = self.roster.list();
-        prop_assert_eq!(list.member_count(), self.model.rows.len());
+        let target = L::of(&self.roster);
+        target.check_lists(&self.model.rows);
         let mut online = 0;
         for user in 0..USERS {
-            let row = self.row(user);
+            let row = target.row(user);
             prop_assert_eq!(
                 row.as_ref(),
                 self.model.rows.get(&user),
@@ -490,18 +474,43 @@ impl World {
     }
 }
 
+fn play<L: Target>(
+    ops: Vec<[u8; 8]>,
+    offline: OfflinePolicy,
+    priority: Option<Vec<Status>>,
+) -> Result<(), TestCaseError> {
+    let mut world = World::<L>::new(offline, priority);
+    ops.into_iter().try_for_each(|op| world.step(op))
+}
+
+fn any_ops() -> impl Strategy<Value = Vec<[u8; 8]>> {
+    prop::collection::vec(any::<[u8; 8]>(), 1..150)
+}
+
+fn any_priority() -> impl Strategy<Value = Option<Vec<Status>>> {
+    prop::option::of(Just(vec![Status::Idle, Status::Invisible]))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
     fn a_roster_is_as_a_naive_one(
-        ops in prop::collection::vec(any::<[u8; 8]>(), 1..150),
-        keeps_offline: bool,
-        priority in prop::option::of(Just(vec![Status::Idle, Status::Invisible])),
+        ops in any_ops(),
+        policy in 0..3_usize,
+        priority in any_priority(),
     ) {
-        let mut world = World::new(keeps_offline, priority);
-        for op in ops {
-            world.step(op)?;
-        }
+        let offline = [OfflinePolicy::Remove, OfflinePolicy::Keep(GONE), OfflinePolicy::Stay];
+        play::<MemberList<u64>>(ops, offline[policy], priority)?;
+    }
+
+    #[test]
+    fn a_roster_over_a_table_is_as_a_naive_one(
+        ops in any_ops(),
+        stays: bool,
+        priority in any_priority(),
+    ) {
+        let offline = if stays { OfflinePolicy::Stay } else { OfflinePolicy::Remove };
+        play::<MemberTable<u64>>(ops, offline, priority)?;
     }
 }

@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::support::rng::Rng;
+use crate::windows_scenarios_lists::{found, search, switch};
 use crate::windows_vectors::{Run, texts};
 
-fn head(groups: &[&str], more: &Value) -> Value {
+pub(crate) fn head(groups: &[&str], more: &Value) -> Value {
     let mut head = json!({"list": "room:7", "epoch": 3, "bodies": "source", "groups": groups});
     for (field, value) in more.as_object().expect("an object") {
         head[field] = value.clone();
@@ -14,7 +15,11 @@ fn head(groups: &[&str], more: &Value) -> Value {
 }
 
 /// Performs the steps that `make` yields, which may use the results of those before.
-fn record(about: &str, head: &Value, make: impl FnOnce(&mut dyn FnMut(Value) -> Value)) -> Value {
+pub(crate) fn record(
+    about: &str,
+    head: &Value,
+    make: impl FnOnce(&mut dyn FnMut(Value) -> Value),
+) -> Value {
     let mut run = Run::new(head);
     let mut steps = Vec::new();
     make(&mut |step| {
@@ -25,7 +30,7 @@ fn record(about: &str, head: &Value, make: impl FnOnce(&mut dyn FnMut(Value) -> 
 }
 
 /// A step whose bundle arrives at once.
-fn through(run: &mut dyn FnMut(Value) -> Value, step: Value) {
+pub(crate) fn through(run: &mut dyn FnMut(Value) -> Value, step: Value) {
     let n = run(step)["n"].clone();
     if !n.is_null() {
         run(json!({"receive": n}));
@@ -144,7 +149,8 @@ fn anchors() -> Value {
 
 fn groups() -> Value {
     let about = "Work on whole groups: order, hiding, collapsing, a new name, a merge; counts of \
-                 all of it; a viewer that is hidden and shown again.";
+                 all of it; a search in the group that is no more after the merge; a viewer that is \
+                 hidden and shown again.";
     record(
         about,
         &head(&["mods", "online", "offline"], &json!({})),
@@ -154,6 +160,7 @@ fn groups() -> Value {
             ops.extend(people(&["zacharias"], "offline"));
             run(json!({"do": ops}));
             through(run, json!({"open": "c:0"}));
+            found(run, &json!({"search": "b", "group": "mods"}));
             let steps = [
                 json!([["order", ["offline", "mods", "online"]]]),
                 json!([["hide", "offline", true]]),
@@ -217,7 +224,8 @@ fn many_groups() -> Value {
 
 fn epochs() -> Value {
     let about = "A list that is handed over: bundles of an old epoch are dropped, a new one makes \
-                 every window wait for its SYNC.";
+                 every window wait for its SYNC; until that comes, no SYNC of the old one takes \
+                 them back.";
     record(about, &head(&["online"], &json!({})), |run| {
         run(json!({"do": people(&["anna", "bert"], "online")}));
         through(run, json!({"open": "c:0"}));
@@ -230,6 +238,16 @@ fn epochs() -> Value {
         through(run, json!({"resync": ["c:1"]}));
         run(json!({"do": [["remove", "2"]]}));
         through(run, json!({"tick": 500}));
+        // The first bundle of an epoch is lost; then a SYNC of the one before is late.
+        let late = run(json!({"resync": ["c:0", "c:1"]}))["n"].clone();
+        run(json!({"do": [["touch", "1"]]}));
+        through(run, json!({"tick": 750}));
+        run(json!({"do": [["epoch", "room:7", 5]]}));
+        run(json!({"tick": 1_000}));
+        run(json!({"do": [["touch", "1"]]}));
+        through(run, json!({"tick": 1_250}));
+        run(json!({ "receive": late }));
+        through(run, json!({"resync": ["c:0", "c:1"]}));
     })
 }
 
@@ -508,7 +526,9 @@ pub(crate) fn made(name: &str) -> Value {
         "lost-renames" => lost_renames(),
         "emptied" => emptied(),
         "late-syncs" => late_syncs(),
+        "search" => search(),
         "resume" => resume(),
+        "switch" => switch(),
         other => panic!("no vector {other}"),
     }
 }

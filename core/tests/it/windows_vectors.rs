@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use headcount::member_list::client::{BundleReport, Client, Request, merge_json};
 use headcount::member_list::{
-    Body, BodyFormat, Bundle, BundleFormat, Counts, CountsTable, Epoch, FrameRow, HeldWindow,
+    Body, BodyFormat, Bundle, BundleFormat, Counts, CountsTable, Epoch, Fields, FrameRow,
+    HeldWindow, WindowError,
 };
 use headcount::{Bodies, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
 use serde_json::{Map, Value, json};
@@ -16,7 +17,7 @@ use serde_json::{Map, Value, json};
 use crate::support::windows_world::{NAME, People, Person, STATUS};
 use crate::windows_scenarios::made;
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 14] = [
     "joins-and-moves",
     "anchors",
     "groups",
@@ -28,43 +29,67 @@ const NAMES: [&str; 12] = [
     "lost-renames",
     "emptied",
     "late-syncs",
+    "search",
     "resume",
+    "switch",
 ];
 
-/// A running vector: a list with one viewer, and the client of that viewer.
+/// A running vector: lists of a node with one viewer, and the client of that viewer.
 pub(crate) struct Run {
-    list: MemberList<u64>,
-    people: People,
+    lists: Vec<Listed>,
+    /// The list of the viewer.
+    at: usize,
     payloads: bool,
     viewer: Viewer<u64>,
     client: Client<u64>,
-    bundles: Vec<Value>,
-    /// The requests that the bundles answer.
-    requests: Vec<Option<Request>>,
+    sent: Vec<Sent>,
     format: BundleFormat,
     node: String,
+}
+
+/// A list, and the application's data on its members.
+struct Listed {
+    name: String,
+    list: MemberList<u64>,
+    people: People,
+}
+
+/// A bundle of the server.
+struct Sent {
+    bundle: Value,
+    /// The request that it answers.
+    request: Option<Request>,
+    /// True if the client learns the name of the window by it.
+    is_search: bool,
 }
 
 impl Run {
     pub(crate) fn new(head: &Value) -> Self {
         let payloads = head["bodies"] == "payloads";
-        let options = ListOptions::default()
-            .payloads(payloads)
-            .headers(head["headers"] != false);
-        let mut list = MemberList::new(options);
-        list.set_groups(&texts(&head["groups"]))
-            .expect("good names");
         let node = head["node"].as_str().unwrap_or_default();
-        let epoch = Epoch::new(node, number(&head["epoch"]));
-        list.begin_epoch(text(&head["list"]), epoch);
+        let listed = |entry: &Value| {
+            let options = ListOptions::default()
+                .payloads(payloads)
+                .headers(entry["headers"] != false);
+            let mut list = MemberList::new(options);
+            list.set_groups(&texts(&entry["groups"]))
+                .expect("good names");
+            let name = text(&entry["list"]);
+            list.begin_epoch(name, Epoch::new(node, number(&entry["epoch"])));
+            Listed {
+                name: name.into(),
+                list,
+                people: People::default(),
+            }
+        };
+        let others = head["others"].as_array().into_iter().flatten();
         Self {
-            list,
-            people: People::default(),
+            lists: std::iter::once(head).chain(others).map(listed).collect(),
+            at: 0,
             payloads,
             viewer: Viewer::resumable(),
             client: Client::new(merge_json),
-            bundles: Vec::new(),
-            requests: Vec::new(),
+            sent: Vec::new(),
             node: node.into(),
             format: match head["format"] == 2 {
                 true => BundleFormat::Two,
@@ -77,99 +102,165 @@ impl Run {
     pub(crate) fn step(&mut self, step: &Value) -> Value {
         let mut step = step.clone();
         let fields = step.as_object_mut().expect("a step is an object");
+        // `in` comes after `do`.
         let (verb, what) = fields
             .iter()
             .next()
             .map(|(v, w)| (v.clone(), w.clone()))
             .expect("verb");
-        let bodies = match self.payloads {
-            true => Bodies::Payloads(BodyFormat::Json),
-            false => Bodies::from(&self.people),
-        };
-        let viewer = &mut self.viewer;
-        let list = &mut self.list;
-        let mut request = None;
-        let bundle = match verb.as_str() {
+        match verb.as_str() {
             "do" => {
-                items(&what).for_each(|op| self.operate(op));
-                return step;
+                let at = fields.get("in").map_or(0, |name| self.list(name));
+                items(&what).for_each(|op| self.operate(at, op));
             }
             "receive" => {
-                let at = what.as_u64().map(|at| at as usize);
-                let request = at.and_then(|at| self.requests[at]);
-                let bundle = at.map_or(what, |at| self.bundles[at].clone());
-                let bundle = Bundle::from_json(bundle.to_string().as_bytes()).expect("a bundle");
-                let report = match request.filter(|_| self.format == BundleFormat::Two) {
-                    Some(request) => self.client.answer(request, &bundle),
-                    None => self.client.apply(&bundle),
-                };
-                fields.insert("expect".into(), self.seen(&report));
-                return step;
+                let expect = self.receive(&what);
+                fields.insert("expect".into(), expect);
             }
             "close" => {
                 self.client.close(text(&what));
                 // The client may hold a window that the viewer does not.
-                drop(viewer.close(&spec(&what)));
-                return step;
+                drop(self.viewer.close(&spec(&what)));
             }
-            "tick" => {
-                let tick = list.tick(Duration::from_millis(number(&what)), bodies);
-                Ok(viewer.bundle(&tick))
-            }
-            "open" => {
-                request = Some(self.client.open(text(&what)));
-                viewer.open(list, spec(&what), bodies).map(Some)
-            }
-            "move" => {
-                self.client.close(text(&what[0]));
-                request = Some(self.client.open(text(&what[1])));
-                viewer
-                    .retarget(list, &spec(&what[0]), spec(&what[1]), bodies)
-                    .map(Some)
-            }
-            "resync" => {
-                let specs: Vec<_> = items(&what).map(spec).collect();
-                request = Some(self.client.request());
-                viewer.resync(list, &specs, bodies).map(Some)
-            }
-            "reconnect" => {
-                *viewer = Viewer::resumable();
-                let (first, held) = self.client.reconnect();
-                request = Some(first);
-                fields.insert("held".into(), held.iter().map(held_value).collect());
-                viewer.resume(list, &held, bodies).map(Some)
-            }
-            "hidden" => {
-                viewer.set_hidden(what == true);
-                Ok((what == false).then(|| viewer.catch_up(list, bodies)))
-            }
-            other => panic!("step {other}"),
-        };
-        match bundle {
-            Ok(bundle) => {
-                let binary = bundle
-                    .as_ref()
-                    .map(|bundle| hex(&bundle.to_binary_in(self.format)));
-                let bundle = bundle.map(|bundle| value(&bundle, self.format));
-                if let Some(bundle) = &bundle {
-                    fields.insert("n".into(), self.bundles.len().into());
-                    self.bundles.push(bundle.clone());
-                    self.requests.push(request);
-                    if self.format == BundleFormat::Two {
-                        fields.insert("binary".into(), binary.into());
-                    }
-                }
-                fields.insert("bundle".into(), bundle.unwrap_or(Value::Null));
-            }
-            Err(error) => {
-                fields.insert("error".into(), error.to_string().into());
-            }
+            _ => match self.ask(&verb, &what, fields) {
+                Ok((bundle, request)) => self.note(bundle, request, verb == "search", fields),
+                Err(error) => drop(fields.insert("error".into(), error.to_string().into())),
+            },
         }
         step
     }
 
-    fn operate(&mut self, op: &Value) {
-        let list = &mut self.list;
+    /// Lets the client take a bundle, and returns what it then has.
+    fn receive(&mut self, what: &Value) -> Value {
+        let sent = what.as_u64().map(|at| &self.sent[at as usize]);
+        let bundle = sent.map_or(what, |sent| &sent.bundle);
+        let bundle = Bundle::from_json(bundle.to_string().as_bytes()).expect("a bundle");
+        if sent.is_some_and(|sent| sent.is_search) {
+            let _ = self.client.open(&bundle.frames[0].window);
+        }
+        let request = sent.and_then(|sent| sent.request);
+        let report = match request.filter(|_| self.format == BundleFormat::Two) {
+            Some(request) => self.client.answer(request, &bundle),
+            None => self.client.apply(&bundle),
+        };
+        self.seen(&report)
+    }
+
+    /// Lets the viewer make a bundle, for a tick or a request of the client.
+    fn ask(
+        &mut self,
+        verb: &str,
+        what: &Value,
+        fields: &mut Map<String, Value>,
+    ) -> Result<(Option<Bundle<u64>>, Option<Request>), WindowError> {
+        if verb == "tick" {
+            return Ok((self.tick(number(what)), None));
+        }
+        if verb == "switch" {
+            return self.switch(what);
+        }
+        let Listed { list, people, .. } = &mut self.lists[self.at];
+        let bodies = bodies(self.payloads, people);
+        let (viewer, client) = (&mut self.viewer, &mut self.client);
+        let (request, bundle) = match verb {
+            "open" => {
+                let request = client.open(text(what));
+                (request, viewer.open(list, spec(what), bodies)?)
+            }
+            "search" => {
+                let spec = search(what);
+                fields.insert("window".into(), spec.to_string().into());
+                (client.request(), viewer.open(list, spec, bodies)?)
+            }
+            "move" => {
+                client.close(text(&what[0]));
+                let request = client.open(text(&what[1]));
+                let [from, to] = [0, 1].map(|at| spec(&what[at]));
+                (request, viewer.retarget(list, &from, to, bodies)?)
+            }
+            "resync" => {
+                let specs: Vec<_> = items(what).map(spec).collect();
+                let request = client.request();
+                (request, viewer.resync(list, &specs, bodies)?)
+            }
+            "reconnect" => {
+                *viewer = Viewer::resumable();
+                let (first, held) = client.reconnect();
+                fields.insert("held".into(), held.iter().map(held_value).collect());
+                (first, viewer.resume(list, &held, bodies)?)
+            }
+            "hidden" => {
+                viewer.set_hidden(what == true);
+                let bundle = (what == false).then(|| viewer.catch_up(list, bodies));
+                return Ok((bundle, None));
+            }
+            other => panic!("step {other}"),
+        };
+        Ok((Some(bundle), Some(request)))
+    }
+
+    /// Publishes all lists, and returns what the viewer gets.
+    fn tick(&mut self, now: u64) -> Option<Bundle<u64>> {
+        let now = Duration::from_millis(now);
+        let mut bundles = Vec::new();
+        for Listed { list, people, .. } in &mut self.lists {
+            let tick = list.tick(now, bodies(self.payloads, people));
+            bundles.extend(self.viewer.bundle(&tick));
+        }
+        assert!(bundles.len() <= 1, "bundles of two lists");
+        bundles.pop()
+    }
+
+    /// Takes the client and its viewer to another list: `[list, [windows]]`.
+    fn switch(
+        &mut self,
+        what: &Value,
+    ) -> Result<(Option<Bundle<u64>>, Option<Request>), WindowError> {
+        let request = self.client.switch(texts(&what[1]));
+        let specs: Vec<_> = items(&what[1]).map(spec).collect();
+        let to = self.list(&what[0]);
+        let Listed { list, people, .. } = &mut self.lists[to];
+        let bodies = bodies(self.payloads, people);
+        let bundle = self.viewer.switch(list, &specs, bodies)?;
+        self.at = to;
+        Ok((Some(bundle), Some(request)))
+    }
+
+    /// Notes a bundle on its way, and its number among the results of the step.
+    fn note(
+        &mut self,
+        bundle: Option<Bundle<u64>>,
+        request: Option<Request>,
+        is_search: bool,
+        fields: &mut Map<String, Value>,
+    ) {
+        let Some(bundle) = bundle else {
+            fields.insert("bundle".into(), Value::Null);
+            return;
+        };
+        if self.format == BundleFormat::Two {
+            let binary = hex(&bundle.to_binary_in(self.format));
+            fields.insert("binary".into(), binary.into());
+        }
+        let bundle = value(&bundle, self.format);
+        fields.insert("n".into(), self.sent.len().into());
+        fields.insert("bundle".into(), bundle.clone());
+        self.sent.push(Sent {
+            bundle,
+            request,
+            is_search,
+        });
+    }
+
+    /// Returns the index of the list of this name.
+    fn list(&self, name: &Value) -> usize {
+        let mut lists = self.lists.iter();
+        let at = lists.position(|listed| listed.name == text(name));
+        at.expect("a list of this vector")
+    }
+
+    fn operate(&mut self, at: usize, op: &Value) {
+        let Listed { list, people, .. } = &mut self.lists[at];
         let group = |list: &MemberList<u64>, at: usize| list.group(text(&op[at])).expect("known");
         let id: u64 = op[1].as_str().and_then(|id| id.parse().ok()).unwrap_or(0);
         match text(&op[0]) {
@@ -179,22 +270,17 @@ impl Run {
                 let key = SortKey::from_name(name);
                 list.upsert(id, group, &key, number(&op[4]) as u32)
                     .expect("known group");
-                self.people.0.insert(
-                    id,
-                    Person {
-                        name: name.into(),
-                        status: None,
-                    },
-                );
-                self.write_payload(id);
+                let name = name.into();
+                people.0.insert(id, Person { name, status: None });
+                self.write_payload(at, id);
             }
             "remove" => drop(list.remove(&id)),
             "set_group" => drop(list.set_group(&id, group(list, 2)).expect("known")),
             "rename" => {
                 let name = text(&op[2]);
                 list.set_key(&id, &SortKey::from_name(name)).expect("known");
-                self.people.0.get_mut(&id).expect("known").name = name.into();
-                self.revise(id, NAME);
+                people.0.get_mut(&id).expect("known").name = name.into();
+                self.revise(at, id, NAME);
             }
             "status" => {
                 let status = op[2].as_str().map(|status| match status {
@@ -202,8 +288,8 @@ impl Run {
                     "dnd" => "dnd",
                     other => panic!("status {other}"),
                 });
-                self.people.0.get_mut(&id).expect("known").status = status;
-                self.revise(id, STATUS);
+                people.0.get_mut(&id).expect("known").status = status;
+                self.revise(at, id, STATUS);
             }
             "touch" => drop(list.touch(&id).expect("known")),
             "attrs" => drop(list.set_attrs(&id, number(&op[2]) as u32).expect("known")),
@@ -230,23 +316,24 @@ impl Run {
     }
 
     /// Changes a part of a body: in its source, or in the payload.
-    fn revise(&mut self, id: u64, fields: headcount::member_list::Fields) {
+    fn revise(&mut self, at: usize, id: u64, fields: Fields) {
         if self.payloads {
-            self.write_payload(id);
+            self.write_payload(at, id);
         } else {
-            self.list.touch_fields(&id, fields).expect("known");
+            let list = &mut self.lists[at].list;
+            list.touch_fields(&id, fields).expect("known");
         }
     }
 
-    fn write_payload(&mut self, id: u64) {
+    fn write_payload(&mut self, at: usize, id: u64) {
         if self.payloads {
-            let Person { name, status } = &self.people.0[&id];
+            let Listed { list, people, .. } = &mut self.lists[at];
+            let Person { name, status } = &people.0[&id];
             let mut body = json!({ "name": name });
             if let Some(status) = status {
                 body["status"] = json!(status);
             }
-            self.list
-                .set_payload(&id, Bytes::from(body.to_string()))
+            list.set_payload(&id, Bytes::from(body.to_string()))
                 .expect("known");
         }
     }
@@ -259,12 +346,15 @@ impl Run {
             .windows()
             .map(|(name, window)| {
                 let rows: Vec<_> = window.rows().iter().map(row).collect();
-                let shown = json!({
+                let mut shown = json!({
                     "version": window.version(),
                     "base_index": window.base_index(),
                     "waiting": window.is_waiting(),
                     "rows": rows,
                 });
+                if let Some(matches) = window.matches() {
+                    shown["matches"] = json!(matches);
+                }
                 (name.to_string(), shown)
             })
             .collect();
@@ -336,6 +426,23 @@ fn counts(counts: &Counts) -> Value {
     })
 }
 
+fn bodies(payloads: bool, people: &People) -> Bodies<'_, u64> {
+    match payloads {
+        true => Bodies::Payloads(BodyFormat::Json),
+        false => Bodies::from(people),
+    }
+}
+
+/// Returns the window of a request `{search, group?, page?}`.
+fn search(request: &Value) -> WindowSpec<u64> {
+    let prefix = SortKey::from_name(text(&request["search"]));
+    let page = request["page"].as_u64().unwrap_or(0) as u32;
+    match request["group"].as_str() {
+        Some(group) => WindowSpec::search_in(group, &prefix, page),
+        None => WindowSpec::search(&prefix, page),
+    }
+}
+
 fn spec(name: &Value) -> WindowSpec<u64> {
     WindowSpec::parse(text(name)).expect("a canonical name")
 }
@@ -369,7 +476,7 @@ fn written(vector: &Value) -> String {
 
 fn path(name: &str) -> PathBuf {
     let folder = match name {
-        "resume" => "list-frames-2",
+        "resume" | "switch" => "list-frames-2",
         _ => "list-frames",
     };
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{folder}/{name}.json"))
@@ -394,7 +501,7 @@ pub(crate) fn list_frame_vectors_hold() {
 /// Returns a step without its results.
 fn bare(step: &Value) -> Value {
     let step = step.as_object().expect("an object");
-    let outcome = ["n", "bundle", "binary", "held", "expect", "error"];
+    let outcome = ["n", "bundle", "binary", "held", "expect", "error", "window"];
     let asked = step
         .iter()
         .filter(|(field, _)| !outcome.contains(&field.as_str()));
@@ -426,6 +533,10 @@ fn list_frame_vectors_cover_the_protocol() {
             "\"waiting\":true",
             "\"resync_counts\":true",
             "\"error\":",
+            "\"matches\":",
+            "\"search\":",
+            "\"switch\":",
+            "\"reconnect\":",
         ] {
             *seen.entry(what).or_default() += vector.matches(what).count();
         }

@@ -404,12 +404,14 @@ impl<I: Id> Client<I> {
         }
         let synced = |name: &Arc<str>| has_sync(bundle, name);
         let enters = self.windows.keys().any(synced);
+        // Until then a SYNC of the old epoch may be late.
+        let since = if enters { 0 } else { self.version };
         for (name, window) in &mut self.windows {
             let answered = enters && synced(name);
             if !window.waiting && !answered {
                 report.resync.push(name.clone());
             }
-            (window.waiting, window.since) = (true, 0);
+            window.wait(since);
         }
         if enters {
             self.enter(bundle);

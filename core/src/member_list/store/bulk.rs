@@ -4,8 +4,7 @@ use crate::member_list::changes::Changes;
 use crate::member_list::limits::MEMBERS_MAX;
 use crate::member_list::store::Store;
 use crate::member_list::store::groups::GroupId;
-use crate::member_list::store::key_table::LongKeys;
-use crate::member_list::store::staging::{Staged, StagedMember, sort};
+use crate::member_list::store::staging::{BulkReport, Staged, sort};
 use crate::member_list::store::table::Table;
 use crate::member_list::tree::Tree;
 use crate::member_list::{Id, ListError, SortKey};
@@ -21,19 +20,6 @@ pub struct NewMember<I> {
     pub key: SortKey,
     /// The user's bits.
     pub attrs: u32,
-}
-
-/// Members for which room is made before they are seen.
-const RESERVED_MAX: usize = 1 << 24;
-
-/// The outcome of a bulk load.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BulkReport<I> {
-    /// Members that are new.
-    pub loaded: usize,
-    /// Ids that were in the list already or came before in the same load, with their positions
-    /// in the input. They were left as they were.
-    pub duplicates: Vec<(usize, I)>,
 }
 
 impl<I: Id> Store<I> {
@@ -58,11 +44,7 @@ impl<I: Id> Store<I> {
             changes.everything();
         }
         self.check_when_due();
-        let named = |at: u32| (at as usize, staged.rows[at as usize].id.clone());
-        Ok(BulkReport {
-            loaded: fresh.len(),
-            duplicates: duplicates.into_iter().map(named).collect(),
-        })
+        Ok(staged.report(&duplicates))
     }
 
     /// Reads and checks all members.
@@ -71,23 +53,15 @@ impl<I: Id> Store<I> {
         members: impl IntoIterator<Item = NewMember<I>>,
     ) -> Result<Staged<I>, ListError> {
         let members = members.into_iter();
-        let expected = members.size_hint().0.min(RESERVED_MAX);
-        let mut staged = Staged {
-            rows: Vec::with_capacity(expected),
-            long: LongKeys::default(),
-        };
+        let mut staged = Staged::for_members(members.size_hint().0, 1);
         let room = MEMBERS_MAX - self.member_count();
         for member in members {
             self.groups.check(member.group)?;
             if staged.rows.len() == room {
                 return Err(ListError::TooManyMembers { max: MEMBERS_MAX });
             }
-            staged.rows.push(StagedMember {
-                id: member.id,
-                attrs: member.attrs,
-                group: member.group,
-                key: staged.long.cell(member.key.as_bytes()),
-            });
+            let key = member.key.as_bytes();
+            staged.push(member.id, member.group, key, member.attrs);
         }
         Ok(staged)
     }

@@ -18,12 +18,17 @@ pub(crate) const FETCHED_MAX: usize = 48;
 const LARGE: usize = 1 << 18;
 
 /// A value for each member of a block.
-pub(super) type Block<T> = ArrayVec<T, FETCHED_MAX>;
+pub(crate) type Block<T> = ArrayVec<T, FETCHED_MAX>;
 
 impl<I: Id> Table<I> {
+    /// Returns whether a batch gains more by reads ahead of its writes than they cost.
+    pub(crate) fn is_large(&self) -> bool {
+        self.len() >= LARGE
+    }
+
     /// Returns the slots of up to [`FETCHED_MAX`] ids, in order, and reads the cells of their
     /// members. O(ids).
-    pub(super) fn slots_of<'a>(
+    pub(crate) fn slots_of<'a>(
         &self,
         ids: impl Iterator<Item = &'a I> + Clone,
     ) -> Block<Option<u32>>
@@ -54,7 +59,7 @@ impl<I: Id> Store<I> {
     where
         I: 'a,
     {
-        if self.member_count() >= LARGE {
+        if self.table.is_large() {
             black_box(self.fetch(ids));
         }
     }

@@ -44,6 +44,15 @@ impl LongKeys {
         cell
     }
 
+    /// Returns a cell with the key of a cell that refers to other long keys. O(1).
+    #[inline]
+    fn copy(&mut self, cell: &KeyCell, other: &Self) -> KeyCell {
+        match cell[INLINE] {
+            LONG => self.cell(other.key(cell)),
+            _ => *cell,
+        }
+    }
+
     /// The key of a cell. O(1).
     #[inline]
     pub(crate) fn key<'a>(&'a self, cell: &'a KeyCell) -> &'a [u8] {
@@ -110,6 +119,12 @@ impl Keys<()> {
         let key = self.long.cell(key);
         self.cells.push(Slot { key, leaf: () });
     }
+
+    /// Adds a slot with the key of a cell that refers to other long keys. O(1).
+    pub(crate) fn push_key_from(&mut self, cell: &KeyCell, long: &LongKeys) {
+        let key = self.long.copy(cell, long);
+        self.cells.push(Slot { key, leaf: () });
+    }
 }
 
 /// One of the key columns of a table.
@@ -171,13 +186,8 @@ impl Keys {
 
     /// Adds a slot with the key of a cell that refers to other long keys. O(1).
     pub(crate) fn push_from(&mut self, cell: &KeyCell, long: &LongKeys) {
-        if cell[INLINE] == LONG {
-            return self.push(long.key(cell));
-        }
-        self.cells.push(Slot {
-            key: *cell,
-            leaf: NO_NODE,
-        });
+        let key = self.long.copy(cell, long);
+        self.cells.push(Slot { key, leaf: NO_NODE });
     }
 
     /// The leaf of a slot; [`NO_NODE`] when the slot is free. O(1).

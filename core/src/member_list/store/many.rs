@@ -93,6 +93,22 @@ impl<I: Id> PlacedOrder<I> {
         }
     }
 
+    /// Reads the leaves of up to [`FETCHED_MAX`] members, of those that the order knows and admits.
+    /// Returns a number made of all that was read. O(members x log n).
+    pub(crate) fn fetch(
+        &self,
+        table: &Table<I>,
+        classes: &Classes,
+        slots: impl Iterator<Item = u32>,
+    ) -> u32 {
+        let leaves = slots.take(FETCHED_MAX).filter_map(|slot| {
+            let group = self.group_of(table, classes, slot)?;
+            self.leaf_of(table, slot, group)
+        });
+        let leaves: Block<LeafOf<'_>> = leaves.collect();
+        touch(leaves.iter())
+    }
+
     fn leaf_of(&self, table: &Table<I>, slot: u32, group: GroupId) -> Option<LeafOf<'_>> {
         let context = Sorted::new(table, self.column());
         let needle = Needle::new(table.column(self.column()).key_of(slot));
@@ -107,14 +123,18 @@ impl<I: Id> PlacedOrder<I> {
     }
 }
 
+/// Reads leaves ahead of searches in them. Returns a number made of all that was read.
+fn touch<'a>(leaves: impl Iterator<Item = &'a LeafOf<'a>>) -> u32 {
+    leaves.fold(0, |sum, leaf| sum ^ leaf.run.touch())
+}
+
 /// Looks for members in their leaves and tells their rows.
 fn tell_shown(
     groups: &Groups,
     leaves: &Block<Option<LeafOf<'_>>>,
     tell: &mut impl FnMut(Option<Shown>),
 ) {
-    let runs = leaves.iter().flatten().map(|leaf| leaf.run.touch());
-    black_box(runs.fold(0, |sum, slots| sum ^ slots));
+    black_box(touch(leaves.iter().flatten()));
     for leaf in leaves {
         tell(leaf.as_ref().and_then(|leaf| {
             let index = groups.member_row(leaf.group, leaf.position())?;

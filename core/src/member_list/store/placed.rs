@@ -218,6 +218,24 @@ impl<I: Id> PlacedOrder<I> {
         }
     }
 
+    /// Puts new members, sorted by the key of this order and by id, into the groups that admit them;
+    /// those of slots that the order does not know yet come later. Returns whether any came in.
+    /// O(k log n) or O(n + k), whichever is less.
+    pub(crate) fn enter_new(&mut self, table: &Table<I>, classes: &Classes, slots: &[u32]) -> bool {
+        let placed = slots.iter().filter_map(|&slot| {
+            let group = self.group_of(table, classes, slot)?;
+            Some((group, slot))
+        });
+        let mut placed: Vec<(GroupId, u32)> = placed.collect();
+        // Stable: within a group they stay sorted.
+        placed.sort_by_key(|(group, _)| *group);
+        for share in placed.chunk_by(|a, b| a.0 == b.0) {
+            let slots: Vec<u32> = share.iter().map(|(_, slot)| *slot).collect();
+            self.insert_many(table, &slots, share[0].0);
+        }
+        !placed.is_empty()
+    }
+
     /// Returns the key that a member is sorted by.
     pub(crate) fn key<'t>(&self, table: &'t Table<I>, slot: u32) -> &'t [u8] {
         table.column(self.column).key_of(slot)
@@ -419,6 +437,12 @@ impl<'a, I: Id> Sorted<'a, I> {
             cells: &table.cells,
             keys: table.column(column),
         }
+    }
+
+    /// Sorts members. O(k log k).
+    pub(crate) fn sort(&self, slots: impl Iterator<Item = u32> + Clone) -> Vec<u32> {
+        let all = slots.map(|slot| (GroupId(0), slot));
+        sort(all, |slot| self.keys.key_of(slot), |a, b| self.order(a, b))
     }
 
     /// Returns the order of two members.

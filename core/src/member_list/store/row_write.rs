@@ -9,11 +9,13 @@ use crate::member_list::store::groups::GroupId;
 use crate::member_list::store::{Entry, Store};
 use crate::member_list::{Id, ListError, SortKey};
 
+#[expect(unnameable_types, reason = "only the seal of `RosterTarget` has it")]
 /// A write to the row of a member. The parts that are left out stay as they are.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct RowWrite<'a> {
+pub struct RowWrite<'a> {
     pub(crate) group: Option<GroupId>,
-    pub(crate) key: Option<&'a SortKey>,
+    /// A key for each column; none leaves them as they are.
+    pub(crate) keys: &'a [SortKey],
     /// The attribute bits that are written.
     pub(crate) mask: u32,
     /// Their values.
@@ -41,7 +43,9 @@ impl<I: Id> Store<I> {
         let Some(slot) = self.table.slot(id) else {
             return self.add_row(id, write, changes);
         };
-        let payload = self.put_payload(slot, write.payload);
+        let payload = write
+            .payload
+            .is_some_and(|payload| self.table.put_payload(slot, payload.clone()));
         let old = self.table.cells[slot as usize].attrs;
         let attrs = old & !write.mask | write.bits & write.mask;
         if payload || write.touch {
@@ -51,10 +55,11 @@ impl<I: Id> Store<I> {
         if revised {
             self.revise(slot, changes).attrs = attrs;
         }
-        if write.group.is_some() || write.key.is_some() {
+        let key = write.keys.first();
+        if write.group.is_some() || key.is_some() {
             let group = write.group.unwrap_or_else(|| self.group_of(slot));
             let kept = || SortKey::cut(self.table.key(slot));
-            let key = write.key.copied().unwrap_or_else(kept);
+            let key = key.copied().unwrap_or_else(kept);
             self.relocate(slot, group, key.as_bytes(), revised, changes);
         } else if revised {
             self.mark_revised(slot, changes);
@@ -71,7 +76,7 @@ impl<I: Id> Store<I> {
         let Some(group) = write.group else {
             return Ok(false);
         };
-        let Some(key) = write.key else {
+        let Some(key) = write.keys.first() else {
             return Ok(false);
         };
         let entry = Entry {
@@ -81,27 +86,16 @@ impl<I: Id> Store<I> {
             attrs: write.bits & write.mask,
         };
         self.upsert(entry, changes)?;
-        if let Some(slot) = self.table.slot(id) {
-            self.put_payload(slot, write.payload);
+        if let Some(slot) = self.table.slot(id)
+            && let Some(payload) = write.payload
+        {
+            self.table.put_payload(slot, payload.clone());
         }
         Ok(true)
     }
 
-    /// Sets the payload of a slot, which was checked. Returns whether it differs from the old one.
-    fn put_payload(&mut self, slot: u32, payload: Option<&Bytes>) -> bool {
-        match (payload, self.table.payloads.as_mut()) {
-            (Some(payload), Some(payloads)) if payloads[slot as usize] != *payload => {
-                *payloads.at_mut(slot as usize) = payload.clone();
-                true
-            }
-            _ => false,
-        }
-    }
-
     /// Returns the payload of a member, without a copy; `None` in a list without payloads.
     pub(crate) fn payload_of(&self, id: &I) -> Option<Bytes> {
-        let payloads = self.table.payloads.as_ref()?;
-        let slot = self.table.slot(id)?;
-        Some(payloads[slot as usize].clone())
+        self.table.payload(self.table.slot(id)?).cloned()
     }
 }

@@ -254,8 +254,17 @@ impl<I: Id> Table<I> {
                 attrs: row.attrs,
             }));
         }
+        for (column, keys) in self.more_keys.iter_mut().zip(&staged.more_keys) {
+            for &at in order {
+                column.push_key_from(&keys.cells[at as usize], &keys.long);
+            }
+        }
+        if let Some(classes) = &mut self.classes {
+            (order.iter()).for_each(|&at| classes.push(staged.classes[at as usize]));
+        }
         if let Some(payloads) = &mut self.payloads {
-            payloads.extend(order.iter().map(|_| Bytes::new()));
+            let payload = |&at: &u32| staged.payloads.get(at as usize).cloned();
+            payloads.extend(order.iter().map(|at| payload(at).unwrap_or_default()));
         }
         base
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::member_list::changes::Changes;
 use crate::member_list::changes::members::Fields;
-use crate::member_list::limits::{MEMBERS_MAX, PAYLOAD_MAX};
+use crate::member_list::limits::MEMBERS_MAX;
 use crate::member_list::store::groups::GroupId;
 use crate::member_list::store::placed::mark_header;
 use crate::member_list::store::table::{Cell, Nodes, Table};
@@ -148,11 +148,9 @@ impl<I: Id> Store<I> {
     ) -> Result<Option<usize>, ListError> {
         let slot = self.known(id)?;
         self.check_payload(&payload)?;
-        let payloads = self.table.payloads.as_mut().ok_or(ListError::NoPayloads)?;
-        if payloads[slot as usize] == payload {
+        if !self.table.put_payload(slot, payload) {
             return Ok(self.row_of(slot));
         }
-        *payloads.at_mut(slot as usize) = payload;
         changes.fields(id, Fields::ALL);
         self.revise(slot, changes);
         Ok(self.mark_revised(slot, changes))
@@ -160,16 +158,7 @@ impl<I: Id> Store<I> {
 
     /// Checks that the store can take a payload.
     pub(crate) fn check_payload(&self, payload: &Bytes) -> Result<(), ListError> {
-        if !self.options.payloads {
-            return Err(ListError::NoPayloads);
-        }
-        if payload.len() > PAYLOAD_MAX {
-            return Err(ListError::PayloadTooLong {
-                len: payload.len(),
-                max: PAYLOAD_MAX,
-            });
-        }
-        Ok(())
+        self.table.check_payload(payload)
     }
 
     /// Lets the revision of a member grow by one.

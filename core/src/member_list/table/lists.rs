@@ -1,17 +1,18 @@
 //! The lists of a table: their orders, and what writes of members do to them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 
 use crate::member_list::changes::members::Fields;
 use crate::member_list::frames::model::Epoch;
-use crate::member_list::limits::LISTS_MAX;
+use crate::member_list::limits::{KEY_COLUMNS_MAX, LISTS_MAX};
 use crate::member_list::options::ResumeLimits;
 use crate::member_list::store::classes::{Classes, Rules};
 use crate::member_list::store::groups::GroupId;
 use crate::member_list::store::place;
-use crate::member_list::store::placed::mark_header;
+use crate::member_list::store::placed::{PlacedOrder, Sorted, mark_header};
 use crate::member_list::store::table::Table;
 use crate::member_list::table::list::{List, ListId, ListMove, Ruled};
 use crate::member_list::table::spec::ListSpec;
@@ -44,6 +45,23 @@ pub(super) struct Move {
     pub(super) slot: u32,
     pub(super) class: u32,
     pub(super) columns: u8,
+}
+
+impl Move {
+    /// Every key changes, or the member goes.
+    pub(super) const ALL_COLUMNS: u8 = u8::MAX;
+
+    /// Returns whether the key changes that an order is sorted by.
+    const fn has_key_of<I: Id>(&self, order: &PlacedOrder<I>) -> bool {
+        self.columns >> order.column() & 1 == 1
+    }
+
+    /// Returns whether the member, which is still in its old place, may get another one in an order.
+    fn concerns<I: Id>(&self, order: &PlacedOrder<I>, table: &Table<I>, classes: &Classes) -> bool {
+        let verdict = |class| classes.verdict(class, order.verdicts());
+        let old = table.class(self.slot);
+        order.covers(self.slot) && (self.has_key_of(order) || verdict(old) != verdict(self.class))
+    }
 }
 
 impl<I: Id> Lists<I> {
@@ -253,14 +271,12 @@ impl<I: Id> Lists<I> {
             let current = list.current.iter_mut().map(|ruled| (false, ruled));
             let next = list.next.iter_mut().map(|ruled| (true, ruled));
             for (is_next, Ruled { order, .. }) in current.chain(next) {
-                let column = to.columns >> order.column() & 1;
-                let verdict = |class| classes.verdict(class, order.verdicts());
-                if !order.covers(to.slot) || column == 0 && verdict(class) == verdict(to.class) {
+                if !to.concerns(order, table, classes) {
                     continue;
                 }
                 let before = order.group_in(classes, class, id);
                 let after = order.group_in(classes, to.class, id);
-                if before == after && (before.is_none() || column == 0) {
+                if before == after && (before.is_none() || !to.has_key_of(order)) {
                     continue;
                 }
                 let mut old_row = None;
@@ -419,6 +435,40 @@ impl<I: Id> Lists<I> {
                 changes.row(row, row);
             }
         }
+    }
+
+    /// Puts new members, sorted by their first key and by id, into all orders that admit them, as
+    /// one change for viewers. O(k log k) for each key column, and for each list O(k log n) or
+    /// O(n + k), whichever is less.
+    pub(super) fn enter_many(&mut self, table: &Table<I>, classes: &Classes, slots: Range<u32>) {
+        let mut by_column: [Vec<u32>; KEY_COLUMNS_MAX] = Default::default();
+        by_column[0] = slots.clone().collect();
+        for list in self.lists.iter_mut().flatten() {
+            let mut has_changed = false;
+            for (is_next, order) in list.orders() {
+                let sorted = &mut by_column[order.column()];
+                if sorted.is_empty() {
+                    *sorted = Sorted::new(table, order.column()).sort(slots.clone());
+                }
+                has_changed |= order.enter_new(table, classes, sorted) && !is_next;
+            }
+            if has_changed {
+                list.changes.everything();
+            }
+        }
+    }
+
+    /// Reads what these moves need of the orders that they change, ahead of them. Returns a number
+    /// made of all that was read. O(moves x lists, and moves x log n for each of those).
+    pub(super) fn fetch(&self, table: &Table<I>, classes: &Classes, moves: &[Move]) -> u32 {
+        let orders = self.iter().flat_map(|list| {
+            let ruled = list.current.iter().chain(&list.next);
+            ruled.map(|ruled| &ruled.order)
+        });
+        orders.fold(0, |sum, order| {
+            let moves = moves.iter().filter(|to| to.concerns(order, table, classes));
+            sum ^ order.fetch(table, classes, moves.map(|to| to.slot))
+        })
     }
 
     /// Takes a member out of all orders before it goes to another slot, silently.

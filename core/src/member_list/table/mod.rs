@@ -1,7 +1,10 @@
 //! [`MemberTable`]: the members of many lists, each once.
 
+pub(crate) mod batch;
+pub(crate) mod bulk;
 pub(crate) mod list;
 mod lists;
+mod row_write;
 mod save;
 mod saved_spec;
 pub(crate) mod spec;
@@ -166,6 +169,12 @@ impl<I: Id> MemberTable<I> {
             options,
             floor: 0,
         })
+    }
+
+    /// Returns how many sort keys a member has.
+    #[must_use]
+    pub const fn key_columns(&self) -> usize {
+        self.options.key_columns
     }
 
     /// Returns whether members have payloads.

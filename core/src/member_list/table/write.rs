@@ -5,7 +5,7 @@ use hashbrown::HashSet;
 
 use crate::member_list::attrs::Attrs;
 use crate::member_list::changes::members::Fields;
-use crate::member_list::limits::{MEMBERS_MAX, PAYLOAD_MAX};
+use crate::member_list::limits::MEMBERS_MAX;
 use crate::member_list::table::MemberTable;
 use crate::member_list::table::list::ListMove;
 use crate::member_list::table::lists::Move;
@@ -27,13 +27,9 @@ impl<I: Id> MemberTable<I> {
         attrs: Attrs,
         rows: Option<&mut Vec<ListMove>>,
     ) -> Result<bool, TableError> {
-        let columns = self.table.columns();
-        if keys.len() != columns {
-            let got = keys.len();
-            return Err(TableError::WrongKeys { got, columns });
-        }
+        self.check_keys(keys)?;
         if let Some(slot) = self.table.slot(&id) {
-            self.change(slot, keys.iter().enumerate(), &attrs, rows)?;
+            self.change(slot, keys.iter().enumerate(), &attrs, Fields::NONE, rows)?;
             return Ok(false);
         }
         if self.table.len() >= MEMBERS_MAX {
@@ -87,12 +83,10 @@ impl<I: Id> MemberTable<I> {
         rows: Option<&mut Vec<ListMove>>,
     ) -> Result<(), TableError> {
         let slot = self.known(id)?;
-        let columns = self.table.columns();
-        if column >= columns {
-            return Err(TableError::UnknownKeyColumn { column, columns });
-        }
+        self.check_column(column)?;
         let attrs = *self.classes.attrs(self.table.class(slot));
-        self.change(slot, std::iter::once((column, key)), &attrs, rows)
+        let keys = std::iter::once((column, key));
+        self.change(slot, keys, &attrs, Fields::NONE, rows)
     }
 
     /// Takes attributes from a member and gives it others. With `rows`, appends the rows of the
@@ -112,7 +106,7 @@ impl<I: Id> MemberTable<I> {
         let slot = self.known(id)?;
         let attrs = self.classes.attrs(self.table.class(slot));
         let attrs = attrs.with(clear, set);
-        self.change(slot, std::iter::empty(), &attrs, rows)
+        self.change(slot, std::iter::empty(), &attrs, Fields::NONE, rows)
     }
 
     /// Takes attributes from many members and gives them others, all or none, as one change for
@@ -191,14 +185,8 @@ impl<I: Id> MemberTable<I> {
     /// [`ListError::NoPayloads`], [`ListError::UnknownMember`], [`ListError::PayloadTooLong`].
     pub fn set_payload(&mut self, id: &I, payload: Bytes) -> Result<(), TableError> {
         let slot = self.known(id)?;
-        let payloads = self.table.payloads.as_mut().ok_or(ListError::NoPayloads)?;
-        if payload.len() > PAYLOAD_MAX {
-            let len = payload.len();
-            let max = PAYLOAD_MAX;
-            return Err(ListError::PayloadTooLong { len, max }.into());
-        }
-        if payloads[slot as usize] != payload {
-            *payloads.at_mut(slot as usize) = payload;
+        self.table.check_payload(&payload)?;
+        if self.table.put_payload(slot, payload) {
             self.table.revise(slot);
             self.lists
                 .revised(&self.table, &self.classes, slot, Fields::ALL);
@@ -211,12 +199,46 @@ impl<I: Id> MemberTable<I> {
         self.table.slot(id).ok_or_else(unknown)
     }
 
-    /// Gives a member these keys and attributes.
-    fn change<'k>(
+    /// Checks that there is a key for each column.
+    pub(super) const fn check_keys(&self, keys: &[SortKey]) -> Result<(), TableError> {
+        let columns = self.table.columns();
+        let got = keys.len();
+        if got != columns {
+            return Err(TableError::WrongKeys { got, columns });
+        }
+        Ok(())
+    }
+
+    /// Checks that there is such a column.
+    pub(super) const fn check_column(&self, column: usize) -> Result<(), TableError> {
+        let columns = self.table.columns();
+        if column >= columns {
+            return Err(TableError::UnknownKeyColumn { column, columns });
+        }
+        Ok(())
+    }
+
+    /// Returns the key columns in which a member has other keys than these, as bits.
+    pub(super) fn columns_changed<'k>(
+        &self,
+        slot: u32,
+        keys: impl Iterator<Item = (usize, &'k SortKey)>,
+    ) -> u8 {
+        let differs = |(column, key): &(usize, &SortKey)| {
+            self.table.column(*column).key_of(slot) != key.as_bytes()
+        };
+        let changed = keys.filter(differs);
+        changed.fold(0, |columns, (column, _)| columns | 1 << column)
+    }
+
+    /// Gives a member these keys and attributes. The revision grows if shown bits or fields of its
+    /// body change.
+    pub(super) fn change<'k>(
         &mut self,
         slot: u32,
         keys: impl Iterator<Item = (usize, &'k SortKey)> + Clone,
         attrs: &Attrs,
+        body: Fields,
         rows: Option<&mut Vec<ListMove>>,
     ) -> Result<(), TableError> {
         let old_class = self.table.class(slot);
@@ -224,32 +246,26 @@ impl<I: Id> MemberTable<I> {
             true => old_class,
             false => self.classes.intern(attrs, self.lists.rules())?,
         };
-        let differs = |(column, key): &(usize, &SortKey)| {
-            self.table.column(*column).key_of(slot) != key.as_bytes()
-        };
-        let columns = keys.clone().filter(differs);
-        let columns = columns.fold(0, |columns, (column, _)| columns | 1 << column);
-        if class == old_class && columns == 0 {
-            return Ok(());
+        let columns = self.columns_changed(slot, keys.clone());
+        if class != old_class || columns != 0 {
+            let to = Move {
+                slot,
+                class,
+                columns,
+            };
+            let leaving = self.lists.leave(&self.table, &self.classes, &to);
+            for (column, key) in keys.filter(|(column, _)| columns >> column & 1 == 1) {
+                self.table.set_key_in(column, slot, key.as_bytes());
+            }
+            self.classes.hold(class);
+            self.table.set_class(slot, class);
+            self.classes.release(old_class);
+            self.lists.enter(&self.table, slot, &leaving, rows);
         }
-        let to = Move {
-            slot,
-            class,
-            columns,
-        };
-        let leaving = self.lists.leave(&self.table, &self.classes, &to);
-        for (column, key) in keys.filter(|(column, _)| columns >> column & 1 == 1) {
-            self.table.set_key_in(column, slot, key.as_bytes());
-        }
-        self.classes.hold(class);
-        self.table.set_class(slot, class);
-        self.classes.release(old_class);
-        self.lists.enter(&self.table, slot, &leaving, rows);
         let shown = attrs.low() & self.options.shown;
-        if self.table.cells[slot as usize].attrs != shown {
+        if self.table.cells[slot as usize].attrs != shown || body != Fields::NONE {
             self.table.revise(slot).attrs = shown;
-            self.lists
-                .revised(&self.table, &self.classes, slot, Fields::NONE);
+            self.lists.revised(&self.table, &self.classes, slot, body);
         }
         self.check_when_due();
         Ok(())

@@ -11,12 +11,17 @@ use serde_json::{Value, json};
 use crate::support::list_keys::Keys;
 use crate::support::rng::Rng;
 
-const STATUS: Fields = Fields(1);
-const NAME: Fields = Fields(2);
+pub(crate) const STATUS: Fields = Fields(1);
+pub(crate) const NAME: Fields = Fields(2);
 
 /// The bodies of members: a number that stands for the name, and a status.
-#[derive(Default)]
 pub(crate) struct Profiles<I>(BTreeMap<I, Profile>);
+
+impl<I> Default for Profiles<I> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
 
 struct Profile {
     name: u64,
@@ -34,6 +39,27 @@ impl<I: Id> RowSource<I> for Profiles<I> {
             body["status"] = json!(status);
         }
         out.extend_from_slice(body.to_string().as_bytes());
+    }
+}
+
+impl<I: Id> Profiles<I> {
+    pub(crate) fn enter(&mut self, id: I, name: u64) {
+        self.0.insert(id, Profile { name, status: 0 });
+    }
+
+    pub(crate) fn rename(&mut self, id: &I, name: u64) {
+        self.0.get_mut(id).expect("known").name = name;
+    }
+
+    pub(crate) fn change_status(&mut self, id: &I) {
+        self.0.get_mut(id).expect("known").status += 1;
+    }
+
+    /// Returns the whole body of a member.
+    pub(crate) fn body(&self, id: &I) -> Value {
+        let mut body = Vec::new();
+        self.write_body(id, Fields::ALL, &mut body);
+        serde_json::from_slice(&body).expect("JSON")
     }
 }
 
@@ -80,7 +106,7 @@ impl<I: Id> NaiveWorld<I> {
         let groups = groups.collect();
         Self {
             list,
-            profiles: Profiles(BTreeMap::new()),
+            profiles: Profiles::default(),
             rng: Rng(seed),
             now: Duration::ZERO,
             threads: 0,
@@ -105,11 +131,7 @@ impl<I: Id> NaiveWorld<I> {
         self.list
             .upsert(id.clone(), group, &key, attrs)
             .expect("room");
-        let profile = Profile {
-            name: number,
-            status: 0,
-        };
-        self.profiles.0.insert(id.clone(), profile);
+        self.profiles.enter(id.clone(), number);
         self.members.insert(id, Member { group, key, attrs });
     }
 
@@ -154,11 +176,11 @@ impl<I: Id> NaiveWorld<I> {
                 let key = self.keys.key(number);
                 self.list.set_key(&id, &key).expect("known");
                 self.members.get_mut(&id).expect("known").key = key;
-                self.profiles.0.get_mut(&id).expect("known").name = number;
+                self.profiles.rename(&id, number);
                 self.list.touch_fields(&id, NAME).expect("known");
             }
             17..25 => {
-                self.profiles.0.get_mut(&id).expect("known").status += 1;
+                self.profiles.change_status(&id);
                 self.list.touch_fields(&id, STATUS).expect("known");
             }
             25..29 => {
@@ -272,9 +294,7 @@ impl<I: Id> NaiveWorld<I> {
                 json!({"group": &**name, "count": count})
             }
             RowKey::Member(id) => {
-                let mut body = Vec::new();
-                self.profiles.write_body(id, Fields::ALL, &mut body);
-                let body: Value = serde_json::from_slice(&body).expect("JSON");
+                let body = self.profiles.body(id);
                 json!({"id": id.to_text(), "attrs": self.members[id].attrs, "body": body})
             }
         }

@@ -34,7 +34,7 @@ pub(crate) struct Plan<I> {
 }
 
 impl<I: FromNumber> Plan<I> {
-    pub(crate) fn random(rng: &mut Rng, name: String, groups_max: usize) -> Self {
+    pub(crate) fn random(rng: &mut Rng, name: String, groups_max: usize, columns: usize) -> Self {
         let groups = rng.index(groups_max);
         let clause = |rng: &mut Rng| {
             let mut set = || attrs(rng.below(128) & rng.below(128) & rng.below(128));
@@ -59,7 +59,7 @@ impl<I: FromNumber> Plan<I> {
         let groups = groups.collect();
         Self {
             name,
-            column: rng.index(COLUMNS),
+            column: rng.index(columns),
             descending: rng.one_in(2),
             headers: !rng.one_in(4),
             admit,

@@ -2,7 +2,9 @@
 //! read.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 
+use bytes::Bytes;
 use headcount::SortKey;
 use headcount::member_list::{
     Attrs, Fields, ListId, ListMove, ListView, MemberTable, TableError, TableOptions,
@@ -15,10 +17,14 @@ use crate::support::table_plan::{COLUMNS, Plain, Plan, SHOWN, attrs};
 /// A member as the copy sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Known {
-    keys: [SortKey; COLUMNS],
-    attrs: Attrs,
-    revision: u32,
+    pub(super) keys: Vec<SortKey>,
+    pub(super) attrs: Attrs,
+    pub(super) revision: u32,
+    pub(super) payload: Bytes,
 }
+
+/// A list that can be read, whether a member is in it, and its row.
+pub(super) type Place = (ListId, bool, Option<usize>);
 
 /// A list as the copy sees it.
 #[derive(Clone, Debug)]
@@ -39,24 +45,60 @@ pub(crate) struct Past<I> {
     floor: u32,
 }
 
+/// Checks the rows that a change of one member reports: those of all lists in which it moved.
+pub(super) fn check_moves(
+    moves: &[ListMove],
+    before: &[Place],
+    after: &[Place],
+    change: &dyn Debug,
+) {
+    for (before, after) in before.iter().zip(after) {
+        let told = moves.iter().find(|told| told.list == before.0);
+        match told {
+            Some(told) => assert_eq!((told.old_index, told.index), (before.2, after.2)),
+            None => assert_eq!((before.1, before.2), (after.1, after.2), "{change:?}"),
+        }
+    }
+    let lists: BTreeSet<ListId> = before.iter().map(|place| place.0).collect();
+    let told: BTreeSet<ListId> = moves.iter().map(|told| told.list).collect();
+    assert!(
+        told.len() == moves.len() && told.is_subset(&lists),
+        "{change:?}"
+    );
+}
+
 /// A table and its copy.
 pub(crate) struct TableWorld<I> {
     pub(crate) table: MemberTable<I>,
     pub(crate) rng: Rng,
     keys: Keys,
-    members: BTreeMap<I, Known>,
+    pub(super) members: BTreeMap<I, Known>,
     lists: Vec<Copy<I>>,
     removed: Vec<ListId>,
-    floor: u32,
+    pub(super) floor: u32,
     names: u64,
     ids: u64,
     /// Lists get fewer clauses for groups.
     groups_max: usize,
+    pub(super) columns: usize,
+    /// Members have payloads, and change in batches and bulk loads, too.
+    is_whole: bool,
 }
 
 impl<I: FromNumber> TableWorld<I> {
     pub(crate) fn new(seed: u64, keys: Keys, ids: u64) -> Self {
-        let options = TableOptions::default().key_columns(COLUMNS).shown(SHOWN);
+        Self::with_columns(seed, keys, ids, COLUMNS, false)
+    }
+
+    /// Makes a world of all that a table can do, with 1 to 4 key columns.
+    pub(crate) fn whole(seed: u64, keys: Keys, ids: u64) -> Self {
+        let columns = 1 + (seed / 64 % 4) as usize;
+        Self::with_columns(seed, keys, ids, columns, true)
+    }
+
+    fn with_columns(seed: u64, keys: Keys, ids: u64, columns: usize, is_whole: bool) -> Self {
+        let options = TableOptions::default().key_columns(columns).shown(SHOWN);
+        let options = options.payloads(is_whole);
         Self {
             table: MemberTable::new(options).expect("good options"),
             rng: Rng(seed),
@@ -68,6 +110,8 @@ impl<I: FromNumber> TableWorld<I> {
             names: 0,
             ids,
             groups_max: 5,
+            columns,
+            is_whole,
         }
     }
 
@@ -114,22 +158,26 @@ impl<I: FromNumber> TableWorld<I> {
         Some(rows)
     }
 
-    /// The list of an index, and whether a member of it has a row.
-    fn places_of(&self, id: &I) -> Vec<(ListId, Option<bool>, Option<usize>)> {
+    /// Returns where a member is in all lists that can be read.
+    pub(super) fn places_of(&self, id: &I) -> Vec<Place> {
         let places = self.lists.iter().filter_map(|list| {
             let rows = self.rows_of(list)?;
             let plan = list.plan.as_ref()?;
             let known = self.members.get(id);
             let is_in = known.filter(|known| plan.admits(id, &known.attrs) && !list.revoked);
             let same = |row: &Plain<I>| matches!(row, Plain::Member(other, ..) if other == id);
-            Some((list.id, Some(is_in.is_some()), rows.iter().position(same)))
+            Some((list.id, is_in.is_some(), rows.iter().position(same)))
         });
         places.collect()
     }
 
-    fn key(&mut self) -> SortKey {
+    pub(super) fn key(&mut self) -> SortKey {
         let number = self.rng.below(300);
         self.keys.key(number)
+    }
+
+    pub(super) fn member_keys(&mut self) -> Vec<SortKey> {
+        (0..self.columns).map(|_| self.key()).collect()
     }
 
     pub(crate) fn id(&mut self) -> I {
@@ -137,13 +185,13 @@ impl<I: FromNumber> TableWorld<I> {
         I::from_number(self.rng.below(ids))
     }
 
-    fn mask(&mut self) -> Attrs {
+    pub(super) fn mask(&mut self) -> Attrs {
         attrs(self.rng.below(128) & self.rng.below(128))
     }
 
     /// Applies a random change to the table and to its copy.
     pub(crate) fn change(&mut self) {
-        match self.rng.index(60) {
+        match self.rng.index(if self.is_whole { 70 } else { 60 }) {
             0..24 => self.upsert(),
             24..34 => self.one(|world, id, moves| {
                 let known = world.members.remove(id);
@@ -154,7 +202,7 @@ impl<I: FromNumber> TableWorld<I> {
             }),
             34..39 => self.one(|world, id, moves| {
                 let key = world.key();
-                let column = world.rng.index(COLUMNS);
+                let column = world.rng.index(world.columns);
                 let set = world.table.set_key(id, column, &key, Some(moves));
                 let known = world.members.get_mut(id);
                 assert_eq!(set.is_ok(), known.is_some());
@@ -181,7 +229,10 @@ impl<I: FromNumber> TableWorld<I> {
             53 => self.add_list(),
             54 => self.respec(),
             55 => self.remove_list(),
-            _ => self.flag_group(),
+            56..60 => self.flag_group(),
+            60..64 => self.set_payload(),
+            64..68 => self.batch(),
+            _ => self.bulk_load(),
         }
     }
 
@@ -193,23 +244,12 @@ impl<I: FromNumber> TableWorld<I> {
         let mut moves = Vec::new();
         change(self, &id, &mut moves);
         let after = self.places_of(&id);
-        for (before, after) in before.iter().zip(&after) {
-            let told = moves.iter().find(|told| told.list == before.0);
-            match told {
-                Some(told) => assert_eq!((told.old_index, told.index), (before.2, after.2)),
-                None => assert_eq!((before.1, before.2), (after.1, after.2), "{old:?}"),
-            }
-        }
-        assert!(
-            moves
-                .iter()
-                .all(|told| before.iter().any(|place| place.0 == told.list))
-        );
+        check_moves(&moves, &before, &after, &old);
     }
 
     pub(crate) fn upsert(&mut self) {
         self.one(|world, id, moves| {
-            let keys = [world.key(), world.key(), world.key()];
+            let keys = world.member_keys();
             let attrs = world.mask();
             let done = world.table.upsert(id.clone(), &keys, attrs, Some(moves));
             assert_eq!(done, Ok(!world.members.contains_key(id)));
@@ -218,22 +258,9 @@ impl<I: FromNumber> TableWorld<I> {
                 let old = known.attrs;
                 world.set_attrs(id, &old, &attrs);
             } else {
-                let known = Known {
-                    keys,
-                    attrs,
-                    revision: world.floor,
-                };
-                world.members.insert(id.clone(), known);
+                world.insert(id.clone(), keys, attrs);
             }
         });
-    }
-
-    fn set_attrs(&mut self, id: &I, clear: &Attrs, set: &Attrs) {
-        if let Some(known) = self.members.get_mut(id) {
-            let attrs = known.attrs.with(clear, set);
-            known.revision += u32::from((attrs.low() ^ known.attrs.low()) & SHOWN != 0);
-            known.attrs = attrs;
-        }
     }
 
     fn set_many(&mut self) {
@@ -301,6 +328,8 @@ impl<I: FromNumber> TableWorld<I> {
             names: self.names,
             ids: self.ids,
             groups_max: self.groups_max,
+            columns: self.columns,
+            is_whole: self.is_whole,
         };
         world.note_built();
         world
@@ -317,6 +346,7 @@ impl<I: FromNumber> TableWorld<I> {
             &mut self.rng,
             format!("list {}", self.names),
             self.groups_max,
+            self.columns,
         )
     }
 
@@ -424,9 +454,10 @@ impl<I: FromNumber> TableWorld<I> {
         for (id, known) in &self.members {
             let member = self.table.get(id).expect("known");
             assert_eq!(
-                (member.attrs, member.revision),
-                (known.attrs, known.revision)
+                (member.attrs, member.revision, member.payload),
+                (known.attrs, known.revision, &known.payload[..])
             );
+            assert_eq!(member.keys.len(), known.keys.len());
             assert!(
                 member
                     .keys
