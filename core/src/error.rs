@@ -2,9 +2,8 @@
 //! presence, public as `presence::ReadError`.
 
 use std::fmt;
-use std::mem::discriminant;
 
-use crate::codec::{DecodeError, DecodeErrorKind};
+use crate::codec::DecodeError;
 
 /// The reason why a tracker refused a local operation. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,16 +150,19 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
-    /// Returns whether two frames break the same rule, each in its way.
-    pub(crate) fn is_alike(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Decode(a), Self::Decode(b)) => match (&a.kind, &b.kind) {
-                (DecodeErrorKind::Invalid { what: a }, DecodeErrorKind::Invalid { what: b }) => {
-                    a == b
-                }
-                (a, b) => discriminant(a) == discriminant(b),
-            },
-            (a, b) => discriminant(a) == discriminant(b),
+    /// Returns the rule that the frame breaks: two frames may break the same one, each in its way.
+    pub(crate) fn rule(&self) -> &'static str {
+        match self {
+            Self::Decode(error) => error.kind.rule(),
+            Self::Gap { .. } => "gap",
+            Self::Applying => "applying",
+            Self::Superseded => "superseded",
+            Self::OwnOrigin => "own_origin",
+            Self::Diverged { .. } => "diverged",
+            Self::WrongPartition { .. } => "wrong_partition",
+            Self::TooManyOrigins { .. } => "too_many_origins",
+            Self::TooManyEntries { .. } => "too_many_entries",
+            Self::TooLong { .. } => "entry_too_long",
         }
     }
 }

@@ -64,6 +64,8 @@ pub enum Fault {
     MixReplies,
     /// Load on although the partition toggled.
     KeepLoad,
+    /// Answer with a state that was captured before later operations were shown.
+    ShareOldCapture,
     /// Take a question as answered with the first part.
     CloseAtFirstPart,
     /// Be ready before the others had time to speak.
@@ -203,6 +205,7 @@ impl Fault {
         Self::ShowParts,
         Self::MixReplies,
         Self::KeepLoad,
+        Self::ShareOldCapture,
         Self::CloseAtFirstPart,
         Self::ReadyAtStart,
         Self::ReadyWaitsForDead,
@@ -230,6 +233,12 @@ impl Fault {
         Self::CountNoLeaves,
         Self::PassOnAgain,
         Self::PassOnToNone,
+        Self::IgnoreBeatGap,
+        Self::IgnoreRival,
+        Self::LingerAnyName,
+        Self::ForgetTimers,
+        Self::DiffAllTopics,
+        Self::StageAnything,
     ];
 
     /// Every rule of windows that models of lists show to be broken.

@@ -1,12 +1,13 @@
 //! Measures what nodes receive from each other in clusters of several sizes: real frames through
 //! `Presence`, on a simulated network and in simulated time. `--help` has examples.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
 use headcount::codec::Kind;
-use headcount::testing::{self, Load, Traffic};
+use headcount::testing::{self, Load, Traffic, Volume};
 use headcount_benches::ingest;
 use serde_json::{Value, json};
 
@@ -15,6 +16,7 @@ Examples:
   scale --nodes 25,100,200,1000               the sizes of products, and a large one
   scale --nodes 200,1000 --interest           each node holds what it watches
   scale --nodes 200 --operations 0 --json     a calm cluster, the result as JSON
+  scale --nodes 25 --neighbours 4 --kinds     a ring in which frames are passed on, frames by kind
   scale ingest                                frames a second that one process takes
   scale watch --writers 1,3,284               time until a room that is watched is ready
 
@@ -47,6 +49,12 @@ struct Args {
     /// Each node also counts 20 rooms in which it has no users. Its operations then include counts.
     #[arg(long, requires = "interest")]
     counts: bool,
+    /// The neighbours that each node reaches along a ring, in which frames are passed on; 0: all nodes.
+    #[arg(long, default_value_t = 0, conflicts_with = "interest")]
+    neighbours: usize,
+    /// Prints the frames and bytes of each kind too.
+    #[arg(long)]
+    kinds: bool,
     /// Prints one JSON array.
     #[arg(long)]
     json: bool,
@@ -130,12 +138,16 @@ fn print_traffic(args: &Args) -> ExitCode {
             seconds: args.seconds,
             is_interest: args.interest,
             has_counts: args.counts,
+            neighbours: args.neighbours,
         };
         let start = Instant::now();
         match testing::measure(&load) {
             Ok(traffic) => {
                 if !args.json {
                     println!("{}", row(&load, &traffic, start));
+                }
+                if args.kinds && !args.json {
+                    print_kinds(&traffic);
                 }
                 results.push(to_json(&load, &traffic));
             }
@@ -152,7 +164,41 @@ fn print_traffic(args: &Args) -> ExitCode {
 }
 
 fn bytes_of(traffic: &Traffic, kind: Kind) -> u64 {
-    traffic.by_kind.get(&kind.0).copied().unwrap_or(0)
+    traffic
+        .by_kind
+        .get(&kind.0)
+        .map_or(0, |volume| volume.bytes)
+}
+
+fn print_kinds(traffic: &Traffic) {
+    println!("\n| kind | frames a node and second | bytes | newcomer: frames | bytes |");
+    println!("|---|---|---|---|---|");
+    let kinds: BTreeSet<_> = [&traffic.by_kind, &traffic.newcomer_by_kind]
+        .into_iter()
+        .flat_map(BTreeMap::keys)
+        .collect();
+    for kind in kinds {
+        let volume = |of: &BTreeMap<u8, Volume>| of.get(kind).copied().unwrap_or_default();
+        let all = volume(&traffic.by_kind);
+        let newcomer = volume(&traffic.newcomer_by_kind);
+        println!(
+            "| {} | {} | {} | {} | {} |",
+            Kind(*kind).name(),
+            all.frames,
+            all.bytes,
+            newcomer.frames,
+            newcomer.bytes
+        );
+    }
+    println!();
+}
+
+fn kinds_to_json(kinds: &BTreeMap<u8, Volume>) -> Value {
+    let kinds = kinds.iter().map(|(kind, volume)| {
+        let volume = json!({ "frames": volume.frames, "bytes": volume.bytes });
+        (Kind(*kind).name().to_owned(), volume)
+    });
+    Value::Object(kinds.collect())
 }
 
 fn row(load: &Load, traffic: &Traffic, start: Instant) -> String {
@@ -176,13 +222,13 @@ fn row(load: &Load, traffic: &Traffic, start: Instant) -> String {
 }
 
 fn to_json(load: &Load, traffic: &Traffic) -> Value {
-    let by_kind = traffic.by_kind.iter();
-    let by_kind = by_kind.map(|(kind, bytes)| (Kind(*kind).name().to_owned(), json!(bytes)));
     json!({
         "nodes": load.nodes,
         "entries": load.entries,
         "operations_a_second": load.operations,
-        "bytes_a_second": by_kind.collect::<serde_json::Map<_, _>>(),
+        "neighbours": load.neighbours,
+        "a_second": kinds_to_json(&traffic.by_kind),
+        "newcomer": kinds_to_json(&traffic.newcomer_by_kind),
         "newcomer_bytes": traffic.newcomer,
         "state_bytes": traffic.state,
         "newcomer_ms": traffic.newcomer_ms,

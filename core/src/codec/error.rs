@@ -98,6 +98,16 @@ impl DecodeErrorKind {
     }
 }
 
+impl DecodeErrorKind {
+    /// Returns the rule in words, or its name.
+    pub(crate) fn rule(&self) -> &'static str {
+        match self {
+            Self::Invalid { what } => what,
+            kind => kind.name(),
+        }
+    }
+}
+
 impl DecodeError {
     pub(crate) fn new(offset: usize, kind: DecodeErrorKind) -> Self {
         Self { offset, kind }

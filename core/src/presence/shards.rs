@@ -170,6 +170,10 @@ impl Presence {
                     control.replica.answer_pull(served);
                     continue;
                 }
+                Answered::Part(served) => {
+                    control.replica.answer_part(served);
+                    continue;
+                }
                 Answered::Applied(report, diffs) => (Some(report), diffs),
                 Answered::Dropped(partition, ids, diffs) => {
                     for id in &ids {

@@ -237,8 +237,11 @@ impl Config {
         self
     }
 
-    /// Sets the bytes of encoded long answers kept for askers, unless a single one has more.
-    /// Default 256 MiB.
+    /// Sets the bytes that long answers take while their askers draw them, unless a single one takes
+    /// more. Default 256 MiB.
+    ///
+    /// A whole partition takes 4 bytes an entry, and what is written in it meanwhile: its parts are
+    /// encoded one by one, and askers share it. A change of what an asker holds is kept encoded.
     #[must_use]
     pub fn reply_bytes_max(mut self, reply_bytes_max: usize) -> Self {
         self.reply_bytes_max = reply_bytes_max;

@@ -1,44 +1,97 @@
 //! `LongReplies`: answers longer than a frame, kept while their askers draw them part by part.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
 
 use super::message::{Part, PullItem};
-use super::output::{Address, Long};
+use super::output::{Address, Long, Parts, ServePart, ServedPart};
 use crate::replica::rng::Rng;
 
 /// The time for which a reply is kept after the last request, in microseconds.
 const KEEP: u64 = 10_000_000;
+/// The time after the last request from which on a reply makes room for others, in microseconds.
+const IDLE: u64 = 1_000_000;
 /// The most parts sent for one request.
 pub(super) const CREDIT: u8 = 4;
 
-/// Encoded answers, by their numbers.
+/// Answers under way, by their numbers.
 #[derive(Debug, Clone)]
 pub(super) struct LongReplies {
     kept: BTreeMap<u32, Kept>,
-    bytes: usize,
+    /// The bytes of the states that are captured, by partition and number: askers share them.
+    captured: BTreeMap<Capture, usize>,
+    /// The captures that nobody draws any more.
+    ended: Vec<Capture>,
     bytes_max: usize,
 }
+
+/// A partition, and the number of a capture of its entries.
+pub(super) type Capture = (u16, u64);
 
 #[derive(Debug, Clone)]
 struct Kept {
     to: Address,
     partition: u16,
     long: Long,
-    bytes: usize,
     until: u64,
+}
+
+/// A part of an answer.
+#[derive(Debug)]
+pub(super) enum PartOf {
+    /// It is here.
+    Encoded(u16, Part),
+    /// It is to be encoded.
+    Captured(ServePart),
+}
+
+impl Kept {
+    fn capture(&self) -> Option<Capture> {
+        let capture = self.long.parts.capture()?;
+        Some((self.partition, capture))
+    }
+
+    /// The bytes that it has for itself.
+    fn bytes(&self) -> usize {
+        match &self.long.parts {
+            Parts::Encoded(parts) => parts.iter().map(Bytes::len).sum(),
+            Parts::Captured(_) => 0,
+        }
+    }
+
+    fn part(&self, number: u32, index: u32, content: Bytes) -> Part {
+        Part {
+            life: self.long.life,
+            base: self.long.base,
+            to: self.long.to,
+            nonce: self.long.nonce,
+            reply: number,
+            index,
+            count: self.long.parts.count(),
+            content,
+        }
+    }
 }
 
 impl LongReplies {
     pub(super) fn new(bytes_max: usize) -> Self {
         Self {
             kept: BTreeMap::new(),
-            bytes: 0,
+            captured: BTreeMap::new(),
+            ended: Vec::new(),
             bytes_max,
         }
     }
 
-    /// Keeps an answer. Returns its number; `None` if it does not fit beside those that are kept:
-    /// the asker asks again.
+    /// Returns the bytes of all. O(answers).
+    pub(super) fn bytes(&self) -> usize {
+        let encoded = self.kept.values().map(Kept::bytes);
+        encoded.chain(self.captured.values().copied()).sum()
+    }
+
+    /// Keeps an answer. Those that were not asked for lately make room for it. Returns its number;
+    /// `None` if it does not fit: the asker asks again. O(answers).
     pub(super) fn keep(
         &mut self,
         to: Address,
@@ -47,24 +100,48 @@ impl LongReplies {
         now: u64,
         rng: &mut Rng,
     ) -> Option<u32> {
-        let bytes = long.parts.iter().map(|part| part.len()).sum();
-        if self.bytes > 0 && self.bytes.saturating_add(bytes) > self.bytes_max {
-            return None;
-        }
-        let number = rng.next_u64() as u32;
-        if self.kept.contains_key(&number) {
-            return None;
-        }
-        self.bytes += bytes;
         let kept = Kept {
             to,
             partition,
-            long,
-            bytes,
             until: now + KEEP,
+            long,
         };
+        let bytes = match (&kept.long.parts, kept.capture()) {
+            (Parts::Captured(_), Some(capture)) if self.captured.contains_key(&capture) => 0,
+            (Parts::Captured(captured), _) => captured.bytes,
+            (Parts::Encoded(_), _) => kept.bytes(),
+        };
+        let number = rng.next_u64() as u32;
+        if !self.make_room(bytes, now) || self.kept.contains_key(&number) {
+            return None;
+        }
+        if let Some(capture) = kept.capture() {
+            self.captured.entry(capture).or_insert(bytes);
+        }
         self.kept.insert(number, kept);
         Some(number)
+    }
+
+    /// Returns whether so many bytes more may be kept, after the idle answers that it takes are gone.
+    fn make_room(&mut self, bytes: usize, now: u64) -> bool {
+        loop {
+            let others = self.bytes();
+            if others == 0 || others.saturating_add(bytes) <= self.bytes_max {
+                return true;
+            }
+            let oldest = self.kept.iter().min_by_key(|(_, kept)| kept.until);
+            let oldest = oldest.filter(|(_, kept)| now + KEEP >= kept.until + IDLE);
+            let Some(number) = oldest.map(|(number, _)| *number) else {
+                return false;
+            };
+            self.kept.remove(&number);
+            self.note_ended();
+        }
+    }
+
+    /// Returns whether somebody draws a capture.
+    pub(super) fn is_drawn(&self, capture: Capture) -> bool {
+        self.captured.contains_key(&capture)
     }
 
     /// Finds the answer that is kept for a question, if it still is one: of the current life.
@@ -93,41 +170,79 @@ impl LongReplies {
     }
 
     /// Returns a part of an answer, which is kept on.
-    pub(super) fn part(&mut self, number: u32, index: u32, now: u64) -> Option<(u16, Part)> {
+    pub(super) fn part(&mut self, number: u32, index: u32, now: u64) -> Option<PartOf> {
         let kept = self.kept.get_mut(&number)?;
-        let content = kept.long.parts.get(index as usize)?.clone();
+        if index >= kept.long.parts.count() {
+            return None;
+        }
         kept.until = now + KEEP;
-        let part = Part {
-            life: kept.long.life,
-            base: kept.long.base,
-            to: kept.long.to,
-            nonce: kept.long.nonce,
-            reply: number,
-            index,
-            count: kept.long.parts.len() as u32,
-            content,
-        };
-        Some((kept.partition, part))
+        let partition = kept.partition;
+        Some(match &kept.long.parts {
+            Parts::Encoded(parts) => {
+                let content = parts[index as usize].clone();
+                PartOf::Encoded(partition, kept.part(number, index, content))
+            }
+            Parts::Captured(captured) => PartOf::Captured(ServePart {
+                partition,
+                capture: captured.capture,
+                reply: number,
+                part: index,
+            }),
+        })
+    }
+
+    /// Returns a part that was encoded, with its asker; `None` if the answer is given up.
+    pub(super) fn encoded(&mut self, served: ServedPart) -> Option<(Address, Part)> {
+        let ServePart {
+            partition,
+            capture,
+            reply,
+            part,
+        } = served.request;
+        let capture = (partition, capture);
+        let kept = self.kept.get(&reply);
+        let kept = kept.filter(|kept| kept.capture() == Some(capture))?;
+        let encoded = served.content.map(|content| {
+            let part = kept.part(reply, part, content);
+            (kept.to.clone(), part)
+        });
+        self.captured.insert(capture, served.bytes);
+        // A single one may have more.
+        let is_too_much = self.captured.len() > 1 && self.bytes() > self.bytes_max;
+        if encoded.is_none() || is_too_much {
+            self.kept.retain(|_, kept| kept.capture() != Some(capture));
+        }
+        encoded
     }
 
     /// Drops the answers that were not asked for lately.
     pub(super) fn expire(&mut self, now: u64) {
-        self.retain(|kept| now < kept.until);
+        self.kept.retain(|_, kept| now < kept.until);
     }
 
     /// Drops the answers about a partition.
     pub(super) fn drop_partition(&mut self, partition: u16) {
-        self.retain(|kept| kept.partition != partition);
+        self.kept.retain(|_, kept| kept.partition != partition);
     }
 
     /// Drops all: they are of an identity that was given up.
     pub(super) fn clear(&mut self) {
-        self.retain(|_| false);
+        self.kept.clear();
     }
 
-    fn retain(&mut self, stays: impl Fn(&Kept) -> bool) {
-        self.kept.retain(|_, kept| stays(kept));
-        self.bytes = self.kept.values().map(|kept| kept.bytes).sum();
+    /// Takes the captures that nobody draws any more. O(answers), or O(1) if there is no capture.
+    pub(super) fn take_ended(&mut self) -> Vec<Capture> {
+        self.note_ended();
+        std::mem::take(&mut self.ended)
+    }
+
+    fn note_ended(&mut self) {
+        if !self.captured.is_empty() {
+            let drawn: BTreeSet<_> = self.kept.values().filter_map(Kept::capture).collect();
+            let is_ended = |capture: &Capture, _: &mut usize| !drawn.contains(capture);
+            let ended = self.captured.extract_if(.., is_ended);
+            self.ended.extend(ended.map(|(capture, _)| capture));
+        }
     }
 
     /// Returns when [`expire`](Self::expire) has something to do next.
@@ -138,6 +253,7 @@ impl LongReplies {
 
 #[cfg(test)]
 mod tests {
+    use super::super::output::CapturedParts;
     use super::*;
 
     fn long(nonce: u32, base: u64) -> Long {
@@ -146,7 +262,7 @@ mod tests {
             base,
             to: 9,
             nonce,
-            parts: vec![vec![0; 40].into(), vec![1; 20].into()],
+            parts: Parts::Encoded(vec![vec![0; 40].into(), vec![1; 20].into()]),
         }
     }
 
@@ -169,23 +285,113 @@ mod tests {
         let number = number.unwrap();
         let other = replies.keep("c".into(), 5, long(2, 0), 0, &mut rng);
         assert_eq!(other, None, "both take more than is kept");
-        let (partition, part) = replies.part(number, 1, 5).unwrap();
+        let Some(PartOf::Encoded(partition, part)) = replies.part(number, 1, 5) else {
+            panic!("it is kept");
+        };
         assert_eq!(
             (partition, part.index, part.count, part.content.len()),
             (5, 1, 2, 20)
         );
-        assert_eq!(replies.part(number, 2, 5), None);
+        assert!(replies.part(number, 2, 5).is_none());
         assert!(replies.is_kept(number, &asker, 5) && !replies.is_kept(number, &"c".into(), 5));
         assert_eq!(replies.next_at(), Some(5 + KEEP));
         replies.expire(4 + KEEP);
         assert!(replies.next_at().is_some());
         replies.expire(5 + KEEP);
-        assert_eq!((replies.next_at(), replies.bytes), (None, 0));
+        assert_eq!((replies.next_at(), replies.bytes()), (None, 0));
         assert!(
             replies
                 .keep("c".into(), 5, long(2, 0), 0, &mut rng)
                 .is_some()
         );
+    }
+
+    fn captured(nonce: u32, capture: u64, bytes: usize) -> Long {
+        let parts = CapturedParts {
+            capture,
+            count: 3,
+            longest: 40,
+            bytes,
+        };
+        Long {
+            parts: Parts::Captured(parts),
+            ..long(nonce, 0)
+        }
+    }
+
+    #[test]
+    fn a_capture_is_counted_once_and_ends_with_its_last_asker() {
+        let mut replies = LongReplies::new(100);
+        let mut rng = Rng::new(7);
+        let mut keep = |replies: &mut LongReplies, to: &str, long, now| {
+            replies.keep(to.into(), 5, long, now, &mut rng)
+        };
+        let first = keep(&mut replies, "b", captured(1, 8, 60), 0).unwrap();
+        let second = keep(&mut replies, "c", captured(2, 8, 60), 9).unwrap();
+        assert_eq!(replies.bytes(), 60);
+        assert_eq!(keep(&mut replies, "d", captured(3, 9, 60), IDLE + 8), None);
+        assert!(replies.is_drawn((5, 8)) && !replies.is_drawn((5, 9)));
+        let Some(PartOf::Captured(request)) = replies.part(second, 2, 10) else {
+            panic!("it is captured");
+        };
+        assert!(replies.part(second, 3, 10).is_none());
+        let serve = |request: &ServePart, content: Option<Bytes>, bytes| ServedPart {
+            request: request.clone(),
+            content,
+            bytes,
+        };
+        let content = Bytes::from_static(b"part");
+        let (to, part) = replies
+            .encoded(serve(&request, Some(content), 900))
+            .unwrap();
+        assert_eq!((&*to, part.nonce, part.index, part.count), ("c", 2, 2, 3));
+        assert_eq!(replies.bytes(), 900, "a single one may have more");
+        replies.expire(KEEP);
+        assert!(!replies.is_kept(first, &"b".into(), 5));
+        assert_eq!(replies.take_ended(), [], "the other asker draws it");
+        assert!(replies.encoded(serve(&request, None, 0)).is_none());
+        assert_eq!(replies.take_ended(), [(5, 8)], "it was given up");
+        assert_eq!((replies.bytes(), replies.take_ended()), (0, Vec::new()));
+    }
+
+    #[test]
+    fn answers_that_nobody_draws_now_make_room_for_others() {
+        let mut replies = LongReplies::new(100);
+        let mut rng = Rng::new(7);
+        let mut keep = |replies: &mut LongReplies, to: &str, long, now| {
+            replies.keep(to.into(), 5, long, now, &mut rng)
+        };
+        let first = keep(&mut replies, "b", captured(1, 8, 60), 0).unwrap();
+        let second = keep(&mut replies, "c", long(2, 4), 5);
+        assert_eq!(second, None, "the first one is drawn");
+        assert!(replies.part(first, 0, 10).is_some());
+        assert_eq!(keep(&mut replies, "c", long(2, 4), IDLE + 9), None);
+        assert!(keep(&mut replies, "c", long(2, 4), IDLE + 10).is_some());
+        assert!(replies.part(first, 1, IDLE + 10).is_none());
+        assert_eq!(replies.take_ended(), [(5, 8)]);
+        assert_eq!(replies.bytes(), 60);
+    }
+
+    #[test]
+    fn of_two_captures_the_one_that_grows_too_much_ends() {
+        let mut replies = LongReplies::new(100);
+        let mut rng = Rng::new(7);
+        for (capture, to) in [(8, "b"), (9, "c")] {
+            let kept = replies.keep(to.into(), 5, captured(1, capture, 40), 0, &mut rng);
+            let Some(PartOf::Captured(request)) = replies.part(kept.unwrap(), 0, 0) else {
+                panic!("it is captured");
+            };
+            let bytes = 10 + 30 * (capture as usize - 7);
+            let content = Some(Bytes::from_static(b"part"));
+            let served = ServedPart {
+                request,
+                content,
+                bytes,
+            };
+            assert!(replies.encoded(served).is_some());
+        }
+        assert_eq!(replies.take_ended(), [(5, 9)]);
+        assert_eq!(replies.bytes(), 40);
     }
 
     #[test]

@@ -46,6 +46,7 @@ mod partition_set;
 mod partitions;
 mod peers;
 mod pulls;
+mod refusals;
 mod relay;
 mod replies;
 pub(crate) mod rng;

@@ -92,6 +92,10 @@ pub(crate) enum Action {
     Push { partition: u16, since: u64 },
     /// Encode an answer and hand it to [`Replica::answer_pull`](super::Replica::answer_pull).
     Serve(Serve),
+    /// Encode a part of a captured answer.
+    ServePart(ServePart),
+    /// Give up a captured answer: nobody draws it any more.
+    EndCapture { partition: u16, capture: u64 },
     /// Apply a frame and report to [`Replica::report_applied`](super::Replica::report_applied).
     Apply(Apply),
     /// Drop what is held of a replica in a partition.
@@ -127,11 +131,13 @@ impl Action {
     pub(crate) fn partition(&self) -> Option<u16> {
         match self {
             Self::Push { partition, .. }
+            | Self::EndCapture { partition, .. }
             | Self::Drop { partition, .. }
             | Self::Vacate { partition, .. }
             | Self::DropOthers(partition)
             | Self::Open { partition, .. } => Some(*partition),
             Self::Serve(serve) => Some(serve.partition),
+            Self::ServePart(part) => Some(part.partition),
             Self::Apply(apply) => Some(apply.partition),
             Self::Hide(_)
             | Self::Show(_)
@@ -175,12 +181,36 @@ pub(crate) struct Serve {
     pub(crate) life: u64,
     /// The clock of the asker in this life; 0 if it has nothing of it.
     pub(crate) clock: u64,
+    /// The clock that others were shown when the question came: the answer must not be older.
+    pub(crate) shown: u64,
     pub(crate) is_full: bool,
     pub(crate) nonce: u32,
     /// The version of the index.
     pub(crate) version: u64,
     /// The most bytes of the content of one frame.
     pub(crate) bytes_max: usize,
+    /// The most bytes that a captured answer takes for what changes while it is drawn.
+    pub(crate) saved_max: usize,
+}
+
+/// A request for a part of a captured answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServePart {
+    pub(crate) partition: u16,
+    pub(crate) capture: u64,
+    /// The number of the long answer, and that of the part.
+    pub(crate) reply: u32,
+    pub(crate) part: u32,
+}
+
+/// The answer to a [`ServePart`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServedPart {
+    pub(crate) request: ServePart,
+    /// The content; `None` if the capture was given up.
+    pub(crate) content: Option<Bytes>,
+    /// The bytes that the capture takes now.
+    pub(crate) bytes: usize,
 }
 
 /// The answer to a [`Serve`].
@@ -210,7 +240,53 @@ pub(crate) struct Long {
     pub(crate) base: u64,
     pub(crate) to: u64,
     pub(crate) nonce: u32,
-    pub(crate) parts: Vec<Bytes>,
+    pub(crate) parts: Parts,
+}
+
+/// The parts of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Parts {
+    /// Pieces of a change.
+    Encoded(Vec<Bytes>),
+    /// Parts of a whole state, which are encoded when they are asked for. Askers share it.
+    Captured(CapturedParts),
+}
+
+/// A captured state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CapturedParts {
+    pub(crate) capture: u64,
+    pub(crate) count: u32,
+    /// The bytes of the longest part.
+    pub(crate) longest: usize,
+    /// The bytes that it takes now.
+    pub(crate) bytes: usize,
+}
+
+impl Parts {
+    /// Returns the number of parts.
+    pub(crate) fn count(&self) -> u32 {
+        match self {
+            Self::Encoded(parts) => parts.len() as u32,
+            Self::Captured(captured) => captured.count,
+        }
+    }
+
+    /// Returns the bytes of the longest part.
+    pub(crate) fn longest(&self) -> usize {
+        match self {
+            Self::Encoded(parts) => parts.iter().map(Bytes::len).max().unwrap_or(0),
+            Self::Captured(captured) => captured.longest,
+        }
+    }
+
+    /// Returns the number of the capture, if it is one.
+    pub(crate) fn capture(&self) -> Option<u64> {
+        match self {
+            Self::Encoded(_) => None,
+            Self::Captured(captured) => Some(captured.capture),
+        }
+    }
 }
 
 /// The answer to an [`Action::Push`].
@@ -269,6 +345,7 @@ pub(crate) enum Answered {
     Nothing,
     Push(Pushed),
     Pull(Served),
+    Part(ServedPart),
     /// The report on a frame, and its Diffs, in order.
     Applied(Report, Vec<Diff>),
     /// The partition in which nothing is held of some replicas any more, these, and the Diffs.
@@ -297,15 +374,16 @@ pub enum Event {
         partition: u16,
     },
     /// Entries of a replica break a limit of this node or the format, or are longer than its frames.
-    /// Told once for a partition, until a frame of it is taken; it is asked for again with growing
-    /// pauses.
+    /// They are asked for again with growing pauses. Told once a minute of a replica and a rule.
     Refused {
         /// The replica.
         origin: ReplicaId,
-        /// The partition of the entries.
+        /// The partition of the first of the entries.
         partition: u16,
-        /// The rule that is broken.
+        /// The rule that is broken, by the first of them.
         error: ApplyError,
+        /// The frames refused since the last such event, with the first one: at least 1.
+        count: u64,
     },
     /// This node has caught up with all replicas that it knows and that are up, but for those
     /// missing. If some are, it is said again when none is. In mode
@@ -361,13 +439,18 @@ pub enum Event {
     HandleCollision {
         /// The one refused.
         refused: ReplicaId,
+        /// The frames refused since the last such event: at least 1.
+        count: u64,
     },
     /// A replica was refused: `peers_max` are known already. Told of an address once a minute.
     PeerLimit {
         /// The one refused.
         refused: ReplicaId,
+        /// The frames refused since the last such event: at least 1.
+        count: u64,
     },
-    /// A node of the cluster was given another number of partitions or another mode.
+    /// A node of the cluster was given another number of partitions or another mode. Told of an address
+    /// once a minute.
     ShapeMismatch {
         /// The address of the node.
         from: Address,
@@ -375,6 +458,8 @@ pub enum Event {
         ours: Shape,
         /// The shape of that node.
         theirs: Shape,
+        /// The frames refused since the last such event: at least 1.
+        count: u64,
     },
     /// An answer is longer than a frame; its asker does not get the entries, and is told so
     /// ([`Refused`](Self::Refused)). Told of a partition once a minute.
@@ -383,13 +468,26 @@ pub enum Event {
         partition: u16,
         /// The length of the answer.
         bytes: usize,
+        /// The address of the node that was the first to ask.
+        to: Address,
+        /// The questions without an answer since the last such event: at least 1.
+        count: u64,
     },
-    /// Frames of an address have no valid seal of this cluster, or break the format.
+    /// Frames of an address have no valid seal of this cluster, or break the format. Told once a minute
+    /// of an address and a rule.
     Unreadable {
         /// The address.
         from: Address,
-        /// The rule that is broken, in words.
+        /// The rule that is broken, in words, by the first of the frames.
         what: String,
+        /// The frames refused since the last such event: at least 1.
+        count: u64,
+    },
+    /// Frames were refused for other reasons, or from other peers, than the 1,024 that are told of one
+    /// by one within a minute. Told once a minute.
+    OthersRefused {
+        /// The frames refused since the last such event: at least 1.
+        count: u64,
     },
     /// Diffs that were not fetched took more bytes than
     /// [`diffs_bytes_max`](crate::PresenceConfig::diffs_bytes_max) and are gone, or one lost
@@ -397,4 +495,42 @@ pub enum Event {
     /// right: read them again, with [`list_with_diffs`](crate::Presence::list_with_diffs). Told
     /// once, however often it happened since events were polled.
     DiffsDropped,
+}
+
+impl Event {
+    /// Returns how many frames were refused, if it is about a refusal; 1 for each other event. O(1).
+    ///
+    /// ```
+    /// use headcount::replica::Event;
+    /// assert_eq!(Event::OthersRefused { count: 7 }.count(), 7);
+    /// assert_eq!(Event::DiffsDropped.count(), 1);
+    /// ```
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        match self {
+            Self::Refused { count, .. }
+            | Self::HandleCollision { count, .. }
+            | Self::PeerLimit { count, .. }
+            | Self::ShapeMismatch { count, .. }
+            | Self::AnswerTooLong { count, .. }
+            | Self::Unreadable { count, .. }
+            | Self::OthersRefused { count } => *count,
+            _ => 1,
+        }
+    }
+
+    /// Replaces the count of a refusal.
+    pub(super) fn with_count(mut self, new: u64) -> Self {
+        if let Self::Refused { count, .. }
+        | Self::HandleCollision { count, .. }
+        | Self::PeerLimit { count, .. }
+        | Self::ShapeMismatch { count, .. }
+        | Self::AnswerTooLong { count, .. }
+        | Self::Unreadable { count, .. }
+        | Self::OthersRefused { count } = &mut self
+        {
+            *count = new;
+        }
+        self
+    }
 }

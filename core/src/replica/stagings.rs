@@ -140,6 +140,13 @@ impl Stagings {
         staging.tries = 0;
         staging.at = at;
         staging.asked.retain(|asked| *asked != index);
+        // Other parts may be longer than the first one was.
+        let is_change = staging.head.base > 0;
+        let is_too_much = self.bytes.saturating_add(content.len()) > self.bytes_max;
+        if is_change && is_too_much && !is_broken(Fault::StageAnything) {
+            self.drop(origin);
+            return Staged::TooMuch;
+        }
         // A part that comes again may have other bytes.
         if let Entry::Vacant(vacant) = staging.have.entry(index) {
             self.bytes += content.len();
@@ -200,6 +207,14 @@ impl Stagings {
         staging.at = now + self.patience;
         let reply = staging.head.reply;
         Some(Missing { reply, parts })
+    }
+
+    /// Returns the bytes of changes that wait for their last part.
+    #[cfg(feature = "testing")]
+    pub(super) fn change_bytes(&self) -> usize {
+        let open = self.open.values();
+        let changes = open.filter(|staging| !staging.is_load());
+        changes.map(Staging::bytes).sum()
     }
 
     /// Returns whether an answer of a replica is under way.

@@ -32,7 +32,7 @@ pub struct Tally {
     /// The frames refused, by the name of the rule that they break
     /// ([`DecodeErrorKind::name`](crate::codec::DecodeErrorKind::name)).
     pub refused: BTreeMap<&'static str, u64>,
-    /// The origins whose entries were refused, because they break a limit of this node.
+    /// The frames whose entries were refused, because they break a limit of this node.
     pub refused_entries: u64,
     /// The origins whose content differed between two nodes at the same clock.
     pub divergences: u64,
@@ -76,7 +76,7 @@ impl Tally {
             Event::Refused { .. } => &mut self.refused_entries,
             _ => return,
         };
-        *count += 1;
+        *count += event.count();
     }
 }
 

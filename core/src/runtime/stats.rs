@@ -46,7 +46,7 @@ pub struct NodeStats {
     /// The frames refused, by the name of the rule that they break
     /// ([`DecodeErrorKind::name`](crate::codec::DecodeErrorKind::name)).
     pub refused: BTreeMap<&'static str, u64>,
-    /// The origins whose entries were refused, because they break a limit of this node.
+    /// The frames whose entries were refused, because they break a limit of this node.
     pub refused_entries: u64,
     /// The origins whose content differed between two nodes at the same clock.
     pub divergences: u64,

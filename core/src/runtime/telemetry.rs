@@ -21,24 +21,34 @@ pub(super) fn log(event: &Event) {
             origin,
             partition,
             error,
-        } => warn!(replica = %origin, partition, %error, "entries were refused"),
+            count,
+        } => warn!(replica = %origin, partition, %error, count, "entries were refused"),
         Event::DuplicateName { other } => {
             error!(%other, "another live node has this node's name: this one is silent");
         }
         Event::Reincarnated { id } => warn!(%id, "took a new identity"),
-        Event::HandleCollision { refused } => {
-            error!(%refused, "a replica was refused: its handle is another one's");
+        Event::HandleCollision { refused, count } => {
+            error!(%refused, count, "a replica was refused: its handle is another one's");
         }
-        Event::PeerLimit { refused } => {
-            error!(%refused, "a replica was refused: too many are known");
+        Event::PeerLimit { refused, count } => {
+            error!(%refused, count, "a replica was refused: too many are known");
         }
-        Event::ShapeMismatch { from, ours, theirs } => {
-            error!(%from, %ours, %theirs, "a node was given another shape");
+        Event::ShapeMismatch {
+            from,
+            ours,
+            theirs,
+            count,
+        } => error!(%from, %ours, %theirs, count, "a node was given another shape"),
+        Event::AnswerTooLong {
+            partition,
+            bytes,
+            to,
+            count,
+        } => error!(partition, bytes, %to, count, "an answer is longer than a frame"),
+        Event::Unreadable { from, what, count } => {
+            warn!(%from, what, count, "frames cannot be read");
         }
-        Event::AnswerTooLong { partition, bytes } => {
-            error!(partition, bytes, "an answer is longer than a frame");
-        }
-        Event::Unreadable { from, what } => warn!(%from, what, "frames cannot be read"),
+        Event::OthersRefused { count } => warn!(count, "frames of more peers were refused"),
         Event::DiffsDropped => warn!("Diffs that nobody polled were dropped"),
         Event::Ready { missing } => info!(missing = missing.len(), "caught up with the others"),
         Event::TopicReady { .. } | Event::CountsReady { .. } | Event::Signal { .. } => {}
@@ -86,6 +96,7 @@ pub(super) fn count_event(event: &Event) {
         Event::ShapeMismatch { .. } => "shape_mismatch",
         Event::AnswerTooLong { .. } => "answer_too_long",
         Event::Unreadable { .. } => "unreadable",
+        Event::OthersRefused { .. } => "others_refused",
         Event::DiffsDropped => "diffs_dropped",
         Event::Ready { .. } => "ready",
         Event::TopicReady { .. } => "topic_ready",

@@ -38,7 +38,7 @@ pub(super) fn finish(world: &mut World<'_>) -> Result<(), String> {
     while world.nodes.iter().flatten().any(is_ending) {
         beat(world)?;
     }
-    if world.run.plan.is_interest && !world.run.plan.has_sweep {
+    if world.run.plan.loses_rows() {
         // A row that was lost is found by the next change of its partition.
         steps::update_all(world)?;
     }

@@ -43,6 +43,9 @@ pub(super) fn take(
         if run.is_traced() {
             run.note(|| format!("{place} reports {event:?}"));
         }
+        if node.refusals.take(&event)? {
+            continue;
+        }
         let incident = match event {
             Event::ReplicaUp(_) => Incident::ReplicaUp,
             Event::ReplicaDown(_) => Incident::ReplicaDown,
@@ -65,6 +68,7 @@ pub(super) fn take(
                 origin,
                 partition,
                 error,
+                ..
             } => {
                 if !truth.may_differ(&origin, partition) {
                     return Err(format!("refuses a frame of {origin}/{partition}: {error}"));

@@ -49,8 +49,10 @@ mod process;
 mod programs;
 mod reader;
 mod readiness;
+mod refusals;
 #[cfg(test)]
 mod regressions;
+mod rosters;
 mod run;
 mod schedule;
 mod sight;
@@ -70,7 +72,8 @@ use std::fmt;
 
 pub use crate::fault::Fault;
 pub use stats::{Incident, Incidents, Stats};
-pub use traffic::{Load, TimeToReady, Traffic, measure, measure_watch};
+pub use traffic::{Load, TimeToReady, Traffic, Volume};
+pub use traffic::{measure, measure_newcomer, measure_watch};
 
 /// The error of a schedule that broke a promise.
 #[derive(Debug, Clone, PartialEq, Eq)]

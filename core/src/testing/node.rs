@@ -11,6 +11,8 @@ use super::own_entries::{Ended, Operation, Outcome, OwnEntries};
 use super::plan::{self, PARTITIONS, Plan};
 use super::process::Process;
 use super::reader::Reader;
+use super::refusals::Refusals;
+use super::rosters::Rosters;
 use super::truth::Truth;
 use super::views::{Views, entries_of};
 use super::watching::Watching;
@@ -43,6 +45,7 @@ pub(super) struct Node {
     /// The topics whose counts its program watches.
     pub(super) counting: Watching,
     pub(super) admissions: Admissions,
+    pub(super) refusals: Refusals,
     /// True if it alters the entries that it sends.
     pub(super) is_altering: bool,
     /// The signals that it has heard.
@@ -66,6 +69,7 @@ impl Node {
             watching: Watching::entries(),
             counting: Watching::counts(),
             admissions: Admissions::default(),
+            refusals: Refusals::default(),
             is_altering: false,
             signals: HashSet::new(),
         }
@@ -100,6 +104,42 @@ impl Node {
         }
         self.record(truth)?;
         Ok(outcome)
+    }
+
+    /// Begins to read its Diffs.
+    pub(super) fn begin_reading(&mut self, plan: &Plan) {
+        self.reader.is_interest = plan.is_interest;
+        self.reader.rosters = plan.has_rosters.then(Rosters::default);
+        if plan.has_diff_topics {
+            self.reader.diff_topics = Some(plan::diff_topics().collect());
+            self.process.presence.diff_topics(plan::diff_topics());
+        }
+    }
+
+    /// Checks that it wants to be called if something of its program has ended.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(super) fn check_due(&self, now: Duration) -> Result<(), String> {
+        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        if self.own.has_ended(now_ms) && !self.process.is_due(now) {
+            return Err(format!(
+                "wants no call at {now_ms} ms, yet a lease has ended"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Checks that no more waits for its last part than may.
+    ///
+    /// # Errors
+    /// More does.
+    pub(super) fn check_staged(&self) -> Result<(), String> {
+        let (bytes, bytes_max) = self.process.replica().staged_bytes();
+        if bytes > bytes_max {
+            return Err(format!("stages {bytes} bytes, {bytes_max} are allowed"));
+        }
+        Ok(())
     }
 
     /// Takes a signal.

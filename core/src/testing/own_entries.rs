@@ -237,6 +237,17 @@ impl OwnEntries {
         ended
     }
 
+    /// Returns whether a lease or a grace is to end by now.
+    pub(super) fn has_ended(&self, now_ms: u64) -> bool {
+        let owners = self.owners.iter();
+        let owners = owners.flat_map(|owner| {
+            let lost = owner.lost.as_ref().map(|lost| lost.until_ms);
+            [owner.lease_until_ms, lost]
+        });
+        let mut all = owners.flatten().chain(self.leases.values().copied());
+        all.any(|until_ms| until_ms <= now_ms)
+    }
+
     /// Returns whether a lease or a grace is still to end.
     pub(super) fn is_ending(&self) -> bool {
         let is_ending = |owner: &Owner| owner.lease_until_ms.is_some() || owner.lost.is_some();

@@ -185,6 +185,16 @@ pub(super) struct Plan {
     pub(super) ready_ms: u64,
     /// True if topics are counted.
     pub(super) has_counts: bool,
+    /// True if frames are lost only where links are cut, each with all others of the time.
+    is_orderly: bool,
+    /// The most by which a wall clock is set back between two starts.
+    pub(super) wall_back: u64,
+    /// True if users of nodes have rosters, or want the Diffs of some topics only.
+    pub(super) has_rosters: bool,
+    pub(super) has_diff_topics: bool,
+    /// The bytes of long answers that are kept, and of those that are drawn.
+    staging_bytes_max: usize,
+    reply_bytes_max: usize,
     /// True if each row is shown again after some beats, which finds what was lost for good.
     pub(super) has_sweep: bool,
     weights: Weights<Step>,
@@ -246,13 +256,27 @@ impl Plan {
         let mut late = rng.clone();
         late.stir(5);
         let late = (late.below(4) == 0).then_some(late);
+        let mut more = rng.clone();
+        more.stir(6);
+        let budget = |more: &mut Rng| [2 << 10, 256 << 20][usize::from(more.below(2) == 0)];
+        let staging_bytes_max = budget(&mut more);
+        let reply_bytes_max = budget(&mut more);
+        let has_rosters = more.below(4) == 0;
+        // A change that is cut short is told of all topics.
+        let has_diff_topics = !is_interest && !interrupts && more.below(8) == 0;
+        // More than a new identity adds.
+        let wall_back = [4_000, 4_000, 4_000, 1_000_000][more.below(4) as usize];
         let down_ms = BEAT_MS * 3 + BEAT_MS / 2;
+        let loss = [0, 0, 20, 100, 250, 500][rng.below(6) as usize];
+        let doubled = [0, 0, 50, 300][rng.below(4) as usize];
+        let reorders = is_forgetful || rng.below(2) == 0;
         Self {
             nodes,
             links,
-            loss: [0, 0, 20, 100, 250, 500][rng.below(6) as usize],
-            doubled: [0, 0, 50, 300][rng.below(4) as usize],
-            reorders: is_forgetful || rng.below(2) == 0,
+            loss,
+            doubled,
+            reorders,
+            is_orderly: loss == 0 && !reorders && !is_hostile,
             delay_ms: [4 * down_ms, 4 * down_ms, 1_500, down_ms, 300]
                 [rng.below(if is_forgetful { 2 } else { 5 }) as usize],
             steps: 20 + rng.below(60),
@@ -279,6 +303,11 @@ impl Plan {
             unwatch_ms: [1, 600, 3_000][apart.below(3) as usize],
             ready_ms: [2_000, 10_000][apart.below(2) as usize],
             has_counts,
+            wall_back,
+            has_rosters,
+            has_diff_topics,
+            staging_bytes_max,
+            reply_bytes_max,
             // A lost row of counts is not always followed by another change of them.
             has_sweep: apart.below(2) == 0 || has_counts,
             weights: Weights::new(weights),
@@ -351,6 +380,11 @@ impl Plan {
         }
     }
 
+    /// Returns whether a row may be lost for good, and not with the Beat that goes before it.
+    pub(super) fn loses_rows(&self) -> bool {
+        self.is_interest && !self.has_sweep && !self.is_orderly
+    }
+
     /// Returns whether nodes pass frames on, since not all reach each other.
     pub(super) fn relays(&self) -> bool {
         self.links != Links::All
@@ -391,6 +425,8 @@ impl Plan {
             sweep_beats: if self.has_sweep { 3 } else { 1_024 },
             relay: self.relays(),
             peers_max: 64,
+            staging_bytes_max: self.staging_bytes_max,
+            reply_bytes_max: self.reply_bytes_max,
             frame_max: if self.is_bulky { 1 << 10 } else { 256 << 10 },
             ..Config::default()
         }
@@ -412,6 +448,11 @@ static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
 /// Returns the name of a topic by its number.
 pub(super) fn topic(number: u8) -> &'static str {
     &NAMES[usize::from(number)]
+}
+
+/// Returns the topics of which some users want the Diffs of whole replicas.
+pub(super) fn diff_topics() -> impl Iterator<Item = String> {
+    topics().step_by(2).map(str::to_owned)
 }
 
 /// Returns the names of all topics.

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use hashbrown::{Equivalent, HashMap, HashSet};
 
+use super::plan;
 use super::process::Process;
+use super::rosters::Rosters;
 use crate::id::{EntryRef, ReplicaId};
-use crate::tracker::{Diff, Encoding, Entry, EntryBuf, TopicDiff};
+use crate::tracker::{Diff, Encoding, Entry, EntryBuf, Key, LeaveReason, TopicDiff};
 
 /// An entry of a topic, with all its content: twins, and nodes that alter what they send, give the
 /// same version to two entries.
@@ -49,7 +51,7 @@ impl Equivalent<Shown> for Listed<'_> {
 }
 
 /// All that the Diffs of a node have shown.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Reader {
     /// The entries, each with the last comparison in which it was listed.
     shown: HashMap<Shown, u64>,
@@ -59,6 +61,10 @@ pub(super) struct Reader {
     /// The topics that are watched, where not everything is.
     topics: HashSet<String>,
     pub(super) is_interest: bool,
+    /// The topics of which the Diffs of a whole replica are wanted, where not those of all are.
+    pub(super) diff_topics: Option<HashSet<String>>,
+    /// The rosters of the topics, in some schedules.
+    pub(super) rosters: Option<Rosters>,
 }
 
 impl Reader {
@@ -85,6 +91,9 @@ impl Reader {
                 .into_iter()
                 .try_for_each(|diff| self.apply_topic(diff, name))?;
         }
+        if let Some(rosters) = &mut self.rosters {
+            rosters.begin(topic, entries)?;
+        }
         let entries = entries.iter().map(|entry| (shown(topic, entry), 0));
         self.shown.extend(entries);
         Ok(())
@@ -93,6 +102,9 @@ impl Reader {
     /// Ends to follow a topic.
     pub(super) fn end(&mut self, topic: &str) {
         self.topics.remove(topic);
+        if let Some(rosters) = &mut self.rosters {
+            rosters.end(topic);
+        }
         self.shown.retain(|shown, _| shown.topic != topic);
     }
 
@@ -133,10 +145,9 @@ impl Reader {
         self.comparisons += 1;
         let mut more = Vec::new();
         let mut listed = 0;
-        for topic in process.presence.topics() {
-            if self.is_interest && !self.topics.contains(&topic) {
-                continue;
-            }
+        let mut topics = process.presence.topics();
+        topics.retain(|topic| self.is_followed(topic));
+        for topic in topics {
             process.presence.for_each_held(&topic, |entry| {
                 match self.shown.get_mut(&Listed(&topic, &entry)) {
                     Some(last) if *last < self.comparisons => {
@@ -149,12 +160,57 @@ impl Reader {
             });
         }
         if more.is_empty() && listed == self.shown.len() {
-            return Ok(());
+            self.compare_keys(process)?;
+            return self.compare_rosters(process);
         }
         let less = self.shown.iter();
         let less = less.filter(|(_, last)| **last < self.comparisons);
         let less: Vec<_> = less.map(|(shown, _)| shown).collect();
         Err(format!("lists {more:?} without a Diff, and not {less:?}"))
+    }
+
+    /// Compares what the Diffs have shown of each key with what a node reads of it, in a few of the
+    /// comparisons.
+    fn compare_keys(&self, process: &Process) -> Result<(), String> {
+        if !self.comparisons.is_multiple_of(4) {
+            return Ok(());
+        }
+        let mut keys: HashMap<(&str, Key<'_>), usize> = HashMap::new();
+        for shown in self.shown.keys() {
+            let encoding = shown.encoding;
+            let bytes = &*shown.key;
+            let key = (&*shown.topic, Key { encoding, bytes });
+            *keys.entry(key).or_default() += 1;
+        }
+        for ((topic, key), sessions) in keys {
+            // A topic that is not ready is not read.
+            let Ok(entries) = process.presence.get_by_key(topic, key) else {
+                continue;
+            };
+            let is_shown = |entry: &&EntryBuf| self.shown.contains_key(&shown(topic, entry));
+            if entries.len() != sessions || entries.iter().filter(is_shown).count() != sessions {
+                return Err(format!(
+                    "has {entries:?} of {topic}/{key:?}, not {sessions}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn compare_rosters(&mut self, process: &Process) -> Result<(), String> {
+        let Some(mut rosters) = self.rosters.take() else {
+            return Ok(());
+        };
+        let followed = plan::topics().filter(|topic| self.is_followed(topic));
+        let compared = rosters.compare(&process.presence, followed.map(str::to_owned));
+        self.rosters = Some(rosters);
+        compared
+    }
+
+    fn is_followed(&self, topic: &str) -> bool {
+        let wanted = self.diff_topics.as_ref();
+        wanted.is_none_or(|wanted| wanted.contains(topic))
+            && (!self.is_interest || self.topics.contains(topic))
     }
 
     fn apply(&mut self, diff: &Diff, name: &str) -> Result<(), String> {
@@ -166,6 +222,14 @@ impl Reader {
         if self.is_interest && !self.topics.contains(&*topic.topic) {
             return Err(format!("reports a change of an unwatched topic: {topic:?}"));
         }
+        if !self.is_followed(&topic.topic) {
+            let mut leaves = topic.leaves.iter();
+            return if leaves.any(|leave| leave.reason == LeaveReason::ReplicaDown) {
+                Err(format!("reports a hide in an unwanted topic: {topic:?}"))
+            } else {
+                Ok(())
+            };
+        }
         let shown = |entry: &EntryBuf| shown(&topic.topic, entry);
         for join in &topic.joins {
             if self.shown.insert(shown(join), 0).is_some() {
@@ -173,6 +237,10 @@ impl Reader {
             }
         }
         for update in &topic.updates {
+            let name = |entry: &EntryBuf| entry.origin().replica.name().to_owned();
+            if name(&update.old) != name(&update.new) {
+                return Err(format!("reports an update of another name: {update:?}"));
+            }
             if self.shown.remove(&shown(&update.old)).is_none() {
                 return Err(format!("reports an update of nothing: {update:?}"));
             }
@@ -186,7 +254,9 @@ impl Reader {
                 return Err(format!("reports a leave of nothing: {leave:?}"));
             }
         }
-        Ok(())
+        self.rosters
+            .as_mut()
+            .map_or(Ok(()), |rosters| rosters.apply(topic))
     }
 }
 

@@ -3,7 +3,6 @@
 
 use super::hostile::{Strange, strange};
 use super::world::World;
-use crate::replica::Event;
 
 /// Lets a foreign frame arrive at a node that a sound one is on its way to.
 pub(super) fn arrive(world: &mut World<'_>) -> Result<(), String> {
@@ -21,7 +20,7 @@ pub(super) fn arrive(world: &mut World<'_>) -> Result<(), String> {
     world.end_late_at(to)?;
     let now = world.now(to);
     let address = world.network.address(flight.from);
-    let Some(node) = &world.nodes[to] else {
+    let Some(node) = &mut world.nodes[to] else {
         return Ok(());
     };
     let presence = &node.process.presence;
@@ -44,16 +43,8 @@ pub(super) fn arrive(world: &mut World<'_>) -> Result<(), String> {
     {
         return Err(format!("{to} answers {incident:?} by {transmit:?}"));
     }
-    while refusal.is_some()
-        && let Some(event) = presence.poll_event()
-    {
-        let is_report = matches!(
-            event,
-            Event::Unreadable { .. } | Event::ShapeMismatch { .. }
-        );
-        if !is_report {
-            return Err(format!("{to} reports {event:?} of {incident:?}"));
-        }
+    if refusal.is_some() {
+        node.refusals.note(&address);
     }
     world.run.count(incident);
     world

@@ -35,6 +35,18 @@ pub struct Load {
     pub is_interest: bool,
     /// True if each node then counts 20 rooms in which none of its own users is.
     pub has_counts: bool,
+    /// The neighbours that each node reaches along a ring, an even number: frames are passed on. 0 if
+    /// all nodes reach each other.
+    pub neighbours: usize,
+}
+
+/// Frames, and the sum of their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// The number of frames.
+    pub frames: u64,
+    /// The sum of their bytes.
+    pub bytes: u64,
 }
 
 /// The bytes that a node receives, on average.
@@ -44,17 +56,26 @@ pub struct Traffic {
     pub deltas: u64,
     /// Bytes of everything else in a second.
     pub control: u64,
-    /// Bytes in a second by the number of the frame's kind.
-    pub by_kind: BTreeMap<u8, u64>,
+    /// What it receives in a second, by the number of the frame's kind. Each number is rounded down.
+    pub by_kind: BTreeMap<u8, Volume>,
     /// Bytes of answers and control frames that one more node receives until it has everything, or
     /// all rooms that it watches are ready.
     pub newcomer: u64,
+    /// The same by the number of the frame's kind.
+    pub newcomer_by_kind: BTreeMap<u8, Volume>,
     /// Bytes of the state that it needs, without frames; 0 if that is a part.
     pub state: u64,
     /// Milliseconds until then.
     pub newcomer_ms: u64,
     /// The entries that a node holds, its own and those of others.
     pub held: u64,
+}
+
+impl Volume {
+    fn add(&mut self, len: u64) {
+        self.frames += 1;
+        self.bytes += len;
+    }
 }
 
 /// The partitions of a cluster whose nodes hold what they watch.
@@ -77,33 +98,39 @@ pub fn measure(load: &Load) -> Result<Traffic, String> {
     cluster.received.clear();
     cluster.run(load.seconds * SECOND_MS, load)?;
     let received = take(&mut cluster.received);
-    let per_node = |bytes: u64| bytes / (load.nodes as u64 * load.seconds.max(1));
+    let per_node = |number: u64| number / (load.nodes as u64 * load.seconds.max(1));
     let by_kind: BTreeMap<_, _> = received
         .iter()
-        .map(|(kind, bytes)| (*kind, per_node(*bytes)))
+        .map(|(kind, volume)| {
+            let frames = per_node(volume.frames);
+            let bytes = per_node(volume.bytes);
+            (*kind, Volume { frames, bytes })
+        })
         .collect();
-    let deltas = by_kind.get(&Kind::DELTA.0).copied().unwrap_or(0);
+    let deltas = by_kind.get(&Kind::DELTA.0).map_or(0, |deltas| deltas.bytes);
+    let all: u64 = by_kind.values().map(|volume| volume.bytes).sum();
     let mut traffic = Traffic {
         deltas,
-        control: by_kind.values().sum::<u64>() - deltas,
+        control: all - deltas,
         by_kind,
         ..Traffic::default()
     };
     cluster.run(SETTLE_MS, &quiet)?;
     traffic.held = cluster.entries_len() / load.nodes.max(1) as u64;
-    if !load.is_interest {
-        traffic.state = cluster.state_bytes();
-    }
-    let start_ms = cluster.now_ms;
-    cluster.start(load);
-    while !cluster.is_newcomer_complete() {
-        if cluster.now_ms > start_ms + 60 * SECOND_MS {
-            return Err("a node that joined does not come to hold everything".into());
-        }
-        cluster.run(1, &quiet)?;
-    }
-    traffic.newcomer = cluster.newcomer;
-    traffic.newcomer_ms = cluster.now_ms - start_ms;
+    cluster.join(load, &mut traffic)?;
+    Ok(traffic)
+}
+
+/// Measures only what a node that joins receives: the others do not hear each other.
+///
+/// # Errors
+/// As [`measure`].
+pub fn measure_newcomer(load: &Load) -> Result<Traffic, String> {
+    let mut cluster = Cluster::new(load);
+    cluster.is_apart = true;
+    cluster.run(SETTLE_MS, load)?;
+    let mut traffic = Traffic::default();
+    cluster.join(load, &mut traffic)?;
     Ok(traffic)
 }
 
@@ -133,6 +160,7 @@ pub fn measure_watch(writers: usize) -> Result<TimeToReady, String> {
         seconds: 0,
         is_interest: true,
         has_counts: false,
+        neighbours: 0,
     };
     let mut cluster = Cluster::new(&load);
     let watcher = writers;
@@ -141,8 +169,7 @@ pub fn measure_watch(writers: usize) -> Result<TimeToReady, String> {
         cluster.track(writer, ROOM, &format!("user:{writer}"));
     }
     cluster.run(SETTLE_MS, &load)?;
-    cluster.newcomer = 0;
-    cluster.newcomer_frames = 0;
+    cluster.newcomer.clear();
     let start_ms = cluster.now_ms;
     cluster.nodes[watcher]
         .presence
@@ -165,8 +192,8 @@ pub fn measure_watch(writers: usize) -> Result<TimeToReady, String> {
         Ok(count) if count == writers => Ok(TimeToReady {
             ms: cluster.now_ms - start_ms,
             sent,
-            received: cluster.newcomer_frames,
-            bytes: cluster.newcomer,
+            received: cluster.newcomer().frames,
+            bytes: cluster.newcomer().bytes,
         }),
         other => Err(format!(
             "of {writers} users a room that is ready shows {other:?}"
@@ -188,14 +215,15 @@ struct Cluster {
     flights: Vec<Flight>,
     rng: Rng,
     now_ms: u64,
-    /// Bytes received by all nodes, by kind.
-    received: BTreeMap<u8, u64>,
-    /// Bytes and frames received by the node that was started last.
-    newcomer: u64,
-    newcomer_frames: u64,
+    /// What all nodes received, by kind, and what the node that was started last did.
+    received: BTreeMap<u8, Volume>,
+    newcomer: BTreeMap<u8, Volume>,
     /// The nodes that have subscribed to each partition.
     groups: HashMap<u16, Vec<usize>>,
     is_interest: bool,
+    neighbours: usize,
+    /// True if only the node that was started last hears others, and is heard.
+    is_apart: bool,
 }
 
 /// Returns the room of an entry.
@@ -218,10 +246,11 @@ impl Cluster {
             rng: Rng::new(7),
             now_ms: 0,
             received: BTreeMap::new(),
-            newcomer: 0,
-            newcomer_frames: 0,
+            newcomer: BTreeMap::new(),
             groups: HashMap::new(),
             is_interest: load.is_interest,
+            neighbours: load.neighbours,
+            is_apart: false,
         };
         for node in 0..load.nodes {
             cluster.start(load);
@@ -241,7 +270,7 @@ impl Cluster {
         let id = ReplicaId::new(&format!("chat-{number:04}"), incarnation, salt)
             .expect("the name is short and the number small");
         let seed = self.rng.next_u64();
-        let wire = Config::default();
+        let wire = Config::default().relay(load.neighbours > 0);
         let wire = if load.is_interest {
             let wire = wire.counts(load.has_counts).mode(Mode::Interest);
             wire.partitions(INTEREST_PARTITIONS)
@@ -255,8 +284,7 @@ impl Cluster {
         };
         self.nodes.push(Process::new(id, settings));
         self.addresses.push(number.to_string().into());
-        self.newcomer = 0;
-        self.newcomer_frames = 0;
+        self.newcomer.clear();
         if load.is_interest {
             let home = number % load.nodes.max(1);
             let rooms = (0..load.entries).map(|entry| room(load, home, entry));
@@ -290,6 +318,29 @@ impl Cluster {
         written.expect("a short entry is within the limits");
     }
 
+    /// Starts a node, and measures what it receives until it holds what it is to hold.
+    fn join(&mut self, load: &Load, traffic: &mut Traffic) -> Result<(), String> {
+        let quiet = Load {
+            operations: 0,
+            ..load.clone()
+        };
+        if !load.is_interest {
+            traffic.state = self.state_bytes();
+        }
+        let start_ms = self.now_ms;
+        self.start(load);
+        while !self.is_newcomer_complete() {
+            if self.now_ms > start_ms + 60 * SECOND_MS {
+                return Err("a node that joined does not come to hold everything".into());
+            }
+            self.run(1, &quiet)?;
+        }
+        traffic.newcomer = self.newcomer().bytes;
+        traffic.newcomer_by_kind = take(&mut self.newcomer);
+        traffic.newcomer_ms = self.now_ms - start_ms;
+        Ok(())
+    }
+
     /// Lets time pass, in which every node writes at its rate.
     fn run(&mut self, ms: u64, load: &Load) -> Result<(), String> {
         for _ in 0..ms {
@@ -321,10 +372,9 @@ impl Cluster {
         for flight in take(&mut self.flights) {
             let len = flight.frame.len() as u64;
             let kind = Kind::of(&flight.frame);
-            *self.received.entry(kind.0).or_default() += len;
+            self.received.entry(kind.0).or_default().add(len);
             if flight.to + 1 == self.nodes.len() {
-                self.newcomer += len;
-                self.newcomer_frames += 1;
+                self.newcomer.entry(kind.0).or_default().add(len);
             }
             let now = self.now(flight.to);
             let from = &self.addresses[flight.from];
@@ -348,7 +398,7 @@ impl Cluster {
         }
         while let Some(transmit) = self.nodes[from].presence.poll_transmit() {
             let to = match &transmit.to {
-                Destination::All => (0..self.nodes.len()).filter(|to| *to != from).collect(),
+                Destination::All => self.reached(from).collect(),
                 Destination::Group(partition) => {
                     let group = self.groups.get(partition).into_iter().flatten();
                     group.copied().filter(|to| *to != from).collect()
@@ -368,6 +418,32 @@ impl Cluster {
                 frame: transmit.frame.clone(),
             }));
         }
+    }
+
+    /// Returns the nodes that a node reaches.
+    fn reached(&self, from: usize) -> impl Iterator<Item = usize> + use<> {
+        let nodes = self.nodes.len();
+        let side = match self.neighbours {
+            0 => nodes,
+            neighbours => neighbours.div_ceil(2),
+        };
+        let is_apart = self.is_apart;
+        let is_near = move |to: &usize| {
+            let ahead = (*to + nodes - from) % nodes;
+            let is_hidden = is_apart && from.max(*to) + 1 < nodes;
+            *to != from && ahead.min(nodes - ahead) <= side && !is_hidden
+        };
+        (0..nodes).filter(is_near)
+    }
+
+    /// Returns what the node that was started last received.
+    fn newcomer(&self) -> Volume {
+        let mut all = Volume::default();
+        for volume in self.newcomer.values() {
+            all.frames += volume.frames;
+            all.bytes += volume.bytes;
+        }
+        all
     }
 
     /// Returns the entries that all nodes hold.

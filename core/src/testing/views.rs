@@ -26,6 +26,8 @@ pub(super) struct Views {
     hearing: HashMap<ReplicaId, Heard>,
     /// The first heartbeat of each replica that a Beat brought, and the last one.
     beats: HashMap<ReplicaId, (u64, u64)>,
+    /// The last heartbeat of each later process of the own name, and when it came.
+    rivals: HashMap<ReplicaId, (u64, u64)>,
 }
 
 /// A node's knowledge of one name.
@@ -77,6 +79,22 @@ impl Views {
     /// Returns the last heartbeat of a replica that a Beat brought.
     pub(super) fn last_beat(&self, id: &ReplicaId) -> u64 {
         self.beats.get(id).map_or(0, |(_, last)| *last)
+    }
+
+    /// Notes a heartbeat that is about to reach the node `own`, if it is of a later process of its
+    /// name.
+    pub(super) fn hear_rival(
+        &mut self,
+        own: &ReplicaId,
+        id: &ReplicaId,
+        heartbeat: u64,
+        own_ms: u64,
+    ) {
+        let is_rival = id.name() == own.name() && id > own;
+        let last = self.rivals.get(id).map(|(heartbeat, _)| *heartbeat);
+        if is_rival && last.is_none_or(|last| heartbeat > last) {
+            self.rivals.insert(id.clone(), (heartbeat, own_ms));
+        }
     }
 
     /// Notes a heartbeat that is about to reach the node.
@@ -167,13 +185,20 @@ impl Views {
     }
 
     /// Checks that a node whose deadlines were looked at at `own_ms` shows no replica that is
-    /// silent.
+    /// silent, and does not speak beside a later process of its name.
     pub(super) fn check_silence(
         &self,
         replica: &Replica,
+        own: &ReplicaId,
         plan: &Plan,
         own_ms: u64,
     ) -> Result<(), String> {
+        for (id, (_, heard_ms)) in &self.rivals {
+            let is_live = id > own && own_ms < heard_ms + plan.down_ms;
+            if is_live && replica.is_speaking() {
+                return Err(format!("speaks as {own}, and heard {id} at {heard_ms} ms"));
+            }
+        }
         for (id, _, is_up) in replica.replicas() {
             let heard_ms = self.hearing.get(id).map_or(0, |heard| heard.at_ms);
             if is_up && own_ms >= heard_ms + plan.down_ms {

@@ -110,7 +110,7 @@ impl<'t> World<'t> {
         let process = Process::new(id, self.run.plan.settings(seed));
         let mut node = Node::new(process, name);
         node.started_ms = self.run.now_ms;
-        node.reader.is_interest = self.run.plan.is_interest;
+        node.begin_reading(&self.run.plan);
         self.nodes[place] = Some(node);
         self.network.resubscribe(place, []);
     }
@@ -156,7 +156,8 @@ impl<'t> World<'t> {
         let before = self.wall[name];
         self.wall[name] += 1 + self.run.rng.below(1_000);
         if self.run.rng.below(4) == 0 {
-            self.wall[name] = self.wall[name].saturating_sub(self.run.rng.below(4_000));
+            self.wall[name] =
+                self.wall[name].saturating_sub(self.run.rng.below(self.run.plan.wall_back));
         }
         if self.wall[name] < before && self.truth.has_lived(name) {
             self.run.count(Incident::WallClockBack);
@@ -335,6 +336,7 @@ impl<'t> World<'t> {
             node.views.hear_beat(id, *heartbeat);
         }
         if let Seen::Heartbeat(id, heartbeat) | Seen::Beat(id, heartbeat, _) = &seen {
+            node.views.hear_rival(&node.id, id, *heartbeat, own_ms);
             node.views
                 .hear(&node.process.replica(), id, *heartbeat, own_ms);
         }
@@ -432,6 +434,7 @@ impl<'t> World<'t> {
         if self.run.plan.is_interest {
             readiness::check(node)?;
         }
+        node.check_staged()?;
         node.reader.follow(&node.process, own_ms)?;
         let replica = node.process.replica();
         let known = replica.replicas().map(|(id, heartbeat, _)| (id, heartbeat));
@@ -511,10 +514,12 @@ impl<'t> World<'t> {
             }
             if let Some(node) = &mut self.nodes[place] {
                 let own_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+                node.check_due(now)
+                    .map_err(|what| format!("{place} {what}"))?;
                 readiness::check_deadlines(node, &self.run.plan, own_ms)
                     .map_err(|what| format!("{place} {what}"))?;
                 node.views
-                    .check_silence(&node.process.replica(), &self.run.plan, own_ms)
+                    .check_silence(&node.process.replica(), &node.id, &self.run.plan, own_ms)
                     .map_err(|what| format!("{place} {what}"))?;
             }
         }

@@ -146,8 +146,10 @@ mod tests {
         tracker
             .update(&NewEntry::new("room", "user 4", "conn").meta(b"away"))
             .unwrap();
-        let parts = tracker.repair_parts(200).into_iter().map(Bytes::from);
-        let parts: Vec<_> = parts.collect();
+        let capture = tracker.begin_capture(200, 0);
+        while !tracker.step_capture(capture, usize::MAX).unwrap() {}
+        let parts = (0..).map_while(|part| tracker.captured_part(capture, part));
+        let parts: Vec<_> = parts.map(Bytes::from).collect();
         assert!(parts.len() > 5 && parts.iter().all(|part| part.len() <= 200));
         (tracker, parts)
     }

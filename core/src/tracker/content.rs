@@ -36,10 +36,8 @@ pub(crate) struct Contents {
 pub(crate) enum ContentKind {
     /// Records of a delta.
     Records(Vec<u8>),
-    /// A repair of a holder that has something.
+    /// A repair.
     Repair(Vec<u8>),
-    /// A whole state, as repairs from 0 that follow each other.
-    Whole(Vec<Vec<u8>>),
 }
 
 impl Tracker {
@@ -77,25 +75,27 @@ impl Tracker {
         wire::repair_content(self.state.store(), self.state.local(), base)
     }
 
-    /// Returns what a holder of this replica's state at `from` misses; from 0 the whole state. O(operations), or
-    /// O(entries of the replica).
-    pub(crate) fn contents_since(&self, from: u64, bytes_max: usize) -> Contents {
-        let content = match self.records_since(from).filter(|_| from > 0) {
-            Some(records) => ContentKind::Records(records),
-            None if from > 0 => ContentKind::Repair(self.repair_since(from)),
-            None => ContentKind::Whole(self.repair_parts(bytes_max)),
-        };
+    /// Returns what a holder of this replica's state at `from`, not 0, misses. O(operations), or O(entries of the
+    /// replica).
+    pub(crate) fn contents_since(&self, from: u64) -> Contents {
+        let records = self.records_since(from).map(ContentKind::Records);
         Contents {
             from,
             to: self.state.local().clock(),
-            content,
+            content: records.unwrap_or_else(|| ContentKind::Repair(self.repair_since(from))),
         }
     }
 
-    /// Returns the whole state of this replica as contents of repairs from 0, in version order, each of at most
-    /// `bytes_max` bytes unless a single entry takes more. O(entries of the replica).
-    pub(crate) fn repair_parts(&self, bytes_max: usize) -> Vec<Vec<u8>> {
-        wire::repair_parts(self.state.store(), self.state.local(), bytes_max)
+    /// Returns the whole state of this replica as the content of a repair from 0; `None` if it has more than
+    /// `bytes_max` bytes, and not only one entry: see [`begin_capture`](Self::begin_capture). O(entries of the
+    /// replica), no more than fit.
+    pub(crate) fn whole_content(&self, bytes_max: usize) -> Option<Contents> {
+        let content = wire::whole_content(self.state.store(), self.state.local(), bytes_max)?;
+        Some(Contents {
+            from: 0,
+            to: self.state.local().clock(),
+            content: ContentKind::Repair(content),
+        })
     }
 
     /// Checks the records of a delta, to be applied in slices. O(length).

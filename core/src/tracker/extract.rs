@@ -17,7 +17,6 @@ use super::slice::Slice;
 use super::state::State;
 use super::topic_share::TopicShare;
 use super::version_order::Direction;
-use super::wire::PartsWriter;
 use super::wire::{BodyWriter, PutRecord};
 use crate::codec::Kind;
 use crate::fault::{Fault, is_broken};
@@ -272,32 +271,23 @@ impl Extracted {
         (extract.kind, writer.finish())
     }
 
-    /// Encodes what follows the head of a frame. A whole state becomes contents of repairs from 0, each of at most
-    /// `bytes_max` bytes unless a single entry takes more. O(rows).
-    pub(crate) fn into_contents(self, bytes_max: usize) -> Contents {
+    /// Encodes what follows the head of a frame. O(rows).
+    pub(crate) fn into_contents(self) -> Contents {
         let Self {
             extract,
             to,
             leaves,
         } = self;
         let from = extract.from;
+        let mut writer = BodyWriter::headless(from, extract.bytes.len());
         let content = if extract.kind == Kind::STATE_DELTA {
-            let mut writer = BodyWriter::headless(from, extract.bytes.len());
             extract.write(&mut writer, leaves.into_iter());
             ContentKind::Records(writer.finish())
-        } else if from > 0 {
-            let mut writer = BodyWriter::headless(from, extract.bytes.len());
+        } else {
             let versions = extract.kept.iter().map(|(_, version)| *version);
             writer.kept(extract.kept.len(), versions);
             extract.write(&mut writer, std::iter::empty());
             ContentKind::Repair(writer.finish())
-        } else {
-            let mut parts = PartsWriter::new(bytes_max);
-            extract
-                .rows
-                .iter()
-                .for_each(|row| parts.put(&extract.record(row)));
-            ContentKind::Whole(parts.finish())
         };
         Contents { from, to, content }
     }

@@ -41,6 +41,7 @@
 
 mod apply;
 mod blobs;
+mod capture;
 mod cold_load;
 mod content;
 #[cfg(feature = "crdts")]
@@ -81,6 +82,7 @@ mod wire;
 
 use std::fmt;
 
+pub(crate) use capture::Captured;
 pub(crate) use cold_load::ColdLoad;
 pub(crate) use content::{Content, ContentKind, Contents};
 #[cfg(feature = "crdts")]

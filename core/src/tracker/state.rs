@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use super::capture::Captures;
 use super::diff::DiffBuilder;
 use super::entry::{Entry, EntryBuf, EntryVersions, NewEntry};
 use super::leave::{Leave, LeaveReason};
@@ -34,6 +35,7 @@ pub(super) struct State {
     owners: Owners,
     /// `None` if nobody wants counts.
     pub(super) own_counts: Option<OwnCounts>,
+    pub(super) captures: Captures,
     /// Number of claims and cursors given out.
     tokens: u64,
 }
@@ -48,6 +50,7 @@ impl State {
             origins: Origins::new(replica),
             owners: Owners::default(),
             own_counts: None,
+            captures: Captures::default(),
             tokens: 0,
         }
     }
@@ -215,6 +218,7 @@ impl State {
         new_owner: Option<OwnerLocation>,
     ) -> Result<EntryRef, TrackError> {
         let op = self.next_op()?;
+        self.save_captured(index);
         if new_owner.is_some() {
             self.owners.unlink(&mut self.store, index);
         }
@@ -232,6 +236,7 @@ impl State {
     pub(super) fn remove_local(&mut self, index: u32, op: u64, reason: LeaveReason) {
         let birth = self.store.row(index).birth;
         let reason = reason as u8;
+        self.save_captured(index);
         self.owners.unlink(&mut self.store, index);
         let origin = self.origins.get_mut(LOCAL);
         origin.remove(&mut self.store, index);
@@ -252,6 +257,7 @@ impl State {
         let clock = origin.clock().max(floor);
         origin.set_clock(clock);
         origin.leaves_mut().restart(clock);
+        self.captures.clear();
     }
 
     /// Gives the local origin a new id: it starts with the entries of the old one, and without its
@@ -261,6 +267,14 @@ impl State {
         let origin = self.origins.get_mut(LOCAL);
         let clock = origin.clock();
         origin.leaves_mut().restart(clock);
+        self.captures.clear();
+    }
+
+    #[inline]
+    fn save_captured(&mut self, index: u32) {
+        if !self.captures.is_empty() {
+            self.captures.save(&self.store, index);
+        }
     }
 
     fn local_ref(&self, version: u64) -> EntryRef {

@@ -142,6 +142,6 @@ fn two_ids_of_one_hash_collide() {
         "handle_collision.hex",
         about,
         &handle_collision(),
-        |event| matches!(event, Event::HandleCollision { refused } if refused.name() == "bob-07"),
+        |event| matches!(event, Event::HandleCollision { refused, .. } if refused.name() == "bob-07"),
     );
 }

@@ -129,7 +129,7 @@ async fn nodes_write_lines_and_measure() {
     for line in [
         "INFO headcount::runtime::telemetry: a replica is up replica=a@1.0",
         "WARN headcount::runtime::telemetry: a replica is down: its entries are hidden replica=a@1.0",
-        "a node was given another shape from=c ours=32 partitions in mode all theirs=64 partitions",
+        "a node was given another shape from=c ours=32 partitions in mode all theirs=64 partitions in mode all count=1",
         "another live node has this node's name: this one is silent other=b@2.0",
     ] {
         assert!(text.contains(line), "no {line} in {text}");

@@ -52,6 +52,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "member_list",
             "replica",
             "presence",
+            "roster",
         ],
     ),
 ];

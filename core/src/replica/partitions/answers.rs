@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use crate::error::ApplyError;
 use crate::replica::message::{Data, Delta, Repair};
-use crate::replica::output::{Answered, Found, Long, Outcome, Serve, Served};
-use crate::tracker::{ContentKind, Contents};
+use crate::replica::output::{Answered, CapturedParts, Found, Long, Outcome, Parts, Serve, Served};
+use crate::tracker::{Captured, ContentKind, Contents};
 
 pub(super) fn outcome(error: ApplyError) -> Outcome {
     match error {
@@ -34,7 +34,7 @@ pub(super) fn found(serve: &Serve, contents: Contents) -> Found {
             base: from,
             to,
             nonce,
-            parts,
+            parts: Parts::Encoded(parts),
         })
     };
     let pieces = |kind: u8, content: Vec<u8>| {
@@ -64,9 +64,32 @@ pub(super) fn found(serve: &Serve, contents: Contents) -> Found {
             to,
             records: records.into(),
         })),
-        ContentKind::Repair(content) if content.len() > serve.bytes_max => long(pieces(1, content)),
+        // A whole state is captured, unless one frame takes it, or none takes its only entry.
+        ContentKind::Repair(content) if from > 0 && content.len() > serve.bytes_max => {
+            long(pieces(1, content))
+        }
         ContentKind::Repair(content) => repair(content),
-        ContentKind::Whole(mut parts) if parts.len() == 1 => repair(parts.remove(0)),
-        ContentKind::Whole(parts) => long(parts.into_iter().map(Bytes::from).collect()),
     }
+}
+
+/// Makes the answer to a question of a captured state.
+pub(super) fn found_captured(serve: &Serve, capture: u64, captured: Captured) -> Found {
+    let Captured {
+        to,
+        parts,
+        longest,
+        bytes,
+    } = captured;
+    Found::Long(Long {
+        life: serve.life,
+        base: 0,
+        to,
+        nonce: serve.nonce,
+        parts: Parts::Captured(CapturedParts {
+            capture,
+            count: parts,
+            longest,
+            bytes,
+        }),
+    })
 }

@@ -36,6 +36,8 @@ pub(super) enum Job {
     Reap { partition: u16 },
     /// A long answer being collected.
     Extract { serve: Serve, extract: Box<Extract> },
+    /// A whole state being captured for an asker, who may not be the only one.
+    Capture { serve: Serve, capture: u64 },
 }
 
 /// A frame being applied.
@@ -77,7 +79,7 @@ impl Job {
                 ..
             } => *partition == in_partition && about == id,
             Self::Ended { apply, .. } => apply.partition == in_partition && apply.id == *id,
-            Self::Reap { .. } | Self::Extract { .. } => false,
+            Self::Reap { .. } | Self::Extract { .. } | Self::Capture { .. } => false,
         }
     }
 
@@ -87,7 +89,7 @@ impl Job {
             Self::Load(load) => load.apply.partition,
             Self::Visibility { partition, .. } | Self::Reap { partition } => *partition,
             Self::Ended { apply, .. } => apply.partition,
-            Self::Extract { serve, .. } => serve.partition,
+            Self::Extract { serve, .. } | Self::Capture { serve, .. } => serve.partition,
         }
     }
 
@@ -118,7 +120,7 @@ impl Jobs {
             Job::Visibility { partition, .. } | Job::Reap { partition } => {
                 *partition == in_partition
             }
-            Job::Load(_) | Job::Ended { .. } | Job::Extract { .. } => false,
+            Job::Load(_) | Job::Ended { .. } | Job::Extract { .. } | Job::Capture { .. } => false,
         };
         let meant = self.queue.iter().position(is_meant)?;
         self.queue.remove(meant)
@@ -137,6 +139,15 @@ impl Jobs {
     /// Returns whether work needs the tracker of a partition.
     pub(super) fn is_in(&self, partition: u16) -> bool {
         self.queue.iter().any(|job| job.partition() == partition)
+    }
+
+    /// Returns whether an asker waits for a capture.
+    pub(super) fn is_capturing(&self, partition: u16, capture: u64) -> bool {
+        let mut jobs = self.queue.iter();
+        jobs.any(|job| {
+            matches!(job, Job::Capture { serve, capture: number }
+                if serve.partition == partition && *number == capture)
+        })
     }
 
     /// Adds a part to the load that it belongs to. Returns whether it does.

@@ -2,6 +2,7 @@
 
 mod access;
 mod answers;
+mod captures;
 mod counts;
 mod jobs;
 mod own;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use self::answers::{found, outcome, served};
+use self::captures::Shared;
 use self::jobs::Jobs;
 use self::owners::Owners;
 use super::leave_ages::LeaveAges;
@@ -81,6 +83,8 @@ struct Partition {
     lives: ByName<u64>,
     /// Replaced replicas of which something may still be visible.
     lingering: Vec<ReplicaId>,
+    /// The newest capture of the own entries.
+    capture: Option<Shared>,
 }
 
 impl Partition {
@@ -178,6 +182,11 @@ impl Partitions {
         match action {
             Action::Push { partition, since } => Answered::Push(self.push(partition, since)),
             Action::Serve(serve) => self.serve(serve, watched),
+            Action::ServePart(request) => self.serve_part(request),
+            Action::EndCapture { partition, capture } => {
+                self.end_capture(partition, capture);
+                Answered::Nothing
+            }
             Action::Apply(apply) => self.apply(&apply, watched),
             Action::Drop { id, partition } => {
                 let mut diffs = Vec::new();
@@ -215,7 +224,10 @@ impl Partitions {
 
     fn reincarnate(&mut self, id: ReplicaId) -> Vec<Diff> {
         let parts = self.parts.values_mut();
-        let diffs = parts.map(|part| part.tracker.reincarnate(id.clone()));
+        let diffs = parts.map(|part| {
+            part.capture = None;
+            part.tracker.reincarnate(id.clone())
+        });
         let diffs = diffs.filter(|diff| !diff.is_empty()).collect();
         drop(self.empty.reincarnate(id.clone()));
         self.id = id;
@@ -252,13 +264,15 @@ impl Partitions {
                     nonce: serve.nonce,
                 }))
             }
+            Some(own) if serve.is_full || serve.clock == 0 => {
+                return self.serve_whole(serve, &own, watched);
+            }
             Some(own) if own.entries as usize > self.slice_max => {
                 return self.begin_extract(serve, watched);
             }
             Some(_) => {
-                let base = if serve.is_full { 0 } else { serve.clock };
                 let part = &self.parts[&serve.partition];
-                found(&serve, part.tracker.contents_since(base, serve.bytes_max))
+                found(&serve, part.tracker.contents_since(serve.clock))
             }
         };
         served(&serve, found)
@@ -487,6 +501,7 @@ impl Partitions {
                 is_occupied: false,
                 lives: ByName::default(),
                 lingering: Vec::new(),
+                capture: None,
             }
         })
     }

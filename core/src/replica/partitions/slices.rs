@@ -72,7 +72,12 @@ impl Partitions {
     }
 
     /// Does a slice of a job, which is not in the queue; what is left of it is put there.
-    fn slice(&mut self, job: Job, mut diffs: Vec<Diff>, watched: Watched<'_>) -> Answered {
+    pub(super) fn slice(
+        &mut self,
+        job: Job,
+        mut diffs: Vec<Diff>,
+        watched: Watched<'_>,
+    ) -> Answered {
         let slice_max = self.slice_max;
         let partition = job.partition();
         let Some(part) = self.parts.get_mut(&partition) else {
@@ -81,6 +86,7 @@ impl Partitions {
         let tracker = &mut part.tracker;
         match job {
             Job::Load(load) => return self.load_slice(load, diffs, watched),
+            Job::Capture { serve, capture } => return self.capture_slice(serve, capture),
             Job::Visibility {
                 id,
                 partition,
@@ -116,7 +122,7 @@ impl Partitions {
                     return Answered::Nothing;
                 }
                 let extracted = extract.finish(tracker);
-                let contents = extracted.map(|extracted| extracted.into_contents(serve.bytes_max));
+                let contents = extracted.map(crate::tracker::Extracted::into_contents);
                 let found = contents.map_or(Found::Nothing, |contents| found(&serve, contents));
                 self.tidy(partition);
                 return served(&serve, found);

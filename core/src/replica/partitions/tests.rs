@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::replica::message::{Delta, Repair};
+use crate::replica::output::{CapturedParts, Long, Parts, ServePart, Served, ServedPart};
 use crate::tracker::{Key, LeaveReason, NewEntry, Since};
 
 const ROOM: &str = "room";
@@ -125,10 +126,12 @@ fn askers_are_sent_what_they_miss() {
     track(&mut a, "bob");
     let serve = |clock, is_full| Serve {
         bytes_max: 1 << 16,
+        saved_max: 1 << 20,
         reply: 1,
         partition: room(),
         life: 1,
         clock,
+        shown: clock,
         is_full,
         nonce: 7,
         version: 1,
@@ -227,10 +230,12 @@ fn own_leaves_are_remembered_for_a_time_and_within_a_bound_and_those_of_others_n
         partition: room(),
         life: 1,
         clock: 1,
+        shown: 1,
         is_full: false,
         nonce: 7,
         version: 1,
         bytes_max: 1 << 16,
+        saved_max: 1 << 20,
     };
     let repair = a.serve(serve, &|_| true);
     assert!(
@@ -265,4 +270,98 @@ fn an_owner_leaves_all_partitions_at_once_and_what_it_lost_can_be_taken_over() {
     assert_eq!(a.remove_owner(b"phone", LeaveReason::OwnerGone), 0);
     let entries = topics.iter().flat_map(|topic| a.tracker(topic).list(topic));
     assert_eq!(entries.count(), 3, "the laptop is in all topics");
+}
+
+/// Makes a question for all, of an asker that others were shown a clock before.
+fn serve_all(bytes_max: usize, reply: u64, shown: u64) -> Serve {
+    Serve {
+        reply,
+        partition: room(),
+        life: 1,
+        clock: 0,
+        shown,
+        is_full: false,
+        nonce: 7,
+        version: 1,
+        bytes_max,
+        saved_max: 1 << 20,
+    }
+}
+
+/// Answers questions to the end. Returns the captures, with their clocks, by the replies.
+fn captured(a: &mut Partitions, serves: Vec<Serve>) -> BTreeMap<u64, (u64, CapturedParts)> {
+    let serves = serves.into_iter();
+    let mut answers: Vec<_> = serves.map(|serve| a.serve(serve, &|_| true)).collect();
+    answers.extend(std::iter::from_fn(|| a.work(&|_| true)));
+    let found = answers.into_iter().filter_map(|answer| match answer {
+        Answered::Pull(Served { reply, found, .. }) => Some((reply, found)),
+        _ => None,
+    });
+    let captured = found.map(|(reply, found)| match found {
+        Found::Long(Long {
+            base: 0,
+            to,
+            parts: Parts::Captured(parts),
+            ..
+        }) => (reply, (to, parts)),
+        other => panic!("{other:?}"),
+    });
+    captured.collect()
+}
+
+fn serve_part(a: &Partitions, capture: u64, part: u32) -> ServedPart {
+    let request = ServePart {
+        partition: room(),
+        capture,
+        reply: 1,
+        part,
+    };
+    match a.serve_part(request) {
+        Answered::Part(served) => served,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A state of many frames is captured once for all that ask at about the same time, and each draws
+/// exactly what was there when it was captured.
+#[test]
+fn askers_share_a_state_that_no_frame_takes() {
+    let mut a = partitions("a");
+    let user = |number: u32| format!("user {number}");
+    for number in 0..3_000 {
+        a.track(&NewEntry::new(ROOM, &user(number), "conn").meta(&[1; 40]))
+            .unwrap();
+    }
+    let both = vec![serve_all(1_000, 1, 3_000), serve_all(1_000, 2, 3_000)];
+    let found = captured(&mut a, both);
+    let (to, parts) = found[&1].clone();
+    assert_eq!((to, &found[&2]), (3_000, &found[&1]));
+    assert!(
+        parts.bytes < 4 * 3_500 && parts.longest <= 1_000,
+        "{parts:?}"
+    );
+    for number in 0..100 {
+        untrack(&mut a, &user(number));
+    }
+    let ask = |a: &mut Partitions, bytes_max, shown| {
+        captured(a, vec![serve_all(bytes_max, 3, shown)])[&3]
+            .1
+            .capture
+    };
+    assert_eq!(ask(&mut a, 1_000, 3_000), parts.capture, "nobody saw more");
+    let other = ask(&mut a, 2_000, 3_000);
+    assert_ne!(other, parts.capture, "of longer frames");
+    let mut content = 0;
+    for part in 0..parts.count {
+        let served = serve_part(&a, parts.capture, part);
+        content += served.content.expect("it is captured").len();
+        assert!(served.bytes > parts.bytes + 100 * 40, "what left is saved");
+    }
+    assert!(content > 3_000 * 40);
+    untrack(&mut a, &user(100));
+    assert_ne!(ask(&mut a, 2_000, 3_101), other, "more was shown");
+    for capture in [parts.capture, other] {
+        a.end_capture(room(), capture);
+        assert_eq!(serve_part(&a, capture, 0).content, None);
+    }
 }

@@ -9,6 +9,7 @@ use crate::replica::message::{Beat, Message};
 use crate::replica::output::{Action, Address, Event};
 use crate::replica::own_index::OwnIndex;
 use crate::replica::peers::{Admission, Heard, KnownReplica, Limited};
+use crate::replica::refusals::Peer;
 use crate::tracker::LeaveReason;
 
 impl Replica {
@@ -68,23 +69,22 @@ impl Replica {
             }
             Admission::Marked => false,
             Admission::Collision => {
-                let refused = id.clone();
-                self.report_refused(from, Event::HandleCollision { refused });
+                self.report_collision(from, id);
                 false
             }
             Admission::Full => {
                 let refused = id.clone();
-                self.report_refused(from, Event::PeerLimit { refused });
+                let cause = (Peer::Address(from.clone()), "peers_max");
+                self.note_refusal(cause, || Event::PeerLimit { refused, count: 0 });
                 false
             }
         }
     }
 
-    /// Tells of a replica that is refused with each of its Beats: once a minute.
-    fn report_refused(&mut self, from: &Address, event: Event) {
-        if self.may_report(from) {
-            self.emit(event);
-        }
+    fn report_collision(&mut self, from: &Address, id: &ReplicaId) {
+        let refused = id.clone();
+        let cause = (Peer::Address(from.clone()), "handle");
+        self.note_refusal(cause, || Event::HandleCollision { refused, count: 0 });
     }
 
     fn hear_again(&mut self, from: &Address, handle: Handle, heartbeat: u64) -> bool {
@@ -222,8 +222,7 @@ impl Replica {
     pub(super) fn meet_collision(&mut self, from: &Address, id: &ReplicaId) {
         let own = self.own.id();
         let is_later = (own.incarnation(), own.name()) > (id.incarnation(), id.name());
-        let refused = id.clone();
-        self.report_refused(from, Event::HandleCollision { refused });
+        self.report_collision(from, id);
         if is_later {
             self.reincarnate();
         }
@@ -259,6 +258,7 @@ impl Replica {
         self.beat_version = 0;
         self.replies.clear();
         self.long_replies.clear();
+        self.end_captures();
         self.beat_waits = false;
         self.actions.push_back(Action::Reincarnate(id.clone()));
         let empty = self.partitions.begin_identity(self.now);

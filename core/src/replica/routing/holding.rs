@@ -11,6 +11,7 @@ use crate::replica::output::{Action, Apply, Event, Outcome, Report};
 use crate::replica::partition_set::PartitionSet;
 use crate::replica::peers::Limited;
 use crate::replica::pulls::{Reason, Repeated};
+use crate::replica::refusals::Peer;
 
 /// The relation of a life in a frame to what is held.
 pub(super) enum Life {
@@ -365,26 +366,24 @@ impl Replica {
         }
     }
 
-    /// Tells users that a frame was refused, unless they were told since one was taken, and asks
-    /// again later.
+    /// Tells users that a frame was refused, and asks again later.
     fn refuse(&mut self, handle: Handle, partition: u16, error: &ApplyError) {
         self.stagings.drop((handle, partition));
         let Some(known) = self.peers.get_mut(handle) else {
             return;
         };
         let last = known.refused.insert(partition, error.clone());
-        if last.is_none() {
-            let id = known.id().clone();
-            let error = error.clone();
-            self.emit(Event::Refused {
-                origin: id,
-                partition,
-                error,
-            });
-        }
+        let origin = known.id().clone();
+        let cause = (Peer::Replica(origin.clone()), error.rule());
+        self.note_refusal(cause, || Event::Refused {
+            origin,
+            partition,
+            error: error.clone(),
+            count: 0,
+        });
         let repeated = last.and_then(|last| match &last {
             last if last == error => Some(Repeated::Equal),
-            last => last.is_alike(error).then_some(Repeated::Alike),
+            last => (last.rule() == error.rule()).then_some(Repeated::Alike),
         });
         self.ask(handle, partition, Reason::Unknown);
         self.pulls.postpone(handle, partition, self.now, repeated);

@@ -8,7 +8,7 @@ mod passing;
 mod serving;
 mod watching;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +27,7 @@ use super::own_index::OwnIndex;
 use super::own_partitions::OwnPartitions;
 use super::peers::{Bounds, Limited, Peers, Verdict};
 use super::pulls::Pulls;
+use super::refusals::{Cause, Peer, Refusals};
 use super::relay::{self, Relay};
 use super::replies::Replies;
 use super::signs::Signs;
@@ -41,10 +42,6 @@ pub(crate) use self::passing::{FrameReader, Received};
 
 /// Frames waiting for the transport; beyond it new ones are dropped, which the protocol mends.
 const OUT_MAX: usize = 8_192;
-/// Addresses of which refused frames are reported, until a minute has passed.
-const REPORTED_MAX: usize = 1_024;
-/// The time between two reports of refused frames of one address, in microseconds.
-const REPORT_PAUSE: u64 = 60_000_000;
 
 /// One node's control plane.
 ///
@@ -85,10 +82,7 @@ pub(crate) struct Replica {
     sweep_at: u64,
     /// `None` if all nodes reach each other.
     relay: Option<Relay>,
-    /// Addresses of frames that are refused, and when they were reported.
-    reported: Vec<(Address, u64)>,
-    /// Partitions whose answers are too long, and when that was reported.
-    too_long: BTreeMap<u16, u64>,
+    refusals: Refusals,
     out: VecDeque<Transmit>,
     subscriptions: VecDeque<Subscription>,
     actions: VecDeque<Action>,
@@ -133,8 +127,7 @@ impl Replica {
             long_replies: LongReplies::new(config.reply_bytes_max),
             sweep_at: u64::MAX,
             relay,
-            reported: Vec::new(),
-            too_long: BTreeMap::new(),
+            refusals: Refusals::default(),
             out: VecDeque::new(),
             subscriptions: VecDeque::new(),
             actions: VecDeque::new(),
@@ -387,6 +380,7 @@ impl Replica {
         }
         self.vacate_empty();
         self.end_watches();
+        self.tell_refusals();
         self.sweep_at = u64::MAX;
         let asks = self.peers.iter();
         let asks =
@@ -402,7 +396,7 @@ impl Replica {
         let parts = parts
             .into_iter()
             .chain([self.catch_up.next_at(self.now), self.graces.next_at()])
-            .chain([self.watches.next_at(self.now)]);
+            .chain([self.watches.next_at(self.now), self.refusals.next_at()]);
         let deadlines = deadlines.chain(parts.flatten());
         let deadlines = deadlines.map(|at| if at <= self.now { again } else { at });
         if let Some(at) = deadlines.min() {
@@ -498,34 +492,43 @@ impl Replica {
         self.events.push(event);
     }
 
-    /// Returns whether frames of an address may be reported now, and notes it.
-    fn may_report(&mut self, from: &Address) -> bool {
-        let now = self.now;
-        self.reported.retain(|(_, at)| now < at + REPORT_PAUSE);
-        let is_known = self.reported.iter().any(|(address, _)| address == from);
-        let may = !is_known && self.reported.len() < REPORTED_MAX;
-        if may {
-            self.reported.push((from.clone(), now));
+    /// Notes that something was refused. Users are told at once of what is new, of the rest with a
+    /// count once a minute.
+    fn note_refusal(&mut self, cause: Cause, event: impl FnOnce() -> Event) {
+        self.refusals.note(cause, self.now, event);
+        self.tell_refusals();
+        if let Some(at) = self.refusals.next_at() {
+            self.schedule(at);
         }
-        may
+    }
+
+    fn tell_refusals(&mut self) {
+        for event in self.refusals.take_due(self.now) {
+            self.emit(event);
+        }
     }
 
     fn report_unreadable(&mut self, from: &Address, error: &OpenError) {
-        if !self.may_report(from) {
-            return;
-        }
+        let ours = self.config.shape;
+        let peer = Peer::Address(from.clone());
         let from = from.clone();
-        self.emit(match error {
-            OpenError::OtherShape(theirs) => Event::ShapeMismatch {
-                from,
-                ours: self.config.shape,
-                theirs: *theirs,
-            },
-            OpenError::Unsealed(error) | OpenError::Malformed(error) => Event::Unreadable {
-                from,
-                what: error.to_string(),
-            },
-        });
+        match error {
+            OpenError::OtherShape(theirs) => {
+                self.note_refusal((peer, "shape"), || Event::ShapeMismatch {
+                    from,
+                    ours,
+                    theirs: *theirs,
+                    count: 0,
+                });
+            }
+            OpenError::Unsealed(error) | OpenError::Malformed(error) => {
+                self.note_refusal((peer, error.kind.rule()), || Event::Unreadable {
+                    from,
+                    what: error.to_string(),
+                    count: 0,
+                });
+            }
+        }
     }
 
     fn hello(&self) -> Message {

@@ -170,9 +170,16 @@ impl Replica {
         }
     }
 
+    /// Returns the bytes of changes that wait for their last part, and the most that may.
+    #[cfg(feature = "testing")]
+    pub(crate) fn staged_bytes(&self) -> (usize, usize) {
+        (self.stagings.change_bytes(), self.config.staging_bytes_max)
+    }
+
     /// Asks again for parts that do not come, and drops kept answers that nobody asks for.
     pub(super) fn tend_parts(&mut self) {
         self.long_replies.expire(self.now);
+        self.end_captures();
         for late in self.stagings.late(self.now) {
             match late {
                 Late::Ask((handle, partition), missing) => {

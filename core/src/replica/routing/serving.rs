@@ -2,20 +2,21 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use super::{OUT_MAX, REPORT_PAUSE, Replica};
+use super::{OUT_MAX, Replica};
 use crate::codec::FRAME_OVERHEAD_MAX;
 use crate::codec::{DecodeError, DecodeErrorKind};
 use crate::replica::Signal;
 use crate::replica::handle::Handle;
-use crate::replica::long_replies::CREDIT;
+use crate::replica::long_replies::{CREDIT, PartOf};
 use crate::replica::message::{
     Answer, BEAT_TOGGLES_MAX, Beat, Data, Delta, INDEX_TOGGLES_MAX, List, Mark, Message, PullItem,
     SIGN_FIELD_MAX, Same, Sign, TooLong,
 };
-use crate::replica::output::{Action, Address, Event, Found, Long, Pushed, Serve, Served};
+use crate::replica::output::{
+    Action, Address, Event, Found, Long, Pushed, Serve, Served, ServedPart,
+};
 use crate::replica::peers::Limited;
+use crate::replica::refusals::Peer;
 use crate::replica::relay;
 
 /// The most bytes that a frame has beside the records, rows or answers in it.
@@ -183,6 +184,7 @@ impl Replica {
         for (partition, clock) in self.partitions.take_empty(since) {
             self.index.vacate(partition);
             self.long_replies.drop_partition(partition);
+            self.end_captures();
             self.actions.push_back(Action::Vacate { partition, clock });
         }
         if self.own.is_speaking() && self.partitions.is_idle() {
@@ -359,10 +361,12 @@ impl Replica {
                 } else {
                     0
                 },
+                shown: shown.clock,
                 is_full: item.is_full,
                 nonce: item.nonce,
                 version,
                 bytes_max: self.config.frame_max - HEAD_MAX - ANSWER_HEAD_MAX,
+                saved_max: self.config.reply_bytes_max,
             });
         }
         let reply = self.replies.begin(from.clone(), serves.len(), answers);
@@ -399,9 +403,10 @@ impl Replica {
     fn begin_parts(&mut self, to: &Address, partition: u16, long: Long) {
         let shown = self.index.position(partition);
         let is_current = shown.is_some_and(|shown| shown.life == long.life);
-        let longest = long.parts.iter().map(Bytes::len).max().unwrap_or(0);
+        let longest = long.parts.longest();
+        let capture = long.parts.capture();
         if longest + ANSWER_HEAD_MAX > self.config.frame_max - HEAD_MAX {
-            let answer = self.answer_too_long(partition, longest, long.nonce);
+            let answer = self.answer_too_long(to, partition, longest, long.nonce);
             self.send(to, &Message::Data(answer));
         } else if is_current {
             let replies = &mut self.long_replies;
@@ -410,16 +415,44 @@ impl Replica {
                 self.send_part(to, reply, 0);
             }
         }
+        if let Some(capture) = capture
+            && !self.long_replies.is_drawn((partition, capture))
+        {
+            self.actions
+                .push_back(Action::EndCapture { partition, capture });
+        }
+        self.end_captures();
     }
 
     fn send_part(&mut self, to: &Address, reply: u32, index: u32) {
-        if let Some((partition, part)) = self.long_replies.part(reply, index, self.now) {
-            let data = Data::Part(part);
-            self.send(to, &Message::Data(Answer { partition, data }));
-            if let Some(at) = self.long_replies.next_at() {
-                self.schedule(at);
+        match self.long_replies.part(reply, index, self.now) {
+            Some(PartOf::Encoded(partition, part)) => {
+                let data = Data::Part(part);
+                self.send(to, &Message::Data(Answer { partition, data }));
             }
+            Some(PartOf::Captured(request)) => self.actions.push_back(Action::ServePart(request)),
+            None => return,
         }
+        if let Some(at) = self.long_replies.next_at() {
+            self.schedule(at);
+        }
+    }
+
+    /// Takes the answer to an [`Action::ServePart`].
+    pub(crate) fn answer_part(&mut self, served: ServedPart) {
+        let partition = served.request.partition;
+        if let Some((to, part)) = self.long_replies.encoded(served) {
+            let data = Data::Part(part);
+            self.send(&to, &Message::Data(Answer { partition, data }));
+        }
+        self.end_captures();
+    }
+
+    /// Gives up the captures that nobody draws any more.
+    pub(super) fn end_captures(&mut self) {
+        let ended = self.long_replies.take_ended().into_iter();
+        let ended = ended.map(|(partition, capture)| Action::EndCapture { partition, capture });
+        self.actions.extend(ended);
     }
 
     /// Sends some parts of an answer; if it is no longer kept, it is made again.
@@ -448,6 +481,7 @@ impl Replica {
         let frame_max = relay::room(frame_max, self.config.shape, self.config.relay);
         if frame_max < self.config.frame_max {
             self.long_replies.clear();
+            self.end_captures();
         }
         self.config.frame_max = frame_max;
     }
@@ -467,7 +501,8 @@ impl Replica {
                     continue;
                 };
                 let bytes = repair.content.len();
-                answer = self.answer_too_long(answer.partition, bytes, repair.nonce);
+                let nonce = repair.nonce;
+                answer = self.answer_too_long(&complete.to, answer.partition, bytes, nonce);
                 len = answer.data.len_max() + 16;
             }
             if bytes + len > room && !bundle.is_empty() {
@@ -481,13 +516,22 @@ impl Replica {
     }
 
     /// Makes the answer that says that no frame takes the one asked for, which has so many bytes.
-    /// Users are told once a minute for each partition.
-    fn answer_too_long(&mut self, partition: u16, bytes: usize, nonce: u32) -> Answer {
-        let now = self.now;
-        self.too_long.retain(|_, at| now < *at + REPORT_PAUSE);
-        if self.too_long.insert(partition, now).is_none() {
-            self.emit(Event::AnswerTooLong { partition, bytes });
-        }
+    /// Users are told.
+    fn answer_too_long(
+        &mut self,
+        to: &Address,
+        partition: u16,
+        bytes: usize,
+        nonce: u32,
+    ) -> Answer {
+        let to = to.clone();
+        let cause = (Peer::Asker(partition), "frame_max");
+        self.note_refusal(cause, || Event::AnswerTooLong {
+            partition,
+            bytes,
+            to,
+            count: 0,
+        });
         let len = bytes as u64;
         let data = Data::TooLong(TooLong { len, nonce });
         Answer { partition, data }

@@ -122,8 +122,13 @@ fn a_frame_of_another_shape_is_reported_once_a_minute_and_changes_nothing() {
         reports.extend(events(&mut a));
     }
     let ours = Shape::default();
-    let report = Event::ShapeMismatch { from, ours, theirs };
-    assert_eq!(reports, [report.clone(), report.clone(), report]);
+    let report = |count| Event::ShapeMismatch {
+        from: from.clone(),
+        ours,
+        theirs,
+        count,
+    };
+    assert_eq!(reports, [report(1), report(60), report(60)]);
     assert_eq!(a.replicas().count(), 0);
 }
 
@@ -131,13 +136,23 @@ fn a_frame_of_another_shape_is_reported_once_a_minute_and_changes_nothing() {
 fn addresses_of_unreadable_frames_are_remembered_within_a_bound() {
     let mut a = replica("a", Config::default());
     let noise = Bytes::from_static(b"noise");
-    for number in 0..2 * REPORTED_MAX {
+    for number in 0..2_048 {
         let from = number.to_string().into();
         let refused = take(&mut a, Duration::ZERO, &from, &noise);
         assert!(refused.is_err());
     }
-    assert_eq!(a.reported.len(), REPORTED_MAX);
-    assert_eq!(events(&mut a).len(), REPORTED_MAX);
+    let told = events(&mut a);
+    assert_eq!(told.len(), 1_025);
+    a.handle_timeout(Duration::from_secs(59));
+    assert_eq!(events(&mut a), [Event::Ready { missing: vec![] }]);
+    a.handle_timeout(Duration::from_secs(60));
+    let told = told.into_iter().chain(events(&mut a));
+    let counts: Vec<_> = told.map(|event| event.count()).collect();
+    assert_eq!(
+        (counts.len(), counts.iter().sum()),
+        (1_026, 2_048),
+        "none is left out"
+    );
 }
 
 #[test]
@@ -342,9 +357,14 @@ fn another_replica_with_this_handle_makes_the_later_one_take_another() {
             a.meet_collision(&from, &other);
         }
         assert_eq!(*a.own.id() != id("a"), is_reborn);
+        a.handle_timeout(Duration::from_secs(61));
         let mut reports = events(&mut a);
-        reports.retain(|event| !matches!(event, Event::Reincarnated { .. }));
-        assert_eq!(reports, [Event::HandleCollision { refused: other }]);
+        reports.retain(|event| matches!(event, Event::HandleCollision { .. }));
+        let report = |count| Event::HandleCollision {
+            refused: other.clone(),
+            count,
+        };
+        assert_eq!(reports, [report(1), report(2)]);
     }
 }
 
@@ -392,9 +412,17 @@ fn an_answer_that_no_frame_takes_is_reported_on_both_sides() {
         assert_eq!(sent(&mut a), [Message::Data(answer)]);
     }
     let partition = PARTITION;
-    let reports = events(&mut a);
-    let is_report = |event: &&Event| matches!(event, Event::AnswerTooLong { partition: p, .. } if *p == partition);
-    assert_eq!(reports.iter().filter(is_report).count(), 1, "{reports:?}");
+    let report = |count| Event::AnswerTooLong {
+        partition,
+        bytes: 2_000,
+        to: "b".into(),
+        count,
+    };
+    let mut reports = events(&mut a);
+    a.handle_timeout(Duration::from_secs(61));
+    reports.extend(events(&mut a));
+    reports.retain(|event| matches!(event, Event::AnswerTooLong { .. }));
+    assert_eq!(reports, [report(1), report(1)], "{reports:?}");
 }
 
 #[test]

@@ -4,8 +4,8 @@ mod read;
 mod write;
 
 pub(super) use read::{Kept, Place, Records};
-pub(super) use write::{BodyWriter, PutRecord, delta_body, repair_body};
-pub(super) use write::{PartsWriter, delta_records, repair_content, repair_parts};
+pub(super) use write::{BodyWriter, PutRecord, delta_body, put_record, repair_body};
+pub(super) use write::{PartsWriter, delta_records, repair_content, whole_content};
 
 use super::entry::{EntryVersions, NewEntry};
 use super::leave_log::LoggedLeave;

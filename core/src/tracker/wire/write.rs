@@ -30,6 +30,7 @@ pub(in crate::tracker) struct PutRecord<'a> {
 
 /// Writes a body: the counterpart of the heads, [`Kept`](super::Kept) and
 /// [`Records`](super::Records).
+#[derive(Debug, Clone)]
 pub(in crate::tracker) struct BodyWriter {
     writer: Writer,
     op: u64,
@@ -133,7 +134,8 @@ impl BodyWriter {
     }
 }
 
-fn put_record(store: &Store, index: u32) -> PutRecord<'_> {
+/// Returns an entry as a body has it.
+pub(in crate::tracker) fn put_record(store: &Store, index: u32) -> PutRecord<'_> {
     let row = store.row(index);
     let parts = store.parts(index);
     PutRecord {
@@ -241,9 +243,9 @@ pub(in crate::tracker) fn repair_content(
 }
 
 /// Contents of repairs from 0 that are written one record after the other, each up to a length.
+#[derive(Debug, Clone)]
 pub(in crate::tracker) struct PartsWriter {
     bytes_max: usize,
-    parts: Vec<Vec<u8>>,
     part: BodyWriter,
 }
 
@@ -252,11 +254,8 @@ impl PartsWriter {
     const RECORD_HEAD_MAX: usize = 64;
 
     pub(in crate::tracker) fn new(bytes_max: usize) -> Self {
-        Self {
-            bytes_max,
-            parts: Vec::new(),
-            part: Self::begin(),
-        }
+        let part = Self::begin();
+        Self { bytes_max, part }
     }
 
     fn begin() -> BodyWriter {
@@ -265,33 +264,34 @@ impl PartsWriter {
         part
     }
 
-    /// Adds a put, to another part if this one is full. Versions must ascend.
-    pub(in crate::tracker) fn put(&mut self, row: &PutRecord<'_>) {
+    /// Adds a put, to another part if this one is full: then the full one is returned. Versions must
+    /// ascend.
+    pub(in crate::tracker) fn put(&mut self, row: &PutRecord<'_>) -> Option<Vec<u8>> {
         let content = row.topic.len() + row.key.len() + row.owner.len() + row.meta.len();
-        let len = self.part.len() + content + Self::RECORD_HEAD_MAX;
-        if len > self.bytes_max && self.part.op > 0 {
-            let full = std::mem::replace(&mut self.part, Self::begin());
-            self.parts.push(full.finish());
-        }
+        let len = self.part.len().saturating_add(content) + Self::RECORD_HEAD_MAX;
+        let is_full = len > self.bytes_max && self.part.op > 0;
+        let full = is_full.then(|| std::mem::replace(&mut self.part, Self::begin()).finish());
         self.part.put(row);
+        full
     }
 
-    /// Returns the parts, at least one.
-    pub(in crate::tracker) fn finish(mut self) -> Vec<Vec<u8>> {
-        self.parts.push(self.part.finish());
-        self.parts
+    /// Returns the last part.
+    pub(in crate::tracker) fn finish(self) -> Vec<u8> {
+        self.part.finish()
     }
 }
 
-/// Writes the whole state of an origin as contents of repairs from 0. O(entries).
-pub(in crate::tracker) fn repair_parts(
+/// Writes the whole state of an origin as the content of a repair from 0; `None` if it has more than
+/// `bytes_max` bytes, and not only one entry. O(entries), no more than fit.
+pub(in crate::tracker) fn whole_content(
     store: &Store,
     origin: &OriginState,
     bytes_max: usize,
-) -> Vec<Vec<u8>> {
-    let mut parts = PartsWriter::new(bytes_max);
-    for index in origin.order().newer_than(store, 0) {
-        parts.put(&put_record(store, index));
-    }
-    parts.finish()
+) -> Option<Vec<u8>> {
+    let mut part = PartsWriter::new(bytes_max);
+    let is_whole = origin
+        .order()
+        .entries(store)
+        .all(|index| part.put(&put_record(store, index)).is_none());
+    is_whole.then(|| part.finish())
 }
