@@ -14,18 +14,21 @@ mod connections;
 mod db;
 mod demo;
 mod error;
+mod gate;
 #[cfg(feature = "harness")]
 mod harness;
 mod http_client;
 mod inbox;
 mod limit;
 mod load;
+mod mentions;
 mod meters;
 mod metrics;
 mod name_order;
 mod names;
 mod net;
 mod oidc;
+mod opened;
 mod origin;
 mod page;
 mod post;
@@ -47,5 +50,6 @@ pub use harness::Harness;
 pub use load::{
     Deliveries, Joins, Load, LoadError, Messages, Percentiles, Report, ServerUsage, run as run_load,
 };
+pub use opened::ServerError;
 pub use origin::Origin;
-pub use server::{Listeners, Reloader, Server, ServerError, run};
+pub use server::{Listeners, Reloader, Server, run};

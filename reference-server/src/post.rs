@@ -13,6 +13,7 @@ use crate::{
     db::{self, Author, Dm, Message, NewMessage, Role, StorageError, Stored, in_time},
     error::{ApiError, FieldErrors},
     limit::millis,
+    mentions,
     room::Room,
     validate,
 };
@@ -59,11 +60,14 @@ impl App {
                 username: author.username.to_string(),
                 guest: author.guest,
             };
+            let places = mentions::names(&content);
+            let mentioned = app.db.mentioned(room.id, author.id, &places).await?;
             let new = NewMessage {
                 room: room.id,
                 author: &author,
                 content: &content,
                 client_id: client_id.as_deref(),
+                mentioned: &mentioned,
             };
             app.store_and_send(&room, &new).await
         };
@@ -101,10 +105,19 @@ impl App {
                     self.log_missed(Err(error));
                     open.publish(&message);
                 }
+                self.tell_mentioned(&message, new.mentioned);
                 Ok(Posted::New(message))
             }
             Stored::Before(message) => Ok(Posted::Before(message)),
             Stored::NoRoom => Err(gone),
+        }
+    }
+
+    /// Tells users that a message names them.
+    fn tell_mentioned(&self, message: &Message, users: &[Uuid]) {
+        let payload = json!({ "room_id": message.room_id, "seq": message.seq }).to_string();
+        for user in users {
+            self.tell_user(*user, "mentioned", &payload);
         }
     }
 
@@ -143,10 +156,16 @@ impl App {
         let (room, message) = self.own_message(caller, id).await?;
         self.charge(caller).await?;
         let app = Arc::clone(self);
+        let author = message.user.id;
         self.finish(async move {
             let open = app.hub.open(&app.db, &room).await?.ok_or(NO_MESSAGE)?;
             let _turn = in_time(open.posting.lock()).await?;
-            let edited = app.db.edit_message(message, &content).await?;
+            let places = mentions::names(&content);
+            let mentioned = app.db.mentioned(room.id, author, &places).await?;
+            let edited = app
+                .db
+                .edit_message(message.id, &content, &mentioned)
+                .await?;
             let edited = edited.ok_or(NO_MESSAGE)?;
             app.show_change(&open, &edited);
             Ok::<_, ApiError>(edited)
@@ -165,7 +184,7 @@ impl App {
         self.finish(async move {
             let open = app.hub.open(&app.db, &room).await?.ok_or(NO_MESSAGE)?;
             let _turn = in_time(open.posting.lock()).await?;
-            let deleted = app.db.delete_message(message).await?;
+            let deleted = app.db.delete_message(message.id).await?;
             let deleted = deleted.ok_or(NO_MESSAGE)?;
             app.show_change(&open, &deleted);
             Ok::<_, ApiError>(deleted)
@@ -183,7 +202,11 @@ impl App {
     }
 
     /// Returns a message that `caller` may change, and its room.
-    async fn own_message(&self, caller: &Identity, id: &str) -> Result<(db::Room, Uuid), ApiError> {
+    async fn own_message(
+        &self,
+        caller: &Identity,
+        id: &str,
+    ) -> Result<(db::Room, Message), ApiError> {
         let id: Uuid = id.parse().map_err(|_| NO_MESSAGE)?;
         let message = self.db.message(id).await?.ok_or(NO_MESSAGE)?;
         let room = message.room_id.to_string();
@@ -200,7 +223,7 @@ impl App {
         if message.user.id != caller.id && role != Role::Admin {
             return Err(ApiError::Forbidden("not your message"));
         }
-        Ok((room, id))
+        Ok((room, message))
     }
 
     /// Charges a message to the limit of its author: on all nodes where they share a database.

@@ -15,34 +15,36 @@ use crate::{
 const PAGE: u32 = 100;
 
 impl App {
-    /// Gives a user a role. Returns the limited rooms that it admits the user to, and nothing did before.
+    /// Gives a user a role. Returns the roles of the user, and the limited rooms to which the role admits the user and
+    /// nothing did before.
     pub(crate) async fn give_role(
         self: Arc<Self>,
         role: ServerRole,
         user: Uuid,
-    ) -> Result<Vec<Room>, StorageError> {
+    ) -> Result<(Vec<ServerRole>, Vec<Room>), StorageError> {
         let mut opened = Vec::new();
         for room in self.db.rooms_limited_to(role.id).await? {
             if !room.private && !self.db.admits(room.id, user).await? {
                 opened.push(room);
             }
         }
-        self.db.give_role(role.id, user).await?;
+        let held = self.db.give_role(&role, user).await?;
         self.show_roles_of_later(role.server_id, user).await;
-        Ok(opened)
+        Ok((held, opened))
     }
 
-    /// Takes a role from a user, and with it the rooms to which no other role admits the user.
+    /// Takes a role from a user, and with it the rooms to which no other role admits the user. Returns the roles that
+    /// are left.
     pub(crate) async fn take_role(
         self: Arc<Self>,
         role: ServerRole,
         user: Uuid,
-    ) -> Result<(), StorageError> {
-        self.db.take_role(role.id, user).await?;
+    ) -> Result<Vec<ServerRole>, StorageError> {
+        let left = self.db.take_role(&role, user).await?;
         self.show_roles_of_later(role.server_id, user).await;
         self.show(move |app| app.end_refused_of(role.id, user))
             .await;
-        Ok(())
+        Ok(left)
     }
 
     /// Deletes a role, and ends the memberships of those whom only this role admitted.

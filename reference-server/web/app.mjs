@@ -125,6 +125,7 @@ class App {
     this.inbox.addEventListener("joined", () => this.#reload());
     this.inbox.addEventListener("unread", ({ detail }) => this.#note(detail.room_id, { last_seq: detail.last_seq }));
     this.inbox.addEventListener("read", ({ detail }) => this.#note(detail.room_id, { read_seq: detail.read_seq }));
+    this.inbox.addEventListener("mentioned", ({ detail }) => this.#onMentioned(detail));
     this.inbox.addEventListener("dm_started", ({ detail }) => this.dms.add(detail.dm));
     this.inbox.addEventListener("invited", ({ detail }) => this.invites.add(detail));
     this.inbox.addEventListener("status", ({ detail }) => this.status.take(detail.status));
@@ -208,8 +209,22 @@ class App {
     if (!this.session.user.guest) this.invites.load();
   }
 
+  #listed(id) {
+    return this.dms.find(id) ?? this.rooms.find(id);
+  }
+
+  #onMentioned({ room_id: id, seq }) {
+    const listed = this.#listed(id);
+    if (!listed || (listed.read_seq ?? 0) >= seq) return;
+    const last = Math.max(listed.last_seq ?? 0, seq);
+    this.#note(id, { last_seq: last, mentions: (listed.mentions ?? 0) + 1 });
+  }
+
   #note(id, numbers) {
-    if (!this.dms.note(id, numbers)) this.rooms.note(id, numbers);
+    const { last_seq: last = 0 } = { ...this.#listed(id), ...numbers };
+    // Where nothing is unread, nothing that is unread names the user.
+    const noted = numbers.read_seq >= last ? { ...numbers, mentions: 0 } : numbers;
+    if (!this.dms.note(id, noted)) this.rooms.note(id, noted);
     if (id === this.room?.info.id) this.#markRead();
     this.#drawTitle();
   }
@@ -220,7 +235,7 @@ class App {
     const newest = room?.store.newest?.seq;
     if (!newest || this.session.user.guest || !this.messages.isAtEnd) return;
     const { id } = room.info;
-    const listed = this.dms.find(id) ?? this.rooms.find(id);
+    const listed = this.#listed(id);
     if (!listed || (listed.read_seq ?? 0) >= newest) return;
     this.#note(id, { read_seq: newest, last_seq: Math.max(listed.last_seq ?? 0, newest) });
     this.readMarks.note(id, newest);

@@ -9,6 +9,7 @@ const EVENTS = [
   "category_removed",
   "unread",
   "read",
+  "mentioned",
   "dm_started",
   "invited",
   "status",

@@ -13,14 +13,9 @@ use axum::{
     response::{IntoResponse, Redirect},
     routing::{get, post},
 };
-use tokio::net::TcpListener;
 use tower_http::csrf::CsrfLayer;
 
-use crate::{
-    app::App,
-    net::{self, Peer, TimedListener},
-    web,
-};
+use crate::{app::App, net, web};
 
 /// The longest form.
 const BODY_BYTES_MAX: usize = 4 << 10;
@@ -28,15 +23,8 @@ const BODY_BYTES_MAX: usize = 4 << 10;
 /// The format of Prometheus.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Serves operators until it is dropped.
-pub(crate) async fn serve(listener: TcpListener, app: Arc<App>) {
-    let router = router(app).into_make_service_with_connect_info::<Peer>();
-    if let Err(error) = axum::serve(TimedListener(listener), router).await {
-        tracing::error!(%error, "the address for operators failed");
-    }
-}
-
-fn router(app: Arc<App>) -> Router {
+/// Returns all routes for operators.
+pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/", get(async || Redirect::to("/admin")))
@@ -48,7 +36,6 @@ fn router(app: Arc<App>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(Arc::clone(&app), guard::check))
         .layer(CsrfLayer::new())
-        .layer(from_fn(net::mark_busy))
         .with_state(app)
 }
 

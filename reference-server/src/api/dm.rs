@@ -88,6 +88,6 @@ pub(super) async fn create(
             "you have begun 1000 conversations, which is the limit",
         ));
     }
-    let room = app.db.dm(&caller.tenant, caller.id, other).await?;
-    ok(app.dm_of(caller.id, room.id).await?.ok_or(GONE)?)
+    let dm = app.db.dm(&caller.tenant, caller.id, other).await?;
+    ok(app.with_status(dm))
 }

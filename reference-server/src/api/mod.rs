@@ -94,7 +94,6 @@ pub(crate) fn router(app: &Arc<App>, polls: &Arc<Polls>) -> Router {
         .layer(from_fn_with_state(Arc::clone(app), count))
         .layer(requests())
         .merge(probes)
-        .layer(from_fn(net::mark_busy))
 }
 
 /// Returns the routes of the API, and their description at `/openapi.json`.
@@ -145,7 +144,8 @@ async fn no_resource() -> ApiError {
     ApiError::NotFound("no such resource")
 }
 
-/// `GET /readyz`: 200 once the start-up work is done, while the database can be written, until a stop begins.
+/// `GET /readyz`: 200 once the start-up work is done, while the database can be written, until a stop begins. A node
+/// that lost NATS later stays ready: so do all others then, and each serves its own clients.
 async fn readyz(State(app): State<Arc<App>>) -> impl IntoResponse {
     if !app.is_ready() {
         let is_draining = app.is_draining.load(Ordering::Acquire);

@@ -189,15 +189,12 @@ pub(super) async fn order(
     let ids = input.parse(&app.db.roles(server.id).await?)?;
     let change = Arc::clone(&app);
     let ordered = app.finish(async move {
-        let is_ordered = change.db.order_roles(server.id, &ids).await?;
+        let ordered = change.db.order_roles(server.id, &ids).await?;
         change.show_roles_later(server.id).await;
-        Ok::<_, StorageError>(is_ordered)
+        Ok::<_, StorageError>(ordered)
     });
-    if !ordered.await? {
-        let message = "must name every role of the server once";
-        return Err(FieldErrors::one("role_ids", message).into());
-    }
-    ok(app.db.roles(server.id).await?)
+    let unordered = || FieldErrors::one("role_ids", "must name every role of the server once");
+    ok(ordered.await?.ok_or_else(unordered)?)
 }
 
 /// `PATCH /servers/:id/roles/:role_id {name?, colour?, hoisted?}`: by the owner of the server.
@@ -283,13 +280,13 @@ pub(super) async fn give(
     CurrentUser(caller): CurrentUser,
     Path(holding): Path<(String, String, String)>,
 ) -> ApiResult<Vec<ServerRole>> {
-    let (server, user, role) = holding_of(&app, &caller, holding).await?;
-    let opened = app.finish(Arc::clone(&app).give_role(role, user)).await?;
+    let (user, role) = holding_of(&app, &caller, holding).await?;
+    let (held, opened) = app.finish(Arc::clone(&app).give_role(role, user)).await?;
     for room in opened {
         let payload = json!(shown(&app, room).await).to_string();
         app.tell_user(user, "room_created", &payload);
     }
-    ok(app.db.roles_of(server, user).await?)
+    ok(held)
 }
 
 /// `DELETE /servers/:id/members/:user_id/roles/:role_id`: takes the role, by the owner of the server. The user leaves
@@ -307,9 +304,8 @@ pub(super) async fn take(
     CurrentUser(caller): CurrentUser,
     Path(holding): Path<(String, String, String)>,
 ) -> ApiResult<Vec<ServerRole>> {
-    let (server, user, role) = holding_of(&app, &caller, holding).await?;
-    app.finish(Arc::clone(&app).take_role(role, user)).await?;
-    ok(app.db.roles_of(server, user).await?)
+    let (user, role) = holding_of(&app, &caller, holding).await?;
+    ok(app.finish(Arc::clone(&app).take_role(role, user)).await?)
 }
 
 /// `GET /rooms/:id/roles`: the roles to which a room is limited, the highest first; by the owner of its server.
@@ -391,16 +387,16 @@ async fn owned_room(app: &App, caller: &Identity, id: &str) -> Result<(Room, Uui
     Ok((room, server.id))
 }
 
-/// Returns the id of a server that the caller owns, that of a user, and a role of that server.
+/// Returns the id of a user, and a role of a server that the caller owns.
 async fn holding_of(
     app: &App,
     caller: &Identity,
     (id, user, role): (String, String, String),
-) -> Result<(Uuid, Uuid, ServerRole), ApiError> {
+) -> Result<(Uuid, ServerRole), ApiError> {
     let server = owned(app, caller, &id).await?;
     let user = user_of(app, caller, &user).await?;
     let role = role_of(app, &server, &role).await?;
-    Ok((server.id, user, role))
+    Ok((user, role))
 }
 
 /// Returns the role of that id, if it is one of the server.

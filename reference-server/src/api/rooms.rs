@@ -41,6 +41,10 @@ pub(super) struct Shown {
     /// The number of the newest message that the caller has read; for members, in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     read_seq: Option<i64>,
+    /// The number of messages that the caller has not read and that name it after `@`, at most 100; for members, in
+    /// lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mentions: Option<i64>,
     /// Members online, simulated ones and guests included. In a cluster a room that nobody has open on the node that
     /// answers is counted once a second, and a user with sessions on several nodes may count once for each.
     online: usize,
@@ -64,6 +68,7 @@ pub(super) async fn shown(app: &App, mut room: Room) -> Shown {
     Shown {
         room,
         read_seq: None,
+        mentions: None,
         online,
     }
 }
@@ -99,6 +104,7 @@ pub(super) async fn list_of(
         .rooms(server, caller.id, simulated, page.after(), page.limit());
     let listed = rooms.await?.into_iter().map(async |listed| Shown {
         read_seq: listed.read_seq,
+        mentions: listed.read_seq.map(|_| listed.mentions),
         ..shown(app, listed.room).await
     });
     ok(join_all(listed).await)

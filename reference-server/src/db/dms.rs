@@ -6,10 +6,11 @@ use uuid::Uuid;
 
 use super::{
     Db, StorageError,
+    mentions::unread_mentions,
     messages::Message,
     now_micros,
     rooms::{Room, add_member, select_rooms},
-    sql::sql,
+    sql::{Statement, sql},
 };
 
 /// A conversation as one of its two users sees it.
@@ -23,6 +24,8 @@ pub(crate) struct Dm {
     #[sqlx(skip)]
     pub(crate) last_message: Option<Message>,
     pub(crate) read_seq: i64,
+    /// The number of messages that the caller has not read and that name it, at most 100.
+    pub(crate) mentions: i64,
 }
 
 /// The other user of a conversation.
@@ -41,7 +44,9 @@ pub(crate) struct Peer {
 macro_rules! select_dms {
     ($rest:literal) => {
         concat!(
-            "SELECT r.*, mine.read_seq, u.id AS peer_id, u.username AS peer_name
+            "SELECT r.*, mine.read_seq, ",
+            unread_mentions!("$1", "mine.read_seq"),
+            ", u.id AS peer_id, u.username AS peer_name
              FROM room_members mine JOIN rooms r ON r.id = mine.room_id AND r.kind = 'dm'
              JOIN room_members theirs ON theirs.room_id = r.id AND theirs.user_id <> mine.user_id
              JOIN users u ON u.id = theirs.user_id
@@ -101,11 +106,7 @@ impl Db {
     }
 
     async fn newest_message(&self, room: &Room) -> Result<Option<Message>, sqlx::Error> {
-        sql("SELECT * FROM messages WHERE room_id = $1 AND seq = $2")
-            .bind(room.id)
-            .bind(room.last_seq)
-            .fetch_optional(&self.reader)
-            .await
+        select_newest(room).fetch_optional(&self.reader).await
     }
 
     /// Returns the conversation of two users, if there is one.
@@ -116,8 +117,8 @@ impl Db {
             .await
     }
 
-    /// Returns the conversation of two users, created by `a` if there was none.
-    pub(crate) async fn dm(&self, tenant: &str, a: Uuid, b: Uuid) -> Result<Room, StorageError> {
+    /// Returns the conversation of two users as `a` sees it, created by `a` if there was none.
+    pub(crate) async fn dm(&self, tenant: &str, a: Uuid, b: Uuid) -> Result<Dm, StorageError> {
         let key = dm_key(a, b);
         let id = Uuid::now_v7();
         let now = now_micros();
@@ -139,13 +140,22 @@ impl Db {
                 add_member(&mut tx, id, user, now).await?;
             }
         }
-        let room = sql(select_rooms!("WHERE r.dm_key = $1"))
+        let mut dm: Dm = sql(select_dms!("AND r.dm_key = $2"))
+            .bind(a)
             .bind(&key)
             .fetch_one(&mut *tx)
             .await?;
+        // One that the other user has begun meanwhile may have messages.
+        dm.last_message = select_newest(&dm.room).fetch_optional(&mut *tx).await?;
         tx.commit().await?;
-        Ok(room)
+        Ok(dm)
     }
+}
+
+fn select_newest(room: &Room) -> Statement {
+    sql("SELECT * FROM messages WHERE room_id = $1 AND seq = $2")
+        .bind(room.id)
+        .bind(room.last_seq)
 }
 
 fn dm_key(a: Uuid, b: Uuid) -> String {

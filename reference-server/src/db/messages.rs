@@ -5,7 +5,9 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
-    Db, StorageError, now_micros, rfc3339, rfc3339_or_null,
+    Db, StorageError,
+    mentions::{add_mentions, remove_mentions},
+    now_micros, rfc3339, rfc3339_or_null,
     rooms::room_lock,
     sql::{Link, sql},
     webhooks::add_event,
@@ -63,6 +65,8 @@ pub(crate) struct NewMessage<'a> {
     pub(crate) author: &'a Author,
     pub(crate) content: &'a str,
     pub(crate) client_id: Option<&'a str>,
+    /// The users that it names.
+    pub(crate) mentioned: &'a [Uuid],
 }
 
 /// The result of storing a message.
@@ -129,6 +133,7 @@ impl Db {
         .bind(now)
         .fetch_one(&mut *tx)
         .await?;
+        add_mentions(&mut tx, &message, new.mentioned).await?;
         if let Some(event) = event(&message) {
             add_event(&mut tx, &event, now).await?;
         }
@@ -144,14 +149,15 @@ impl Db {
             .await
     }
 
-    /// Changes the content of a message; `None` if it is deleted or was never there.
+    /// Changes the content of a message, and the users that it names; `None` if it is deleted or was never there.
     pub(crate) async fn edit_message(
         &self,
         id: Uuid,
         content: &str,
+        mentioned: &[Uuid],
     ) -> Result<Option<Message>, StorageError> {
         let mut tx = self.writer.begin().await?;
-        let message = sql(
+        let message: Option<Message> = sql(
             "UPDATE messages SET content = $1, edited_at = $2 WHERE id = $3 AND NOT deleted
              RETURNING *",
         )
@@ -160,6 +166,10 @@ impl Db {
         .bind(id)
         .fetch_optional(&mut *tx)
         .await?;
+        if let Some(message) = &message {
+            remove_mentions(&mut tx, message).await?;
+            add_mentions(&mut tx, message, mentioned).await?;
+        }
         tx.commit().await?;
         Ok(message)
     }
@@ -167,13 +177,16 @@ impl Db {
     /// Empties a message and marks it as deleted; its row and its number remain. `None` if it already was.
     pub(crate) async fn delete_message(&self, id: Uuid) -> Result<Option<Message>, StorageError> {
         let mut tx = self.writer.begin().await?;
-        let message = sql(
+        let message: Option<Message> = sql(
             "UPDATE messages SET content = '', deleted = TRUE WHERE id = $1 AND NOT deleted
              RETURNING *",
         )
         .bind(id)
         .fetch_optional(&mut *tx)
         .await?;
+        if let Some(message) = &message {
+            remove_mentions(&mut tx, message).await?;
+        }
         tx.commit().await?;
         Ok(message)
     }

@@ -5,6 +5,7 @@ mod error;
 mod identities;
 mod invites;
 mod limits;
+mod mentions;
 mod messages;
 mod postgres;
 mod roles;
@@ -25,6 +26,7 @@ use std::{
 
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
+use uuid::Uuid;
 
 use sql::{Reader, sql};
 use writer::Writer;
@@ -49,8 +51,8 @@ pub(crate) use webhooks::WaitingEvent;
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// The result of a probe is reused for this long.
 const PROBE_PERIOD: Duration = Duration::from_secs(1);
-/// The size of a probe: as much room as the longest message needs.
-const PROBE_BYTES: usize = 16_000;
+/// The size of a probe, in ids of 16 bytes: as much room as the longest message needs.
+const PROBE_IDS: usize = 1_000;
 
 /// The database of the server.
 #[derive(Debug)]
@@ -124,12 +126,15 @@ impl Db {
         })
     }
 
-    /// Writes a new row before it deletes the old one, so that the database has to grow for it.
+    /// Writes a new row before it deletes the old one, so that the database has to grow for it. PostgreSQL would
+    /// compress what is not random.
     async fn try_write(&self) -> Result<(), StorageError> {
+        let ids = (0..PROBE_IDS).map(|_| Uuid::new_v4().into_bytes());
+        let random: Vec<[u8; 16]> = ids.collect();
         let mut tx = self.writer.begin().await?;
         let filler = "INSERT INTO probes (filler) VALUES ($1) RETURNING id";
         let id: i64 = sql(filler)
-            .bind(vec![0; PROBE_BYTES])
+            .bind(random.concat())
             .scalar_one(&mut *tx)
             .await?;
         sql("DELETE FROM probes WHERE id < $1")

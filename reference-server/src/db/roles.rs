@@ -8,7 +8,7 @@ use super::{
     Db, StorageError, now_micros, rfc3339,
     rooms::{Member, Room, admits, select_rooms},
     servers::server_lock,
-    sql::{Link, sql},
+    sql::{Link, Statement, sql},
 };
 
 /// A role of a server as it is stored and returned.
@@ -112,10 +112,7 @@ impl Db {
 
     /// Returns the roles of a server, the highest first.
     pub(crate) async fn roles(&self, server: Uuid) -> Result<Vec<ServerRole>, sqlx::Error> {
-        sql("SELECT * FROM roles WHERE server_id = $1 ORDER BY position, id")
-            .bind(server)
-            .fetch_all(&self.reader)
-            .await
+        select_roles(server).fetch_all(&self.reader).await
     }
 
     /// Returns the role of that id on a server.
@@ -137,14 +134,7 @@ impl Db {
         server: Uuid,
         user: Uuid,
     ) -> Result<Vec<ServerRole>, sqlx::Error> {
-        sql(
-            "SELECT r.* FROM roles r JOIN role_holders h ON h.role_id = r.id
-             WHERE h.user_id = $1 AND r.server_id = $2 ORDER BY r.position, r.id",
-        )
-        .bind(user)
-        .bind(server)
-        .fetch_all(&self.reader)
-        .await
+        select_roles_of(server, user).fetch_all(&self.reader).await
     }
 
     /// Returns the roles of a server that members of a room have, as pairs of a member and a role: those of the members
@@ -169,13 +159,13 @@ impl Db {
         .await
     }
 
-    /// Orders the roles of a server, the highest first. Returns false, and changes nothing, unless `order` names each
-    /// of them once.
+    /// Orders the roles of a server, the highest first. Returns them; `None`, and changes nothing, unless `order` names
+    /// each of them once.
     pub(crate) async fn order_roles(
         &self,
         server: Uuid,
         order: &[Uuid],
-    ) -> Result<bool, StorageError> {
+    ) -> Result<Option<Vec<ServerRole>>, StorageError> {
         let mut tx = self.writer.begin().await?;
         tx.lock(&server_lock(server)).await?;
         let stored: Vec<(Uuid,)> = sql("SELECT id FROM roles WHERE server_id = $1")
@@ -188,7 +178,7 @@ impl Db {
         named.sort_unstable();
         if stored != named {
             tx.commit().await?;
-            return Ok(false);
+            return Ok(None);
         }
         for (position, id) in (0_i64..).zip(order) {
             sql("UPDATE roles SET position = $1 WHERE id = $2")
@@ -197,8 +187,9 @@ impl Db {
                 .execute(&mut *tx)
                 .await?;
         }
+        let roles = select_roles(server).fetch_all(&mut *tx).await?;
         tx.commit().await?;
-        Ok(true)
+        Ok(Some(roles))
     }
 
     /// Deletes a role. The rooms that were limited to it alone then admit the owner of the server only.
@@ -211,27 +202,43 @@ impl Db {
         tx.commit().await
     }
 
-    /// Gives a user a role; no effect on one that has it, or if the role is gone.
-    pub(crate) async fn give_role(&self, role: Uuid, user: Uuid) -> Result<(), StorageError> {
+    /// Gives a user a role; no effect on one that has it, or if the role is gone. Returns the roles of the user on
+    /// the server, the highest first.
+    pub(crate) async fn give_role(
+        &self,
+        role: &ServerRole,
+        user: Uuid,
+    ) -> Result<Vec<ServerRole>, StorageError> {
         let mut tx = self.writer.begin().await?;
         sql("INSERT INTO role_holders (role_id, user_id)
              SELECT id, $1 FROM roles WHERE id = $2 ON CONFLICT DO NOTHING")
         .bind(user)
-        .bind(role)
+        .bind(role.id)
         .execute(&mut *tx)
         .await?;
-        tx.commit().await
+        let held = select_roles_of(role.server_id, user);
+        let held = held.fetch_all(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(held)
     }
 
-    /// Takes a role from a user; no effect on one that does not have it.
-    pub(crate) async fn take_role(&self, role: Uuid, user: Uuid) -> Result<(), StorageError> {
+    /// Takes a role from a user; no effect on one that does not have it. Returns the roles that the user then has on
+    /// the server, the highest first.
+    pub(crate) async fn take_role(
+        &self,
+        role: &ServerRole,
+        user: Uuid,
+    ) -> Result<Vec<ServerRole>, StorageError> {
         let mut tx = self.writer.begin().await?;
         sql("DELETE FROM role_holders WHERE role_id = $1 AND user_id = $2")
-            .bind(role)
+            .bind(role.id)
             .bind(user)
             .execute(&mut *tx)
             .await?;
-        tx.commit().await
+        let held = select_roles_of(role.server_id, user);
+        let held = held.fetch_all(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(held)
     }
 
     /// Limits a room to users with one of `roles`, which are of its server; opens it to all if there are none.
@@ -340,6 +347,19 @@ impl Db {
         .fetch_all(&self.reader)
         .await
     }
+}
+
+fn select_roles(server: Uuid) -> Statement {
+    sql("SELECT * FROM roles WHERE server_id = $1 ORDER BY position, id").bind(server)
+}
+
+fn select_roles_of(server: Uuid, user: Uuid) -> Statement {
+    sql(
+        "SELECT r.* FROM roles r JOIN role_holders h ON h.role_id = r.id
+         WHERE h.user_id = $1 AND r.server_id = $2 ORDER BY r.position, r.id",
+    )
+    .bind(user)
+    .bind(server)
 }
 
 async fn admit(tx: &mut Link, room: Uuid, role: Uuid) -> Result<(), sqlx::Error> {

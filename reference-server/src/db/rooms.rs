@@ -5,7 +5,9 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
-    Db, StorageError, now_micros, rfc3339, rfc3339_or_null,
+    Db, StorageError,
+    mentions::unread_mentions,
+    now_micros, rfc3339, rfc3339_or_null,
     servers::server_lock,
     sql::{Link, sql},
 };
@@ -55,6 +57,8 @@ pub(crate) struct ListedRoom {
     pub(crate) room: Room,
     /// The number of the newest message that the user has read; none for a user that is no member.
     pub(crate) read_seq: Option<i64>,
+    /// The number of messages that it has not read and that name it.
+    pub(crate) mentions: i64,
 }
 
 /// A group room to add.
@@ -285,7 +289,9 @@ impl Db {
         limit: u32,
     ) -> Result<Vec<ListedRoom>, sqlx::Error> {
         sql(concat!(
-            "SELECT r.*, m.read_seq FROM rooms r
+            "SELECT r.*, m.read_seq, ",
+            unread_mentions!("$1", "m.read_seq"),
+            " FROM rooms r
              LEFT JOIN room_members m ON m.room_id = r.id AND m.user_id = $1
              WHERE r.server_id = $2 AND r.kind = 'group' AND r.id > $3 AND (NOT r.simulated OR $4)
              AND (NOT r.private OR m.user_id IS NOT NULL) AND ",

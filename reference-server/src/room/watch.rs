@@ -47,8 +47,30 @@ struct WatchedTopic {
     topic: Arc<str>,
     changes: TopicChanges,
     shown: HashMap<String, String>,
-    /// The newest names of transitions.
-    named: HashSet<Uuid>,
+    named: Names,
+}
+
+/// The newest names of transitions: of more than `RECENT_MAX` the oldest is forgotten.
+#[derive(Debug, Default)]
+struct Names {
+    all: HashSet<Uuid>,
+    in_order: VecDeque<Uuid>,
+}
+
+impl Names {
+    /// Adds a name. Returns false if it is there already.
+    fn insert(&mut self, name: Uuid) -> bool {
+        let is_new = self.all.insert(name);
+        if is_new {
+            self.in_order.push_back(name);
+        }
+        if self.in_order.len() > RECENT_MAX
+            && let Some(oldest) = self.in_order.pop_front()
+        {
+            self.all.remove(&oldest);
+        }
+        is_new
+    }
 }
 
 /// Both topics, as far as their changes have been taken.
@@ -68,7 +90,7 @@ impl Watch {
             topic: topic.into(),
             changes: TopicChanges::begin(node, topic),
             shown: HashMap::new(),
-            named: HashSet::new(),
+            named: Names::default(),
         });
         Self {
             topics,
@@ -181,9 +203,6 @@ impl WatchedTopic {
         let hash: [u8; 32] = Sha256::digest(text.as_bytes()).into();
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&hash[..16]);
-        if self.named.len() >= RECENT_MAX {
-            self.named.clear();
-        }
         let name = Builder::from_random_bytes(bytes).into_uuid();
         let is_new = self.named.insert(name);
         if is_new { name } else { Uuid::now_v7() }
@@ -204,4 +223,26 @@ pub(super) fn entry<'a>(
 /// Removes the entry of this node for a user or a room.
 pub(super) fn remove(node: &Node, topic: &str, key: &str) {
     node.untrack(topic, key, OWNER);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_too_many_names_the_oldest_is_forgotten_and_no_other() {
+        let mut names = Names::default();
+        let all: Vec<Uuid> = (0..=RECENT_MAX as u128).map(Uuid::from_u128).collect();
+        let (last, first) = all.split_last().unwrap();
+        assert!(first.iter().all(|name| names.insert(*name)));
+        assert!(first.iter().all(|name| !names.insert(*name)));
+        assert!(names.insert(*last));
+        assert!(all[1..].iter().all(|name| !names.insert(*name)));
+        // Which forgets the one after it.
+        assert!(names.insert(all[0]));
+        assert!(!names.insert(all[2]));
+        assert!(names.insert(all[1]));
+        assert_eq!(names.all.len(), RECENT_MAX);
+        assert_eq!(names.in_order.len(), RECENT_MAX);
+    }
 }

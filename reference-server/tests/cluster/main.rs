@@ -3,13 +3,17 @@
 //!
 //! Nothing here says how long a thing may take: every step waits for what it expects.
 
+mod agreement;
 #[path = "../it/support/http.rs"]
 mod http;
 mod nodes;
 #[path = "../it/support/postgres.rs"]
 mod postgres;
 mod roles;
+mod rolling;
 mod site;
+mod start;
+mod storage;
 mod troubles;
 mod viewer;
 

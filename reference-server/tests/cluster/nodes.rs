@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::{net::TcpStream, time::sleep};
 
 use crate::{
+    http,
     postgres::{Postgres, SECRET, free_port},
     until,
 };
@@ -23,7 +24,11 @@ pub(crate) struct Nats {
 
 impl Nats {
     pub(crate) async fn start() -> Self {
-        let port = free_port();
+        Self::start_on(free_port()).await
+    }
+
+    /// Starts a server on this port, where nodes may have looked for it in vain.
+    pub(crate) async fn start_on(port: u16) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let child = Command::new("nats-server")
             .args(["--addr", "127.0.0.1", "--port", &port.to_string()])
@@ -42,6 +47,13 @@ impl Nats {
             child,
             _dir: dir,
         }
+    }
+
+    /// Kills the process. Returns its port.
+    pub(crate) fn kill(&mut self) -> u16 {
+        kill(&mut self.child);
+        let (_, port) = self.url.rsplit_once(':').unwrap();
+        port.parse().unwrap()
     }
 
     /// Stops the process, as a machine that hangs does.
@@ -71,6 +83,17 @@ pub(crate) struct Node {
 impl Node {
     /// Starts a node and waits until it is ready. It reaches NATS at `nats`.
     pub(crate) async fn start(database: &str, nats: &str, webhook: &str) -> Self {
+        let node = Self::launch(database, nats, webhook);
+        until("the node is ready", || async {
+            let (status, _) = node.probe("readyz").await?;
+            (status == 200).then_some(())
+        })
+        .await;
+        node
+    }
+
+    /// Starts a node and waits until it listens.
+    pub(crate) fn launch(database: &str, nats: &str, webhook: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_headcount-server"))
             .args([
                 "--port",
@@ -93,18 +116,18 @@ impl Node {
             let (_, address) = line.split_once("http://").expect("a line names it");
             address.to_owned()
         };
-        let node = Self {
+        Self {
             address: address(),
             admin: address().replace("/admin", ""),
             child,
-        };
-        let url = format!("http://{}/readyz", node.address);
-        until("the node is ready", || async {
-            let answer = crate::http::get(&url).await.ok()?;
-            answer.status().is_success().then_some(())
-        })
-        .await;
-        node
+        }
+    }
+
+    /// Returns status and text of a page; `None` if the node does not answer.
+    pub(crate) async fn probe(&self, page: &str) -> Option<(u16, String)> {
+        let url = format!("http://{}/{page}", self.address);
+        let answer = http::get(&url).await.ok()?;
+        Some((answer.status().as_u16(), answer.text().await.ok()?))
     }
 
     /// Returns the value of a metric, whose name has its labels.
@@ -118,12 +141,17 @@ impl Node {
     /// Returns a page for operators.
     pub(crate) async fn operators_read(&self, page: &str) -> String {
         let url = format!("http://{}/{page}", self.admin);
-        crate::http::get(url).await.unwrap().text().await.unwrap()
+        http::get(url).await.unwrap().text().await.unwrap()
     }
 
     /// Kills the process: nothing is said to anyone.
     pub(crate) fn kill(&mut self) {
         kill(&mut self.child);
+    }
+
+    /// Asks the process to read its settings again.
+    pub(crate) fn reload(&self) {
+        signal(&self.child, "-HUP");
     }
 
     /// Asks the process to stop, and waits for its end.
@@ -146,14 +174,20 @@ pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
     pub(crate) nats: Nats,
     pub(crate) database: String,
-    _postgres: Postgres,
+    pub(crate) postgres: Postgres,
 }
 
 impl Cluster {
     /// Starts PostgreSQL, NATS and three nodes.
     pub(crate) async fn start(webhook: &str) -> Self {
-        let (postgres, nats) = tokio::join!(Postgres::start(), Nats::start());
+        let postgres = Postgres::start().await;
         let database = postgres.create().await;
+        Self::start_on(postgres, database, webhook).await
+    }
+
+    /// Starts NATS and three nodes on a database.
+    pub(crate) async fn start_on(postgres: Postgres, database: String, webhook: &str) -> Self {
+        let nats = Nats::start().await;
         let mut nodes = Vec::new();
         for _ in 0..3 {
             nodes.push(Node::start(&database, &nats.url, webhook).await);
@@ -162,7 +196,7 @@ impl Cluster {
             nodes,
             nats,
             database,
-            _postgres: postgres,
+            postgres,
         }
     }
 }

@@ -1,14 +1,25 @@
-//! A site that the webhook calls, and a proxy before NATS that can be cut.
+//! A site that the webhook calls, and a proxy before NATS that can be cut or slow.
 
-use std::sync::Arc;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Json, Router, extract::State, routing::post};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
     sync::watch,
+    time::sleep,
 };
 
 /// The events that a site was sent.
@@ -41,10 +52,24 @@ async fn receive(State(site): State<Site>, Json(body): Json<Value>) {
     site.0.lock().extend(events);
 }
 
-/// A connection between a node and NATS that can be cut.
+/// The bytes that a slow connection passes at once, and the pause before them.
+const PIECE: usize = 1_024;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How a proxy passes bytes on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Passing {
+    Freely,
+    /// A piece after each pause, in both directions.
+    Slowly,
+    Never,
+}
+
+/// A connection between a node and NATS that can be cut, or slow.
 pub(crate) struct Proxy {
     pub(crate) url: String,
-    is_open: watch::Sender<bool>,
+    passing: watch::Sender<Passing>,
+    slow_pieces: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -52,33 +77,87 @@ impl Proxy {
         let target = nats.strip_prefix("nats://").unwrap().to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("nats://{}", listener.local_addr().unwrap());
-        let (is_open, watched) = watch::channel(true);
+        let (passing, watched) = watch::channel(Passing::Freely);
+        let slow_pieces = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&slow_pieces);
         tokio::spawn(async move {
             loop {
-                let (mut client, _) = listener.accept().await.unwrap();
-                let mut is_open = watched.clone();
-                if !*is_open.borrow() {
+                let (client, _) = listener.accept().await.unwrap();
+                if *watched.borrow() == Passing::Never {
                     continue;
                 }
+                let passage = Passage {
+                    passing: watched.clone(),
+                    slow_pieces: Arc::clone(&counted),
+                };
                 let target = target.clone();
                 tokio::spawn(async move {
-                    let mut server = TcpStream::connect(target).await.unwrap();
-                    tokio::select! {
-                        _ = copy_bidirectional(&mut client, &mut server) => {}
-                        _ = is_open.wait_for(|is_open| !is_open) => {}
-                    }
+                    let server = TcpStream::connect(target).await.unwrap();
+                    passage.join(client, server).await;
                 });
             }
         });
-        Self { url, is_open }
+        Self {
+            url,
+            passing,
+            slow_pieces,
+        }
     }
 
     /// Ends the connections, and refuses new ones.
     pub(crate) fn cut(&self) {
-        self.is_open.send_replace(false);
+        self.passing.send_replace(Passing::Never);
+    }
+
+    /// Passes a few bytes at a time, late.
+    pub(crate) fn slow_down(&self) {
+        self.passing.send_replace(Passing::Slowly);
     }
 
     pub(crate) fn heal(&self) {
-        self.is_open.send_replace(true);
+        self.passing.send_replace(Passing::Freely);
+    }
+
+    /// Returns the number of pieces that were passed slowly.
+    pub(crate) fn slow_pieces(&self) -> usize {
+        self.slow_pieces.load(Ordering::Relaxed)
+    }
+}
+
+/// What one connection through a proxy goes by.
+#[derive(Clone)]
+struct Passage {
+    passing: watch::Receiver<Passing>,
+    slow_pieces: Arc<AtomicUsize>,
+}
+
+impl Passage {
+    /// Passes bytes in both directions, until one end closes or the proxy is cut.
+    async fn join(mut self, client: TcpStream, server: TcpStream) {
+        let (from_client, to_client) = client.into_split();
+        let (from_server, to_server) = server.into_split();
+        let forth = self.clone().pass(from_client, to_server);
+        let back = self.clone().pass(from_server, to_client);
+        tokio::select! {
+            _ = forth => {}
+            _ = back => {}
+            _ = self.passing.wait_for(|passing| *passing == Passing::Never) => {}
+        }
+    }
+
+    async fn pass(self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> io::Result<()> {
+        let mut piece = [0; PIECE];
+        loop {
+            let size = from.read(&mut piece).await?;
+            if size == 0 {
+                return Ok(());
+            }
+            let passing = *self.passing.borrow();
+            if passing == Passing::Slowly {
+                sleep(PAUSE).await;
+                self.slow_pieces.fetch_add(1, Ordering::Relaxed);
+            }
+            to.write_all(&piece[..size]).await?;
+        }
     }
 }

@@ -84,16 +84,9 @@ impl Scene {
             sorted.dedup();
             assert_eq!(view.order, sorted, "each message came once and in order");
         }
+        let rows = ["ada online", "bob online", "carl online"].map(str::to_owned);
         for viewer in &mut self.viewers {
-            let mut rows = Vec::new();
-            for _ in 0..600 {
-                rows = viewer.rows().await;
-                if rows == ["ada online", "bob online", "carl online"] {
-                    break;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            }
-            assert_eq!(rows, ["ada online", "bob online", "carl online"]);
+            viewer.shows_rows(&rows).await;
         }
     }
 }
@@ -179,6 +172,7 @@ async fn tell_their_lag(scene: &Scene) {
         for counted in [
             r#"sent_bytes_total{kind="beat"}"#,
             r#"sent_bytes_total{kind="delta"}"#,
+            r#"sent_frames_total{kind="beat"}"#,
             r#"received_bytes_total{kind="beat"}"#,
             r#"received_frames_total{kind="delta"}"#,
             r#"events_total{outcome="sent"}"#,
@@ -357,8 +351,15 @@ async fn a_node_that_is_cut_from_nats_reads_what_it_missed() {
     scene.cluster.nodes[2] = node;
     let message = scene.post(0, "a first draft").await;
     scene.all_agree().await;
+    let cut_off = &scene.cluster.nodes[2];
+    let metric = async |name: &str| cut_off.metric(&format!("headcount_cluster_{name}")).await;
+    let unsent = metric("frames_unsent_total").await;
+    let gaps = metric("gaps_total").await;
     proxy.cut();
     scene.viewers[2].sees(&[&carl]).await;
+    assert_eq!(metric(r#"nodes{state="up"}"#).await, 0.0);
+    assert_eq!(metric(r#"nodes{state="silent"}"#).await, 2.0);
+    assert!(metric("frames_unsent_total").await > unsent);
     // New messages, an edit and a revoked token, none of which comes to the cut node.
     scene.post(0, "while it is cut").await;
     let edit = json!({ "id": message["id"], "content": "a second draft" });
@@ -372,6 +373,12 @@ async fn a_node_that_is_cut_from_nats_reads_what_it_missed() {
     scene.post(2, "from the cut node").await;
     proxy.heal();
     scene.all_agree().await;
+    assert!(
+        scene.cluster.nodes[2]
+            .metric("headcount_cluster_gaps_total")
+            .await
+            > gaps
+    );
     let repairs = r#"headcount_cluster_repairs_total{outcome="ok"}"#;
     assert!(scene.cluster.nodes[2].metric(repairs).await > 0.0);
     let cut = scene.cluster.nodes[2].address.clone();
@@ -380,4 +387,53 @@ async fn a_node_that_is_cut_from_nats_reads_what_it_missed() {
         (answer.0 == 401).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_slow_to_reach_holds_up_no_other_and_heals() {
+    let mut scene = Scene::set_up().await;
+    let proxy = Proxy::start(&scene.cluster.nats.url).await;
+    let carl = scene.viewers[2].user.clone();
+    scene.cluster.nodes[2].terminate().await;
+    let node = Node::start(&scene.cluster.database, &proxy.url, &scene.webhook).await;
+    scene.viewers[2] = Viewer::enter(&node.address, &carl, &scene.room).await;
+    scene.cluster.nodes[2] = node;
+    scene.all_agree().await;
+
+    proxy.slow_down();
+    for round in 0..4 {
+        for viewer in 0..3 {
+            // All are stored and answered at once, also on the slow node.
+            let text = format!("round {round} of {viewer}: {}", "é🎉".repeat(400));
+            scene.post(viewer, &text).await;
+        }
+        for (seq, content) in &scene.stored {
+            for viewer in &scene.viewers[..2] {
+                viewer.shows(*seq, content).await;
+            }
+        }
+    }
+    assert!(proxy.slow_pieces() > 0);
+    proxy.heal();
+    scene.all_agree().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_that_no_node_sends_are_refused_and_counted() {
+    let (_site, webhook) = Site::start().await;
+    let cluster = Cluster::start(&webhook).await;
+    let refused = "headcount_cluster_frames_refused_total";
+    let stranger = async_nats::connect(&cluster.nats.url).await.unwrap();
+    for frame in [&b""[..], b"\xff\xff", "grüße".as_bytes(), &[0; 4_096]] {
+        let sent = stranger.publish_with_reply("headcount.test.all", "_INBOX.x", frame.into());
+        sent.await.unwrap();
+    }
+    stranger.flush().await.unwrap();
+    for node in &cluster.nodes {
+        until("the frames are counted", || async {
+            (node.metric(refused).await == 4.0).then_some(())
+        })
+        .await;
+        assert_eq!(node.probe("readyz").await.unwrap().0, 200);
+    }
 }

@@ -3,12 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use futures_util::{SinkExt as _, StreamExt as _, stream::SplitSink};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::sleep};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message as Frame,
 };
@@ -157,9 +158,15 @@ pub(crate) struct Viewer {
 impl Viewer {
     /// Connects and joins a room, and the user's own topic.
     pub(crate) async fn enter(address: &str, user: &User, room: &str) -> Self {
+        let entered = Self::try_enter(address, user, room).await;
+        entered.expect("the node takes the client")
+    }
+
+    /// Enters a room as [`enter`](Self::enter) does, or returns `None` if the node has gone or goes meanwhile.
+    pub(crate) async fn try_enter(address: &str, user: &User, room: &str) -> Option<Self> {
         let token = &user.token;
         let url = format!("ws://{address}/chat/socket/websocket?vsn=2.0.0&token={token}");
-        let (stream, _) = connect_async(url).await.unwrap();
+        let (stream, _) = connect_async(url).await.ok()?;
         let (sink, mut frames) = stream.split();
         let view = Arc::new(Mutex::new(View::default()));
         let taken = Arc::clone(&view);
@@ -179,10 +186,10 @@ impl Viewer {
             pushes: 0,
         };
         for topic in [format!("user:{}", user.id), viewer.topic.clone()] {
-            let joined = viewer.push_to(&topic, "phx_join", json!({})).await;
+            let joined = viewer.try_push_to(&topic, "phx_join", json!({})).await?;
             assert_eq!(joined["status"], "ok", "{joined}");
         }
-        viewer
+        Some(viewer)
     }
 
     /// Closes the connection.
@@ -197,9 +204,22 @@ impl Viewer {
     }
 
     pub(crate) async fn push_to(&mut self, topic: &str, event: &str, payload: Value) -> Value {
-        let reference = self.send(topic, event, payload).await;
+        let reply = self.try_push_to(topic, event, payload).await;
+        reply.expect("the node stays")
+    }
+
+    /// Pushes an event to the room. Returns `None` if the connection ends before the reply.
+    pub(crate) async fn try_push(&mut self, event: &str, payload: Value) -> Option<Value> {
+        let topic = self.topic.clone();
+        self.try_push_to(&topic, event, payload).await
+    }
+
+    async fn try_push_to(&mut self, topic: &str, event: &str, payload: Value) -> Option<Value> {
+        let reference = self.send(topic, event, payload).await?;
         until("a reply", || async {
-            self.view.lock().replies.remove(&reference)
+            let mut view = self.view.lock();
+            let reply = view.replies.remove(&reference);
+            (reply.is_some() || view.is_closed).then_some(reply)
         })
         .await
     }
@@ -207,28 +227,32 @@ impl Viewer {
     /// Pushes an event to the room that has no reply.
     pub(crate) async fn say(&mut self, event: &str) {
         let topic = self.topic.clone();
-        self.send(&topic, event, json!({})).await;
+        let sent = self.send(&topic, event, json!({})).await;
+        sent.expect("the node stays");
     }
 
-    async fn send(&mut self, topic: &str, event: &str, payload: Value) -> String {
+    async fn send(&mut self, topic: &str, event: &str, payload: Value) -> Option<String> {
         self.pushes += 1;
         let reference = self.pushes.to_string();
         // The join reference is that of the room's join, the second push.
         let join = if event == "phx_join" { &reference } else { "2" };
         let frame = json!([join, reference, topic, event, payload]).to_string();
-        self.sink.send(Frame::text(frame)).await.unwrap();
-        reference
+        self.sink.send(Frame::text(frame)).await.ok()?;
+        Some(reference)
     }
 
     /// Posts a message until it is stored, as clients do under one `client_id`. Returns the message.
     pub(crate) async fn post(&mut self, content: &str) -> Value {
         loop {
-            let draft = json!({ "content": content, "client_id": content.replace(' ', "-") });
+            let name = content.replace(' ', "-");
+            let name = name.chars().filter(char::is_ascii).take(32);
+            let draft = json!({ "content": content, "client_id": name.collect::<String>() });
             let reply = self.push("new_message", draft).await;
             if reply["status"] == "ok" {
                 return reply["response"].clone();
             }
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            assert!(reply["response"]["errors"].is_null(), "{reply}");
+            sleep(Duration::from_millis(200)).await;
         }
     }
 
@@ -242,6 +266,20 @@ impl Viewer {
         let mut rows = self.all_rows().await;
         rows.retain(|row| !row.ends_with(')'));
         rows
+    }
+
+    /// Waits until the member list has these members.
+    pub(crate) async fn shows_rows(&mut self, expected: &[String]) {
+        let mut rows = Vec::new();
+        for _ in 0..300 {
+            rows = self.rows().await;
+            if rows == expected {
+                return;
+            }
+            // Windows may be asked for ten times a second.
+            sleep(Duration::from_millis(250)).await;
+        }
+        assert_eq!(rows, expected);
     }
 
     /// Returns the first rows of the member list, as `group (count)` and `name status`.

@@ -60,6 +60,62 @@ async fn a_header_may_not_drip() {
     assert!(dripping.await, "the connection is still open after 30 s");
 }
 
+/// The head of a request is read into memory, of which it takes half a megabyte at the most.
+#[tokio::test]
+async fn a_giant_head_is_refused_and_not_read_to_its_end() {
+    let server = Server::start().await;
+    let many: String = (0..200).map(|i| format!("x-{i}: a\r\n")).collect();
+    let many = format!("GET /healthz HTTP/1.1\r\n{many}\r\n");
+    let long = format!("GET /healthz HTTP/1.1\r\nx-a: {}", "é".repeat(250_000));
+    let path = |length| format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(length));
+    for (sent, status) in [
+        (many, 431),
+        (long, 431),
+        (path(100_000), 414),
+        (path(500_000), 431),
+    ] {
+        let mut raw = Raw::connect(server.address, b"").await;
+        // The server may have closed before it has read all.
+        let _ = raw.try_send(sent.as_bytes()).await;
+        let answer = String::from_utf8(raw.rest().await).unwrap();
+        let expected = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&expected), "{answer:?}");
+    }
+    // However much a client has to say, it is not taken.
+    let mut raw = Raw::connect(server.address, b"GET /healthz HTTP/1.1\r\nx-a: ").await;
+    let mut taken = 0;
+    while taken < 64 << 20 && raw.try_send(&[b'a'; 1 << 16]).await.is_ok() {
+        taken += 1 << 16;
+    }
+    assert!(taken < 64 << 20, "all was taken");
+    assert_eq!(server.readyz().await.0, StatusCode::OK);
+}
+
+/// A frame that arrives byte by byte is no sign of life.
+#[tokio::test]
+async fn half_a_frame_may_not_drip() {
+    let server = Server::start().await;
+    let guest = server.guest().await;
+    let mut raw = Raw::websocket(server.address, &guest).await;
+    // A text of 1,000 bytes, masked with zeros.
+    raw.send(&[0x81, 0xfe, 0x03, 0xe8, 0, 0, 0, 0]).await;
+    sleep(SETTLE).await;
+    pause();
+    let start = Instant::now();
+    let dripping = async {
+        for _ in 0..900 {
+            sleep(Duration::from_secs(1)).await;
+            if raw.try_send(b"[").await.is_err() {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(dripping.await, "the frame still drips");
+    let waited = start.elapsed();
+    assert!(waited <= Duration::from_secs(70), "{waited:?}");
+}
+
 /// A client whose system takes no more bytes stayed online for minutes: nothing looked at the time while a
 /// send was blocked.
 #[tokio::test]

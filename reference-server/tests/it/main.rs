@@ -14,11 +14,15 @@ mod load;
 mod longpoll;
 mod member_list;
 mod member_search;
+mod mentions;
 mod metrics;
+mod metrics_moved;
 mod names;
 mod people;
 mod postgres;
 mod presence;
+#[cfg(target_os = "linux")]
+mod read_only;
 mod refused_joins;
 mod rest;
 mod roles;

@@ -13,7 +13,7 @@ use serde_json::json;
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::time::sleep;
 
-use crate::support::{client::Server, http};
+use crate::support::{client::Server, http, metrics::Scrape};
 
 pub(crate) const FAILED: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
@@ -101,6 +101,7 @@ async fn the_simulated_room_is_set_up_when_the_storage_is_back() {
     run(dir.path(), refuse).await;
     let server = Server::start_unready(dir, |config| config.demo = 10).await;
     assert_eq!(server.readyz().await, (FAILED, "starting".to_owned()));
+    assert_eq!(Scrape::of(&server).await.get("headcount_ready"), 0.0);
     run(server.dir(), "DROP TRIGGER refuse").await;
     server.wait_until_ready().await;
     let guest = server.guest().await;

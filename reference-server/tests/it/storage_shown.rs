@@ -34,6 +34,64 @@ async fn a_first_direct_message_is_answered_and_announced_later() {
     assert_eq!(told[4]["dm"]["last_message"]["content"], "hello");
 }
 
+/// Once roles are ordered, one is given, or a conversation is begun, what is to be answered cannot be read.
+const ANSWERS_SPOIL: &str = "
+    CREATE TRIGGER spoil AFTER UPDATE ON roles BEGIN
+        INSERT OR IGNORE INTO roles VALUES (x'00', NEW.server_id, 'x', 'x', '', 0, 9, 0);
+    END;
+    CREATE TRIGGER spoil_gift AFTER INSERT ON role_holders BEGIN
+        UPDATE roles SET name = CAST(x'ff' AS TEXT) WHERE id = NEW.role_id;
+    END;
+    CREATE TRIGGER spoil_dm AFTER INSERT ON rooms WHEN NEW.kind = 'dm' BEGIN
+        UPDATE rooms SET name = CAST(x'ff' AS TEXT) WHERE id = NEW.id;
+    END;";
+const MEND_ANSWERS: &str = "DROP TRIGGER spoil; DROP TRIGGER spoil_gift; DROP TRIGGER spoil_dm;";
+
+/// They were answered as failures, and stored.
+#[tokio::test]
+async fn what_cannot_be_answered_is_not_stored() {
+    let server = Server::start().await;
+    let ada = server.register("ada").await;
+    let bob = server.register("bob").await;
+    let guild = made(&server, &ada, "/servers", json!({ "name": "Guild" })).await;
+    let roles = format!("/servers/{}/roles", text(&guild["id"]));
+    let crew = made(&server, &ada, &roles, json!({ "name": "Crew" })).await;
+    let mates = made(&server, &ada, &roles, json!({ "name": "Mates" })).await;
+    let order = json!({ "role_ids": [mates["id"], crew["id"]] });
+    let held = format!("/servers/{}/members/{}/roles", text(&guild["id"]), bob.id);
+    let gift = format!("{held}/{}", text(&crew["id"]));
+    let with_bob = json!({ "user_id": bob.id });
+
+    run(server.dir(), ANSWERS_SPOIL).await;
+    for (path, body) in [(&roles, order.clone()), (&gift, json!({}))] {
+        let (status, answer) = put(&server, &ada, path, body).await;
+        assert!(status.is_server_error(), "{path}: {status} {answer}");
+    }
+    let (status, _) = server.post(&ada, "/dm", with_bob.clone()).await;
+    assert!(status.is_server_error(), "{status}");
+    run(server.dir(), MEND_ANSWERS).await;
+    let (_, stored) = server.get(&ada, &roles).await;
+    assert_eq!(stored["data"][0]["name"], "Crew", "{stored}");
+    assert_eq!(server.get(&ada, &held).await.1, json!({ "data": [] }));
+    assert_eq!(server.get(&ada, "/dm").await.1, json!({ "data": [] }));
+
+    let (status, ordered) = put(&server, &ada, &roles, order).await;
+    assert_eq!(
+        (status, &ordered["data"][0]["name"]),
+        (StatusCode::OK, &json!("Mates"))
+    );
+    let (status, given) = put(&server, &ada, &gift, json!({})).await;
+    assert_eq!(
+        (status, &given["data"][0]["name"]),
+        (StatusCode::OK, &json!("Crew"))
+    );
+    let (status, dm) = server.post(&ada, "/dm", with_bob).await;
+    assert_eq!(
+        (status, &dm["data"]["peer"]["username"]),
+        (StatusCode::OK, &json!("bob"))
+    );
+}
+
 /// Once a user has joined a room, it has a role that cannot be read.
 const JOINS_SPOIL: &str = "
     CREATE TRIGGER spoil AFTER INSERT ON room_members BEGIN

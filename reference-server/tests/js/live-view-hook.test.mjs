@@ -189,6 +189,80 @@ for (const [what, fail] of [
   });
 }
 
+const searching = (attributes) => ignored("city").replace(">", ` ${attributes}>`);
+/** The rows found, once they are those of a search. */
+async function found(matches) {
+  await until("the rows found", () => matches(list()?.dataset.matches) && list().querySelector("[data-found]"));
+  return drawn(list().querySelector("[data-found]"));
+}
+
+test("data-search: what is found covers the list, which keeps its place", async () => {
+  const { view, asked } = await open(ignored("city"));
+  await shown();
+  scrollTo(list(), 900 * ROW_PX);
+  await shown(900);
+  view.render(searching(`data-search="mA"`));
+  const rows = await found((matches) => matches > 50);
+  assert.deepEqual(asked("member_list_search"), [{ search: "mA", page: 0, list: "city" }]);
+  assert.equal(rows.length, 50);
+  assert.equal(rows[0].dataset.kind, "header");
+  const names = rows.filter(({ dataset }) => dataset.kind === "member").map(({ textContent }) => textContent);
+  assert.ok(names.length > 40 && names.every((name) => /^ma/i.test(name)), names.join());
+  assert.deepEqual([rows[0].getAttribute("aria-posinset"), rows[0].getAttribute("aria-setsize")], ["1", "-1"]);
+  const all = list().dataset.matches;
+
+  view.render(searching(`data-search="mA" data-search-page="1"`));
+  await until("the next page", () => asked("member_list_search").length === 2 && drawn().some(isAt("51")));
+  assert.equal(list().dataset.matches, all);
+  view.render(searching(`data-search="mA" data-search-group="online"`));
+  const some = await found((matches) => matches !== all);
+  assert.ok(some.length > 0 && some.every(({ dataset }) => dataset.kind === "member"));
+  assert.equal(some[0].getAttribute("aria-setsize"), list().dataset.matches);
+  assert.equal(list().dataset.state, "open");
+
+  view.render(ignored("city"));
+  await until("the list", () => !list().querySelector("[data-found]"));
+  await shown(900);
+  assert.deepEqual([list().scrollTop, list().dataset.matches], [900 * ROW_PX, undefined]);
+  await until("the windows closed", () => asked("member_list_close").some(({ window }) => window.startsWith("r:")));
+});
+
+const isAt = (posinset) => (row) => row.getAttribute("aria-posinset") === posinset;
+
+test("a search is made again after a cut connection, and in another list; a refused one is an error", async () => {
+  const { view, asked } = await open(searching(`data-search="ma"`));
+  const rows = await found((matches) => matches > 50);
+  const before = asked("member_list_search").length;
+  view.cut();
+  await until("the search again", () => asked("member_list_search").length > before);
+  await until("an open list", () => list().dataset.state === "open");
+  assert.equal((await found((matches) => matches > 50)).length, rows.length);
+  view.render(searching(`data-search="ma" data-search-group="nobody"`));
+  await until("the refusal", () => list().dataset.state === "failed");
+  assert.match(list().dataset.error, /group/);
+  assert.equal(list().dataset.matches, "");
+  view.render(searching(`data-search="ma"`).replace("city", "lobby"));
+  await until("the other list", () => list().dataset.state === "open" && list().dataset.matches === "0");
+  assert.deepEqual(asked("member_list_search").at(-1), { search: "ma", page: 0, list: "lobby" });
+});
+
+test("an element without phx-update: a patch leaves what is found, and data-seek goes to one of them", async () => {
+  const draw = (node, { row }) => {
+    node.dataset.key = row === null ? "" : `m:${row.id}`;
+    node.textContent = row?.body?.name ?? "";
+  };
+  const { view } = await open(element(`data-search="ma"`), hooks.memberListHook({ draw }));
+  await found((matches) => matches > 50);
+  view.render(element(`data-search="ma" data-shade="2"`));
+  await until("the patch", () => list().dataset.shade === "2");
+  const { key } = (await found((matches) => matches > 50)).at(-1).dataset;
+  assert.match(key, /^m:.+/);
+  view.render(element(`data-seek="${key}"`));
+  await until("the list", () => !list().querySelector("[data-found]"));
+  await until("the member", () => drawn().some(({ dataset }) => dataset.key === key));
+  assert.ok(list().scrollTop > 0);
+});
+
 test("a malformed bundle is shown as an error; the rows stay and are asked for again", async () => {
   const { view, asked } = await open(ignored("city"));
   await shown();

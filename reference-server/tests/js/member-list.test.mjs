@@ -8,49 +8,55 @@ import { applyDelta, checksum, crc32, MalformedBundleError, MemberListClient } f
 const FOLDER = new URL("../../../core/tests/golden/list-frames/", import.meta.url);
 const files = readdirSync(FOLDER).filter((name) => name.endsWith(".json"));
 
-assert.ok(files.length >= 9, "the vectors are there");
+assert.ok(files.length >= 12, "the vectors are there");
 
 for (const name of files) {
   const vector = JSON.parse(readFileSync(new URL(name, FOLDER), "utf8"));
   test(`${name}: ${vector.about}`, () => replay(vector));
 }
 
-test("the vector of format 2: windows are resumed, and lost frames noticed", () => {
-  const vector = JSON.parse(readFileSync(new URL("../list-frames-2/resume.json", FOLDER), "utf8"));
-  assert.equal(vector.server.format, 2);
-  replay(vector);
-});
+for (const name of ["resume.json", "switch.json"]) {
+  const vector = JSON.parse(readFileSync(new URL(`../list-frames-2/${name}`, FOLDER), "utf8"));
+  test(`format 2, ${name}: ${vector.about}`, () => {
+    assert.equal(vector.server.format, 2);
+    replay(vector);
+  });
+}
 
 function replay({ steps, server }) {
   const client = new MemberListClient();
-  const bundles = [];
-  const requests = [];
+  const sent = [];
   let received = 0;
   for (const [at, step] of steps.entries()) {
-    let request = server.format === 2 && ("open" in step || "resync" in step) ? client.request() : null;
-    if (step.open) client.open(step.open);
-    if ("reconnect" in step) {
-      const begun = client.reconnect();
-      request = begun.request;
-      assert.deepEqual(byWindow(begun.held), byWindow(step.held), `step ${at}`);
-    }
-    if (step.bundle) {
-      bundles.push(step.bundle);
-      requests.push(request);
-    }
-    if (step.close) client.close(step.close);
-    if (step.move) {
-      client.close(step.move[0]);
-      client.open(step.move[1]);
-    }
+    const request = ask(client, step, `step ${at}`);
+    const isSearch = step.search !== undefined;
+    if (step.bundle) sent.push({ bundle: step.bundle, request: server.format === 2 ? request : null, isSearch });
     if (step.receive === undefined) continue;
-    const bundle = typeof step.receive === "number" ? bundles[step.receive] : step.receive;
-    const answered = typeof step.receive === "number" ? requests[step.receive] : null;
-    const asked = client.apply(structuredClone(bundle), answered);
+    const what = sent[step.receive] ?? { bundle: step.receive, request: null };
+    // The answer names the window of a search.
+    if (what.isSearch) client.open(what.bundle.frames[0].window);
+    const asked = client.apply(structuredClone(what.bundle), what.request);
     assert.deepEqual(seen(client, asked), step.expect, `step ${at}`);
     received += 1;
   }
   assert.ok(received > 0);
+}
+
+/** Lets the client note what it asks the server in a step. Returns the number of the request, or null. */
+function ask(client, step, where) {
+  if (step.switch) return client.switch(step.switch[1]);
+  if ("reconnect" in step) {
+    const { request, held } = client.reconnect();
+    assert.deepEqual(byWindow(held), byWindow(step.held), where);
+    return request;
+  }
+  if (step.open) client.open(step.open);
+  if (step.close) client.close(step.close);
+  if (step.move) {
+    client.close(step.move[0]);
+    client.open(step.move[1]);
+  }
+  return step.open || step.move || step.search || step.resync ? client.request() : null;
 }
 
 const byWindow = (held) => Object.fromEntries(held.map((one) => [one.window, one]));
@@ -58,8 +64,9 @@ const byWindow = (held) => Object.fromEntries(held.map((one) => [one.window, one
 function seen(client, asked) {
   const windows = {};
   for (const name of client.names) {
-    const { rows, version, baseIndex, waiting } = client.window(name);
-    windows[name] = { rows: rows.map(plain), version, base_index: baseIndex, waiting };
+    const { rows, version, baseIndex, matches, waiting } = client.window(name);
+    const found = matches === null ? {} : { matches };
+    windows[name] = { rows: rows.map(plain), version, base_index: baseIndex, waiting, ...found };
   }
   const held = client.counts;
   const counts = held && { version: held.version, rows: held.rows, members: held.members, groups: held.groups };
@@ -152,6 +159,32 @@ test("the window of a search says how many members match on all pages", () => {
   client.open("c:0");
   client.apply(sync("c:0", 2, [member("1", 1)]));
   assert.equal(client.window("c:0").matches, null);
+});
+
+test("the answer to a search is taken that another bundle has overtaken", () => {
+  const client = new MemberListClient();
+  client.open("c:0");
+  client.apply({ ...sync("c:0", 1, [member("1", 1)]), windows: ["c:0"] }, client.request());
+  const request = client.request();
+  client.apply({ ...sync("c:0", 3, [member("1", 2)]), windows: ["c:0"] });
+  client.open("q:61:0", request);
+  client.apply(sync("q:61:0", 2, [member("1", 1)], { matches: 1 }), request);
+  const { rows, waiting } = client.window("q:61:0");
+  assert.deepEqual([rows, waiting], [[member("1", 1)], false]);
+});
+
+test("a SYNC of the old epoch is late after a bundle of the new one", () => {
+  const client = new MemberListClient();
+  client.open("c:0");
+  const late = sync("c:0", 3, [member("1", 1)]);
+  client.apply({ ...sync("c:0", 4, [member("1", 2)]), windows: ["c:0"] });
+  const next = { ...sync("c:1", 5, []), epoch: 2 };
+  assert.deepEqual(client.apply(next), [["c:0"]]);
+  client.apply(late);
+  const { rows, waiting } = client.window("c:0");
+  assert.deepEqual([rows, waiting], [[member("1", 2)], true]);
+  client.apply({ ...sync("c:0", 1, [member("1", 3)]), epoch: 2 });
+  assert.deepEqual(client.window("c:0").rows, [member("1", 3)], "the versions of the new one begin anew");
 });
 
 const of = (list, bundle) => ({ ...bundle, list });

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { launch, message, openPage, openRoom, picture, say } from "./support/browser.mjs";
+import { launch, message, openPage, openRoom, picture, say, violations } from "./support/browser.mjs";
 import { Client, data, enter, event, register, startServer, until } from "./support/server.mjs";
 
 const PASSWORD = "correct horse battery";
@@ -97,6 +97,34 @@ test("unread messages are marked until they are seen, on all devices", async (t)
     const list = await data(server, "GET", "/rooms", { token: bob.token });
     return list.find(({ name }) => name === "looms").read_seq === 2;
   });
+});
+
+test("messages that name the user are marked as such until they are seen", async (t) => {
+  const page = await open(t, "bob");
+  await page.locator(".room[aria-current]").waitFor();
+  const room = await data(server, "POST", "/rooms", { token: ada.token, body: { name: "gears" } });
+  await enter(server, bob, room);
+  const post = (content) => data(server, "POST", `/rooms/${room.id}/messages`, { token: ada.token, body: { content } });
+  const badge = page.locator(".room", { hasText: "gears" }).locator(".badge");
+  await page.reload();
+  await post("for everybody");
+  await badge.filter({ hasText: /^1$/ }).waitFor();
+  await post("@Bob, look");
+  await badge.filter({ hasText: /^@1$/ }).waitFor();
+  await post("once more @bob");
+  await badge.filter({ hasText: /^@2$/ }).waitFor();
+  assert.equal(await badge.getAttribute("aria-label"), "3 unread, 2 of them for you");
+  assert.deepEqual(await violations(page), []);
+  await picture(page, "mentions");
+  await page.reload();
+  await badge.filter({ hasText: /^@2$/ }).waitFor();
+  await openRoom(page, "gears");
+  await badge.waitFor({ state: "detached" });
+  await post("@bob, while you look");
+  await message(page, "while you look").waitFor();
+  await openRoom(page, "looms");
+  await post("for everybody again");
+  await badge.filter({ hasText: /^1$/ }).waitFor();
 });
 
 test("a conversation is begun by name, and reaches the other page at its first message", async (t) => {

@@ -56,12 +56,17 @@ export class MemberListClient {
     return this.#format;
   }
 
-  /** Notes that the server is asked for a window. No effect on a window that is held. */
-  open(name) {
+  /**
+   * Notes that the server is asked for a window. No effect on a window that is held. `request` is the number of a
+   * search whose answer has come, and told this name: pass that answer to `apply` next.
+   */
+  open(name, request = null) {
     if (this.#windows.has(name)) return;
     this.#closing.delete(name);
     const empty = { rows: [], epoch: { node: "", number: 0 }, version: 0, baseIndex: 0, matches: null, waiting: true };
-    this.#windows.set(name, { ...empty, since: this.#version, replaces: null });
+    // A bundle may have overtaken the answer.
+    const since = request === null ? this.#version : 0;
+    this.#windows.set(name, { ...empty, since, replaces: null });
   }
 
   /** Notes any request to the server. Returns its number, to be passed to `apply` with the answer. */
@@ -238,7 +243,8 @@ export class MemberListClient {
     const enters = this.names.some((name) => synced.has(name));
     for (const [name, held] of this.#windows) {
       if (!held.waiting && !(enters && synced.has(name))) asks.windows.add(name);
-      Object.assign(held, { waiting: true, since: 0 });
+      // Until then a SYNC of the old epoch may be late.
+      Object.assign(held, { waiting: true, since: enters ? 0 : this.#version });
     }
     if (enters) this.#enter(epoch);
     return enters;

@@ -162,7 +162,8 @@ export class MemberListClient<Body = RosterBody> {
   get format(): 1 | 2 | null;
   /** The names of the windows held. */
   get names(): string[];
-  open(name: string): void;
+  /** `request` is the number of a search whose answer told this name, and is passed to `apply` next. */
+  open(name: string, request?: number | null): void;
   /** Notes a window in place of `from`, whose rows stay until those of `name` arrive. */
   move(from: string, name: string): void;
   close(name: string): void;

@@ -108,7 +108,7 @@ export class ListSearch {
       name = nameIn(bundle);
       if (this.#hasLeft) this.#does.close(name);
       if (!this.#does.isReady()) return;
-      this.#client.open(name);
+      this.#client.open(name, request);
       this.#does.take(bundle, request);
     } catch (error) {
       refusal = error;

@@ -2,11 +2,12 @@
 
 import type { PlacedGroup, RosterBody, Row } from "./index.mjs";
 
-/** A row to draw into an element. */
+/** A row to draw into an element: of the list, or of what `data-search` finds. */
 export interface HookRow<Body = RosterBody> {
   row: Row<Body> | null;
   group: PlacedGroup | null;
   index: number;
+  /** The rows of the list or of the search; -1 in a search of all groups. */
   total: number;
   isActive: boolean;
 }

@@ -10,7 +10,8 @@ const ANSWER_MAX_MS = 10_000;
 
 /**
  * Returns a hook for `new LiveSocket(…, {hooks: {MemberList: memberListHook()}})`. `draw(element, {row, group, index,
- * total, isActive})` fills the element of a row; `row` is null until it arrives.
+ * total, isActive})` fills the element of a row; `row` is null until it arrives. While the element has `data-search`,
+ * what is found covers the list.
  */
 export function memberListHook({ draw = drawRow } = {}) {
   return {
@@ -54,8 +55,12 @@ class HookList {
   #rows;
   #list;
   #pool;
+  #found;
   #session;
   #name = null;
+  /** The search and the key to go to that were last stated. */
+  #wanted = null;
+  #sought = null;
   #stopPausing;
   #state = { name: "connecting", error: null };
   #isInComponent;
@@ -71,7 +76,8 @@ class HookList {
     this.#sizer.append(this.#rows);
     const rowHeight = Number(el.dataset.rowHeight) || undefined;
     this.#list = new VirtualList({ rowHeight, drawNow: () => this.#pool?.draw(this.#list.read()) });
-    this.#pool = new RowPool(this.#rows, () => this.#makeRow(draw));
+    this.#pool = new RowPool(this.#rows, () => this.#makeRow(draw, (index) => index === this.#list.active));
+    this.#found = new FoundRows(el, () => this.#makeRow(draw, () => false));
     el.append(this.#sizer);
     this.#list.attach({ scroll: el, sizer: this.#sizer });
     el.addEventListener("keydown", this.#onKey);
@@ -92,18 +98,21 @@ class HookList {
     else delete el.dataset.error;
   }
 
-  /** Takes up another `data-list`, and puts back what a patch removed. */
+  /** Takes up another `data-list`, `data-search` or `data-seek`, and puts back what a patch removed. */
   updated() {
     const { el } = this.#hook;
+    this.#found.draw(this.#session.found, this.#list.rowHeight);
     if (this.#sizer.parentElement !== el) {
       el.append(this.#sizer);
       this.#list.attach({ scroll: el, sizer: this.#sizer });
     }
     this.mark(this.#state.name, this.#state.error);
-    if ((el.dataset.list ?? null) === this.#name) return;
-    this.#session.leave();
-    this.#list.show(null);
-    this.#start();
+    if ((el.dataset.list ?? null) !== this.#name) {
+      this.#session.leave();
+      this.#list.show(null);
+      this.#start();
+    } else this.#search();
+    this.#seek();
   }
 
   reconnected() {
@@ -115,6 +124,7 @@ class HookList {
     this.#hook.el.removeEventListener("keydown", this.#onKey);
     this.#session.leave();
     this.#list.close();
+    this.#found.remove();
     this.#sizer.remove();
   }
 
@@ -127,11 +137,35 @@ class HookList {
       failed: (error) => this.mark("failed", error),
     });
     this.mark("connecting");
+    this.#wanted = null;
+    this.#sought = null;
+    this.#search();
+    this.#found.draw(null);
     this.#session.joined();
+    this.#seek();
+  }
+
+  /** Searches what the attributes say, if it is not what they said before. */
+  #search() {
+    const { search = "", searchGroup: group, searchPage } = this.#hook.el.dataset;
+    const wanted = search === "" ? null : { search, ...(group && { group }), page: Number(searchPage) || 0 };
+    if (JSON.stringify(wanted) === JSON.stringify(this.#wanted)) return;
+    this.#wanted = wanted;
+    this.#session.search(wanted);
+  }
+
+  #seek() {
+    const { seek: key = null } = this.#hook.el.dataset;
+    if (key === this.#sought) return;
+    this.#sought = key;
+    if (key !== null) this.#list.seek(key);
   }
 
   #changed() {
-    this.mark("open");
+    const { found } = this.#session;
+    const error = found?.error ?? null;
+    this.mark(error ? "failed" : "open", error);
+    this.#found.draw(found, this.#list.rowHeight);
     this.#list.changed();
   }
 
@@ -166,7 +200,7 @@ class HookList {
     if (this.#list.press(event.key)) event.preventDefault();
   };
 
-  #makeRow(draw) {
+  #makeRow(draw, isActive) {
     const element = this.#hook.el.ownerDocument.createElement("div");
     Object.assign(element.style, { position: "absolute", left: "0", right: "0" });
     return {
@@ -180,8 +214,47 @@ class HookList {
         element.style.height = `${this.#list.rowHeight}px`;
         element.setAttribute("aria-posinset", index + 1);
         element.setAttribute("aria-setsize", total);
-        draw(element, { row, group, index, total, isActive: index === this.#list.active });
+        draw(element, { row, group, index, total, isActive: isActive(index) });
       },
     };
+  }
+}
+
+/** The rows that a search finds. They cover the view of the list, which keeps its place. */
+class FoundRows {
+  #el;
+  #cover;
+  #box;
+  #rows;
+  #pool;
+
+  constructor(el, create) {
+    this.#el = el;
+    [this.#cover, this.#box, this.#rows] = Array.from({ length: 3 }, () => el.ownerDocument.createElement("div"));
+    Object.assign(this.#cover.style, { position: "sticky", top: "0", height: "0", zIndex: "1" });
+    Object.assign(this.#box.style, { overflowY: "auto", background: "Canvas" });
+    this.#rows.style.position = "relative";
+    this.#box.dataset.found = "";
+    this.#box.append(this.#rows);
+    this.#cover.append(this.#box);
+    this.#pool = new RowPool(this.#rows, create);
+  }
+
+  /** Draws what a `ListSession` found, or uncovers the list. The number of matches is an attribute of the element. */
+  draw(found, rowHeight) {
+    if (found === null) delete this.#el.dataset.matches;
+    else this.#el.dataset.matches = found.matches ?? "";
+    if (found === null) return this.#cover.remove();
+    if (this.#cover.parentElement !== this.#el) this.#el.prepend(this.#cover);
+    // In all groups the headers among them are not counted.
+    const total = found.group === undefined ? -1 : found.matches;
+    const rows = found.rows.map((row, at) => ({ row, index: found.first + at, group: null }));
+    this.#box.style.height = `${this.#el.clientHeight}px`;
+    this.#rows.style.height = `${rows.length * rowHeight}px`;
+    this.#pool.draw({ rows, from: 0, total, rowHeight });
+  }
+
+  remove() {
+    this.#cover.remove();
   }
 }

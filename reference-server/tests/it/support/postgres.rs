@@ -97,11 +97,22 @@ impl Postgres {
 
     /// Makes an empty database. Returns its address.
     pub(crate) async fn create(&self) -> String {
+        self.create_in("pg_default").await
+    }
+
+    /// Makes an empty database in a tablespace. Returns its address.
+    pub(crate) async fn create_in(&self, tablespace: &str) -> String {
         let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        let mut admin = PgConnection::connect(&self.url("postgres")).await.unwrap();
-        let sql = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
-        sqlx::query(sql).execute(&mut admin).await.unwrap();
+        self.run(format!("CREATE DATABASE {name} TABLESPACE {tablespace}"))
+            .await;
         self.url(&name)
+    }
+
+    /// Runs a statement as the administrator.
+    pub(crate) async fn run(&self, sql: impl Into<String>) {
+        let mut admin = PgConnection::connect(&self.url("postgres")).await.unwrap();
+        let sql = sqlx::AssertSqlSafe(sql.into());
+        sqlx::query(sql).execute(&mut admin).await.unwrap();
     }
 
     /// Returns the address of a database, with a password that the server does not ask for.
@@ -152,7 +163,7 @@ fn find(name: &str) -> PathBuf {
 }
 
 /// Returns the ids of the user `postgres`, if this is root.
-fn postgres_user() -> Option<(u32, u32)> {
+pub(crate) fn postgres_user() -> Option<(u32, u32)> {
     let id = |args: &[&str]| {
         let output = Command::new("id").args(args).output().ok()?;
         String::from_utf8(output.stdout).ok()?.trim().parse().ok()

@@ -1,8 +1,11 @@
-// A naive server of a member list in frame format 2, and a network that loses, repeats and reorders what it sends.
+// A naive member list of frame format 2. Its windows are cut from an array of all rows; it keeps all that it showed.
 
-import { checksum } from "../../../web/headcount/client.mjs";
-
+/** Rows of a chunk, and of a page of a search: a client need not know. */
 const CHUNK = 6;
+const PAGE = 4;
+const KEYS = ["", "a", "ab", "ab", "abc", "b", "mö", "möb", "田"];
+/** The member that never leaves nor moves: a list has always rows. */
+const FIXED = 0;
 
 /** Returns a generator of numbers from 0 to 1 (mulberry32), the same for the same seed. */
 export function randomOf(seed) {
@@ -15,38 +18,115 @@ export function randomOf(seed) {
   };
 }
 
-/** The list of one node. It keeps the rows of each window at every version that a client may hold. */
+/** Returns the key of a row: a member's id, or a header's group. */
+export const keyOf = (row) => (row.id === undefined ? `g:${row.group}` : `m:${row.id}`);
+const isEqualRow = (row, other) =>
+  row === other || (row.id === undefined && row.group === other.group && row.count === other.count);
+
+/** Returns the parts of a window's name. Ids and groups may have colons. */
+export function parse(name) {
+  const [kind, ...parts] = name.split(":");
+  if (kind === "c") return { kind, from: Number(parts[0]) * CHUNK, rows: CHUNK };
+  if (kind === "q" || kind === "r") {
+    const prefix = new TextDecoder().decode(Uint8Array.from(parts[0].match(/../g) ?? [], (hex) => Number(`0x${hex}`)));
+    return { kind, prefix, from: Number(parts[1]) * PAGE, rows: PAGE, group: parts.slice(2).join(":") };
+  }
+  const [before, after] = parts.slice(-2).map(Number);
+  return { kind, anchor: `${kind === "g" ? "g" : "m"}:${parts.slice(0, -2).join(":")}`, before, after };
+}
+
+/** Returns the name of the window around a row, with the letter it has around a member. */
+function around(row, { kind, before, after }) {
+  const letter = row.id === undefined ? "g" : kind === "g" ? "a" : kind;
+  return `${letter}:${row.id ?? row.group}:${before}:${after}`;
+}
+
+/** A list of one node. It keeps the rows of each window at every version that a client may hold. */
 export class NaiveList {
   #random;
   #nextId = 0;
   #past = new Map();
   #version = 0;
-  members = [];
+  #members = new Map();
+  /** Revisions of those who left and may return. */
+  #gone = new Map();
+  #groups = ["mods", "on:line", "off"].map((name) => ({ name, hidden: false, collapsed: false }));
+  /** What happened since the last `settle`, and the rows then. */
+  #moved = new Set();
+  #renamed = new Map();
+  #settled = [];
+  /** All rows, until something changes. */
+  #rows = null;
+  /** The names that each `settle` put in place of others. */
+  #replaced = [];
 
-  constructor(random, node, number) {
+  constructor(random, name, node, number) {
     this.#random = random;
+    this.name = name;
     this.epoch = { node, number };
     for (let at = 0; at < 20; at += 1) this.#insert();
+    this.settle();
+  }
+
+  #pick(values) {
+    return values[Math.floor(this.#random() * values.length)];
+  }
+
+  #place() {
+    return { group: this.#pick(this.#groups), key: this.#pick(KEYS) };
   }
 
   #insert() {
-    const member = { id: `${this.epoch.node}-${this.#nextId}`, revision: 0, body: { name: "new" } };
-    this.#nextId += 1;
-    this.members.splice(Math.floor(this.#random() * (this.members.length + 1)), 0, member);
+    let number = this.#nextId;
+    let revision = 0;
+    if (this.#gone.size > 0 && this.#random() < 0.4) {
+      [number, revision] = this.#pick([...this.#gone]);
+      this.#gone.delete(number);
+    } else this.#nextId += 1;
+    const place = number === FIXED ? { group: this.#groups[0], key: "b" } : this.#place();
+    const row = { id: `${this.epoch.node}:${number}`, revision, body: { name: place.key } };
+    this.#members.set(number, { row, ...place });
+    this.#moved.add(`m:${row.id}`);
   }
 
-  /** Lets a member come, leave, move or change. */
+  /** Lets a member come, leave, move or change, or does something to a group. */
   change() {
-    const kind = Math.floor(this.#random() * 4);
-    const at = Math.floor(this.#random() * this.members.length);
-    if (kind === 0 || this.members.length < 5) return this.#insert();
-    if (kind === 1) return this.members.splice(at, 1);
-    if (kind === 2) {
-      const [member] = this.members.splice(at, 1);
-      return this.members.splice(Math.floor(this.#random() * (this.members.length + 1)), 0, member);
+    this.#rows = null;
+    const kind = this.#random();
+    const number = this.#pick([...this.#members.keys()].slice(1));
+    const member = this.#members.get(number);
+    if (kind < 0.25 || this.#members.size < 5) return this.#insert();
+    if (kind < 0.45) {
+      this.#members.delete(number);
+      this.#gone.set(number, member.row.revision + 1);
+    } else if (kind < 0.65) {
+      Object.assign(member, this.#place());
+      this.#moved.add(`m:${member.row.id}`);
+      if (this.#random() < 0.5) this.#revise(member, { name: member.key });
+    } else if (kind < 0.95) {
+      this.#revise(member, { status: this.#pick(["idle", "dnd", undefined]) });
+    } else this.#changeGroup(this.#pick(this.#groups.slice(1)));
+  }
+
+  #revise(member, fields) {
+    const { id, revision, body } = member.row;
+    const next = Object.entries({ ...body, ...fields }).filter(([, value]) => value !== undefined);
+    member.row = { id, revision: revision + 1, body: Object.fromEntries(next) };
+  }
+
+  #changeGroup(group) {
+    const kind = this.#pick(["hidden", "collapsed", "name"]);
+    if (kind !== "name") group[kind] = this.#random() < 0.3;
+    else if (![...this.#renamed.values()].includes(group.name)) {
+      const name = `g:${Math.floor(this.#random() * 1e9)}`;
+      this.#renamed.set(group.name, name);
+      group.name = name;
     }
-    const { id, revision } = this.members[at];
-    this.members[at] = { id, revision: revision + 1, body: { name: `name ${this.#random()}` } };
+  }
+
+  /** Begins an epoch: viewers get every window whole. */
+  beginEpoch() {
+    this.epoch = { ...this.epoch, number: this.epoch.number + 1 };
   }
 
   next() {
@@ -54,120 +134,157 @@ export class NaiveList {
     return this.#version;
   }
 
-  /** Returns the rows that a window shows now. */
-  rows(name) {
-    const from = Number(name.slice(2)) * CHUNK;
-    return this.members.slice(from, from + CHUNK);
+  /** The number of times that windows could get other names. */
+  get mark() {
+    return this.#replaced.length;
+  }
+
+  get groups() {
+    const count = (group) => [...this.#members.values()].filter((member) => member.group === group).length;
+    const flag = (group, name) => (group[name] ? { [name]: true } : {});
+    return this.#groups.map((group) => {
+      const flags = { ...flag(group, "hidden"), ...flag(group, "collapsed") };
+      return { group: group.name, count: count(group), ...flags };
+    });
+  }
+
+  get memberCount() {
+    return this.#members.size;
+  }
+
+  /** Returns the rows of the members of a group, in order. */
+  #rowsOf(group) {
+    const members = [...this.#members.values()].filter((member) => member.group === group);
+    const byKey = (a, b) => (a.key === b.key ? (a.row.id < b.row.id ? -1 : 1) : a.key < b.key ? -1 : 1);
+    return members.sort(byKey);
+  }
+
+  /** Returns all rows of the list. */
+  all() {
+    this.#rows ??= this.#groups.flatMap((group) => {
+      const members = this.#rowsOf(group);
+      if (group.hidden || members.length === 0) return [];
+      const header = { group: group.name, count: members.length };
+      return [header, ...(group.collapsed ? [] : members.map(({ row }) => row))];
+    });
+    return this.#rows;
+  }
+
+  #found({ kind, prefix, group: name }) {
+    let matches = 0;
+    const rows = this.#groups.flatMap((group) => {
+      if (group.hidden || (kind === "r" && group.name !== name)) return [];
+      const found = this.#rowsOf(group).filter(({ key }) => key.startsWith(prefix));
+      matches += found.length;
+      if (found.length === 0) return [];
+      return [...(kind === "q" ? [{ group: group.name, count: found.length }] : []), ...found.map(({ row }) => row)];
+    });
+    return { rows, matches };
+  }
+
+  /** Returns what a window shows now: `{rows, start, matches}`. */
+  shown(name) {
+    const spec = parse(name);
+    if (spec.prefix !== undefined) {
+      const { rows, matches } = this.#found(spec);
+      return { rows: rows.slice(spec.from, spec.from + spec.rows), start: spec.from, matches };
+    }
+    const all = this.all();
+    let { from, rows } = spec;
+    if (spec.anchor !== undefined) {
+      const at = all.findIndex((row) => keyOf(row) === spec.anchor);
+      if (at < 0) throw new Error(`${name}: the anchor is no row`);
+      from = Math.max(0, at - spec.before);
+      rows = at + spec.after + 1 - from;
+    }
+    return { rows: all.slice(from, from + rows), start: from, matches: null };
+  }
+
+  /** Returns whether there is such a window: its anchor is a row. */
+  has(name) {
+    const { anchor } = parse(name);
+    return anchor === undefined || this.all().some((row) => keyOf(row) === anchor);
+  }
+
+  /** Returns the name of the window around the first row, in place of one whose anchor is unknown. */
+  first(name) {
+    return around(this.all()[0], parse(name));
+  }
+
+  /** Returns some name of a window around a row. */
+  someAnchored() {
+    const [before, after] = this.#pick([[0, 0], [1, 3], [4, 2]]);
+    return around(this.#pick(this.all()), { kind: this.#pick(["a", "a", "f"]), before, after });
+  }
+
+  /** Returns some name of the window of a search. */
+  someSearch() {
+    const hex = Buffer.from(this.#pick(["a", "ab", "m", "mö", "zz"])).toString("hex");
+    const page = Math.floor(this.#random() * 2);
+    return this.#random() < 0.5 ? `q:${hex}:${page}` : `r:${hex}:${page}:${this.#pick(this.#groups).name}`;
+  }
+
+  /** Gives windows other names whose anchors or groups are not what they were. */
+  settle() {
+    if (this.#settled === this.all()) return;
+    const before = this.#settled.map((row) => this.#underNewName(row));
+    const now = this.all();
+    const names = new Map();
+    for (const name of this.#past.keys()) {
+      const next = this.#successor(name, before, now);
+      if (next !== name) names.set(name, next);
+    }
+    this.#replaced.push(names);
+    this.#settled = now;
+    this.#moved.clear();
+    this.#renamed.clear();
+  }
+
+  #underNewName(row) {
+    return row.id === undefined ? { ...row, group: this.#renamed.get(row.group) ?? row.group } : row;
+  }
+
+  #successor(name, before, now) {
+    const spec = parse(name);
+    if (spec.kind === "r" && this.#renamed.has(spec.group)) {
+      return name.slice(0, -spec.group.length) + this.#renamed.get(spec.group);
+    }
+    if (spec.anchor === undefined) return name;
+    const renamed = spec.kind === "g" ? this.#renamed.get(spec.anchor.slice(2)) : undefined;
+    if (renamed !== undefined) spec.anchor = `g:${renamed}`;
+    const there = new Map(now.map((row) => [keyOf(row), row]));
+    const at = before.findIndex((row) => keyOf(row) === spec.anchor);
+    // It had been replaced already.
+    if (at < 0) return name;
+    const from = Math.max(0, at - spec.before);
+    const stays = (row) => there.has(keyOf(row)) && !this.#moved.has(keyOf(row));
+    if (there.has(spec.anchor) && (spec.kind !== "a" || stays(before[at]))) return around(there.get(spec.anchor), spec);
+    const nearest = [...before.slice(at + 1, at + 1 + spec.after), ...before.slice(from, at).reverse()];
+    return around(nearest.find(stays) ?? now[Math.min(from, now.length - 1)], spec);
+  }
+
+  /** Returns the name that a window has by now which had this one after so many times. */
+  follow(name, mark) {
+    return this.#replaced.slice(mark).reduce((known, names) => names.get(known) ?? known, name);
   }
 
   /** Returns the version of the rows that a window shows now, a new one if they are others than before. */
   version(name) {
     const versions = this.#past.get(name) ?? this.#past.set(name, []).get(name);
-    const rows = this.rows(name);
+    const shown = this.shown(name);
     const last = versions.at(-1);
-    if (!last || !isSame(last.rows, rows)) versions.push({ version: this.next(), rows });
+    if (!last || !isSame(last, shown)) versions.push({ version: this.next(), ...shown });
+    versions.at(-1).mark = this.mark;
     return versions.at(-1).version;
   }
 
-  /** Returns the rows that a window showed at a version, or null. */
-  at(name, version) {
-    return this.#past.get(name)?.find((past) => past.version === version)?.rows ?? null;
-  }
-
-  #frame(name, more) {
-    const rows = this.rows(name);
-    const frame = { window: name, new_version: this.version(name), base_index: Number(name.slice(2)) * CHUNK };
-    return { ...frame, checksum32: checksum(rows), ...more };
-  }
-
-  sync(name) {
-    return this.#frame(name, { kind: "sync", base_version: 0, rows: structuredClone(this.rows(name)) });
-  }
-
-  /** Returns the DELTA from a version of a window to what it shows now. */
-  delta(name, from) {
-    const steps = difference(this.at(name, from), this.rows(name));
-    return this.#frame(name, { kind: "delta", base_version: from, ...steps });
+  /** Returns what a window showed at a version, `{rows, mark}`, or null. */
+  past(name, version) {
+    return this.#past.get(name)?.find((past) => past.version === version) ?? null;
   }
 }
 
-/** The viewer of one connection. */
-export class NaiveViewer {
-  #list;
-  #held = new Map();
-
-  constructor(list) {
-    this.#list = list;
-  }
-
-  get names() {
-    return [...this.#held.keys()];
-  }
-
-  #bundle(frames) {
-    const { epoch } = this.#list;
-    for (const { window, new_version: version } of frames) this.#held.set(window, version);
-    const windows = [...this.#held].map(([window, version]) => ({ window, version }));
-    const rows = this.#list.members.length;
-    const version = this.#list.next();
-    const counts = { version, rows, members: rows, headers: false, groups: [{ group: "all", count: rows }] };
-    return { list: "room", format: 2, epoch, version, frames, windows, counts };
-  }
-
-  /** Returns what changed since the last tick, `null` if nothing did and it is not time for a reminder. */
-  tick(isReminder) {
-    const changed = [...this.#held].filter(([name, version]) => this.#list.version(name) !== version);
-    const frames = changed.map(([name, version]) => this.#list.delta(name, version));
-    return frames.length > 0 || isReminder ? this.#bundle(frames) : null;
-  }
-
-  /** Returns the answer to a request, `null` for a refusal. */
-  answer({ verb, window, from, windows, held }) {
-    if (verb === "open") return this.#bundle([this.#list.sync(window)]);
-    if (verb === "close") return void this.#held.delete(window) ?? null;
-    if (verb === "move") {
-      if (!this.#held.delete(from)) return null;
-      return this.#bundle([this.#list.sync(window)]);
-    }
-    if (verb === "resync") {
-      if (windows.some((name) => !this.#held.has(name))) return null;
-      return this.#bundle(windows.map((name) => this.#list.sync(name)));
-    }
-    const { node, number } = this.#list.epoch;
-    const isKnown = ({ window: name, epoch, version }) =>
-      epoch.node === node && epoch.number === number && this.#list.at(name, version) !== null;
-    const frame = (one) => (isKnown(one) ? this.#list.delta(one.window, one.version) : this.#list.sync(one.window));
-    return this.#bundle(held.map(frame));
-  }
-}
-
-function isSame(rows, others) {
-  return rows.length === others.length && rows.every((row, at) => row === others[at]);
-}
-
-/** Returns the steps from some rows to others: what they have in common at both ends stays. */
-function difference(old, rows) {
-  const ids = rows.map(({ id }) => id);
-  let start = 0;
-  while (start < old.length && start < rows.length && old[start].id === ids[start]) start += 1;
-  let end = 0;
-  const isLeft = () => end < old.length - start && end < rows.length - start;
-  while (isLeft() && old.at(-1 - end).id === ids.at(-1 - end)) end += 1;
-  const deletes = [];
-  for (let at = old.length - end - 1; at >= start; at -= 1) deletes.push(at);
-  const gone = new Map(old.slice(start, old.length - end).map((row) => [row.id, row]));
-  const inserts = rows.slice(start, rows.length - end).map((row, at) => insert(row, start + at, gone.get(row.id)));
-  const kept = [...rows.keys()].filter((at) => at < start || at >= rows.length - end);
-  const before = (at) => (at < start ? old[at] : old[at - rows.length + old.length]);
-  const updates = kept.filter((at) => rows[at] !== before(at)).map((at) => ({ index: at, ...change(rows[at]) }));
-  return { deletes, inserts, updates };
-}
-
-function insert(row, index, was) {
-  if (!was) return { index, row: structuredClone(row) };
-  return { index, move: row.id, ...(was === row ? {} : change(row)) };
-}
-
-function change({ revision, body }) {
-  return { revision, patch: { ...body } };
+function isSame({ rows, matches }, next) {
+  const { length } = next.rows;
+  return matches === next.matches && rows.length === length && rows.every((row, at) => isEqualRow(row, next.rows[at]));
 }

@@ -13,8 +13,10 @@ const HERE = fileURLToPath(new URL(".", import.meta.url));
 /** The repository's root. */
 export const ROOT = resolve(HERE, "../../../..");
 
-const BINARY = process.env.HEADCOUNT_SERVER ?? join(ROOT, "target/debug/headcount-server");
-const START_MS = 180_000;
+/** The server program. */
+export const BINARY = process.env.HEADCOUNT_SERVER ?? join(ROOT, "target/debug/headcount-server");
+/** The time that a start may take on a busy machine. */
+export const START_MS = 180_000;
 const PATIENCE_MS = 30_000;
 
 /** Starts a server on a free port with a data directory of its own. */
