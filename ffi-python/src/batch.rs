@@ -7,16 +7,16 @@ use headcount::{GroupId, ListError, SortKey};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyList, PyTuple};
 use serde::de::IgnoredAny;
 
-use crate::bounds::{BATCH_MAX, collect, copied, look, push, room_for};
+use crate::bounds::{self, BATCH_MAX, collect, copied, look, push, room_for};
 use crate::convert::{Buffer, type_name};
 use crate::id::{AnyId, Key, PyId};
 use crate::json::{plain_to_json, to_json};
 
 /// About what a member takes while many are put in, with its share of tables that grow.
-const MEMBER_LEN: usize = 512;
+pub(crate) const MEMBER_LEN: usize = 512;
 
 /// The length from which each payload is followed by a look at the memory that is left: a batch looks at every few
 /// thousand changes only.
@@ -71,6 +71,22 @@ fn not_json(error: &dyn std::fmt::Display) -> PyErr {
     PyValueError::new_err(format!("the payload is not JSON: {error}"))
 }
 
+/// Returns the tuple of a change: a verb and its arguments.
+pub(crate) fn change_tuple<'a, 'py>(
+    change: &'a Bound<'py, PyAny>,
+) -> PyResult<&'a Bound<'py, PyTuple>> {
+    let change_of = |_| {
+        let text = format!("a change is a tuple, not {}", type_name(change));
+        PyTypeError::new_err(text)
+    };
+    change.cast::<PyTuple>().map_err(change_of)
+}
+
+pub(crate) fn unknown_change(verb: &str, items: usize) -> PyErr {
+    let text = format!("there is no change {verb:?} of {items} items");
+    PyValueError::new_err(text)
+}
+
 /// A change whose group, if it has one, is still a name.
 #[derive(Debug)]
 pub(crate) enum ChangeOf<I> {
@@ -98,9 +114,7 @@ impl<I: PyId> ChangeOf<I> {
     }
 
     fn read(change: &Bound<'_, PyAny>, format: Option<BodyFormat>) -> PyResult<Self> {
-        let tuple = change.cast::<PyTuple>().map_err(|_| {
-            PyTypeError::new_err(format!("a change is a tuple, not {}", type_name(change)))
-        })?;
+        let tuple = change_tuple(change)?;
         let arg = |at: usize| tuple.get_item(at);
         let id = || I::from_py(&arg(1)?);
         let verb: PyBackedStr = tuple.get_item(0)?.extract()?;
@@ -128,10 +142,7 @@ impl<I: PyId> ChangeOf<I> {
             ("set_payload", 3) => {
                 core::member_list::Change::SetPayload(id()?, payload(&arg(2)?, format)?)
             }
-            (verb, len) => {
-                let text = format!("there is no change {verb:?} of {len} items");
-                return Err(PyValueError::new_err(text));
-            }
+            (verb, len) => return Err(unknown_change(verb, len)),
         };
         Ok(Self::Other(change))
     }
@@ -281,18 +292,21 @@ impl<I: PyId> NewMember<I> {
 }
 
 /// The effect of `apply_batch`.
-#[pyclass(frozen, eq, get_all, module = "headcount")]
+#[pyclass(frozen, eq, module = "headcount")]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BatchReport {
     /// The number of members that were added.
+    #[pyo3(get)]
     inserted: usize,
     /// The number of members that were changed, moved or not.
+    #[pyo3(get)]
     updated: usize,
     /// The number of members that were removed.
+    #[pyo3(get)]
     removed: usize,
     /// The number of changes to members that did not exist at that point; they did nothing.
+    #[pyo3(get)]
     missing: usize,
-    /// The row before and after each change, in order; `None` for a member without a row.
     rows: Vec<(Option<usize>, Option<usize>)>,
 }
 
@@ -318,6 +332,12 @@ impl From<core::member_list::BatchReport> for BatchReport {
 
 #[pymethods]
 impl BatchReport {
+    /// The row before and after each change, in order; `None` for a member without a row.
+    #[getter]
+    fn rows<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        bounds::list(py, self.rows.iter().copied())
+    }
+
     fn __repr__(&self) -> String {
         let Self {
             inserted,
@@ -360,8 +380,8 @@ impl<I: PyId> From<core::member_list::BulkReport<I>> for BulkReport {
 impl BulkReport {
     /// The positions and ids of members that were left out, because they existed or came twice.
     #[getter]
-    fn duplicates(&self) -> Vec<(usize, &AnyId)> {
-        self.duplicates.iter().map(|(at, id)| (*at, id)).collect()
+    fn duplicates<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        bounds::list(py, self.duplicates.iter().map(|(at, id)| (*at, id)))
     }
 
     fn __repr__(&self) -> String {

@@ -20,7 +20,8 @@ use crate::error::{DecodeError, raise};
 use crate::held_windows::held_list;
 use crate::json::{Json, from_json, to_json};
 use crate::sync::Locked;
-use crate::windows::{Bundle, window_names};
+use crate::viewer::window_names;
+use crate::windows::Bundle;
 
 /// The most dicts of rows that a client keeps: those of all windows, and as many that are gone.
 const ROW_DICTS_MAX: usize = 2 * VIEWER_WINDOWS_MAX * WINDOW_ROWS_MAX;

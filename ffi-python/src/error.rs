@@ -6,6 +6,7 @@ use headcount::codec::DecodeError as Malformed;
 use headcount::id::IdError;
 use headcount::member_list::{LoadError, SaveError, TableError, WindowError as Unseen};
 use headcount::presence::RestoreError as Unrestored;
+use headcount::roster::RosterError;
 use headcount::tracker::ApplyError as Refused;
 use headcount::{ListError as Unlisted, ReadError, TrackError as Untracked};
 use pyo3::PyErr;
@@ -93,38 +94,54 @@ impl From<Untracked> for Raised {
 
 impl From<Unlisted> for Raised {
     fn from(error: Unlisted) -> Self {
-        let text = error.to_string();
-        let cause = match &error {
-            Unlisted::InBatch { error, .. } => &**error,
-            error => error,
-        };
-        Self(match cause {
-            Unlisted::UnknownMember { .. } => UnknownMember::new_err((text, kind_of(cause))),
-            Unlisted::UnknownGroup { .. } => UnknownGroup::new_err((text, kind_of(cause))),
-            Unlisted::KeyTooLong { max, .. }
-            | Unlisted::PayloadTooLong { max, .. }
-            | Unlisted::TooManyGroups { max }
-            | Unlisted::TooManyMembers { max } => LimitError::new_err((text, *max)),
-            _ => ListError::new_err((text, kind_of(cause))),
-        })
+        Self(unlisted(error.to_string(), &error))
+    }
+}
+
+/// Returns the exception with this text of an error, or of the change of a batch that has it.
+fn unlisted(text: String, error: &Unlisted) -> PyErr {
+    match error {
+        Unlisted::InBatch { error, .. } => unlisted(text, error),
+        Unlisted::UnknownMember { .. } => UnknownMember::new_err((text, kind_of(error))),
+        Unlisted::UnknownGroup { .. } => UnknownGroup::new_err((text, kind_of(error))),
+        Unlisted::KeyTooLong { max, .. }
+        | Unlisted::PayloadTooLong { max, .. }
+        | Unlisted::TooManyGroups { max }
+        | Unlisted::TooManyMembers { max } => LimitError::new_err((text, *max)),
+        _ => ListError::new_err((text, kind_of(error))),
     }
 }
 
 impl From<TableError> for Raised {
     fn from(error: TableError) -> Self {
-        let text = error.to_string();
-        Self(match error {
-            TableError::List(error) => return error.into(),
-            TableError::UnknownList { .. } => UnknownList::new_err((text, kind_of(&error))),
-            TableError::ListBuilding { .. } => ListBuilding::new_err((text, kind_of(&error))),
-            TableError::AttrTooHigh { max, .. }
-            | TableError::TooManyAttrSets { max }
-            | TableError::BadKeyColumns { max, .. }
-            | TableError::TooManyLists { max }
-            | TableError::TooManyClauses { max, .. }
-            | TableError::TooManyIds { max, .. } => LimitError::new_err((text, max)),
-            _ => ListError::new_err((text, kind_of(&error))),
-        })
+        Self(unlisted_in_table(error.to_string(), &error))
+    }
+}
+
+/// As [`unlisted`], of a table.
+fn unlisted_in_table(text: String, error: &TableError) -> PyErr {
+    match error {
+        TableError::InBatch { error, .. } => unlisted_in_table(text, error),
+        TableError::List(error) => unlisted(text, error),
+        TableError::UnknownList { .. } => UnknownList::new_err((text, kind_of(error))),
+        TableError::ListBuilding { .. } => ListBuilding::new_err((text, kind_of(error))),
+        TableError::AttrTooHigh { max, .. }
+        | TableError::TooManyAttrSets { max }
+        | TableError::BadKeyColumns { max, .. }
+        | TableError::TooManyLists { max }
+        | TableError::TooManyClauses { max, .. }
+        | TableError::TooManyIds { max, .. } => LimitError::new_err((text, *max)),
+        _ => ListError::new_err((text, kind_of(error))),
+    }
+}
+
+impl From<RosterError> for Raised {
+    fn from(error: RosterError) -> Self {
+        match error {
+            RosterError::List(error) => error.into(),
+            RosterError::Table(error) => error.into(),
+            _ => Self(PyValueError::new_err(error.to_string())),
+        }
     }
 }
 

@@ -140,8 +140,8 @@ impl Event {
             | core::Event::DuplicateName { other: id }
             | core::Event::Reincarnated { id }
             | core::Event::Signal { from: id, .. }
-            | core::Event::PeerLimit { refused: id }
-            | core::Event::HandleCollision { refused: id } => Some(Replica(id.clone())),
+            | core::Event::PeerLimit { refused: id, .. }
+            | core::Event::HandleCollision { refused: id, .. } => Some(Replica(id.clone())),
             _ => None,
         }
     }
@@ -185,9 +185,9 @@ impl Event {
         }
     }
 
-    /// The fault in words. With the kind `refused` entries of the replica break a limit of this node or the format:
-    /// the event comes once for a partition, until entries of it are applied. With `unreadable` frames of the peer
-    /// break the format or are of another cluster: it comes at most once a minute for each peer.
+    /// The fault in words. With the kind `refused` entries of the replica break a limit of this node or the format.
+    /// With `unreadable` frames of the peer break the format or are of another cluster. Both come at most once a minute
+    /// for each replica or peer and each rule.
     #[getter]
     fn reason(&self) -> Option<String> {
         match &self.0 {
@@ -195,6 +195,12 @@ impl Event {
             core::Event::Unreadable { what, .. } => Some(what.clone()),
             _ => None,
         }
+    }
+
+    /// The number of frames that were refused since the last such event, when the event is about a refusal; else 1.
+    #[getter]
+    fn count(&self) -> u64 {
+        self.0.count()
     }
 
     /// The address of the other node at the transport, when the kind is `shape_mismatch` or `unreadable`.

@@ -23,6 +23,8 @@ mod item;
 mod json;
 mod keys;
 mod list_or_roster;
+mod list_writes;
+mod mapped;
 mod member_list;
 mod network;
 mod node;
@@ -42,6 +44,7 @@ mod sync;
 mod table;
 mod tracker;
 mod verbs;
+mod viewer;
 mod watch;
 mod windows;
 
@@ -74,7 +77,9 @@ mod _headcount {
     #[pymodule_export]
     use super::keys::Keys;
     #[pymodule_export]
-    use super::member_list::{MemberList, Upsert};
+    use super::list_writes::Upsert;
+    #[pymodule_export]
+    use super::member_list::MemberList;
     #[pymodule_export]
     use super::network::MemoryNetwork;
     #[pymodule_export]
@@ -92,6 +97,8 @@ mod _headcount {
     #[pymodule_export]
     use super::sorted_set::SortedTree;
     #[pymodule_export]
+    use super::table::batch::TableBatchReport;
+    #[pymodule_export]
     use super::table::list_view::{ListMove, ListView};
     #[pymodule_export]
     use super::table::spec::{Clause, ListSpec};
@@ -100,7 +107,9 @@ mod _headcount {
     #[pymodule_export]
     use super::tracker::Tracker;
     #[pymodule_export]
+    use super::viewer::Viewer;
+    #[pymodule_export]
     use super::watch::WatchHandle;
     #[pymodule_export]
-    use super::windows::{Bundle, TableTick, Tick, Viewer};
+    use super::windows::{Bundle, TableTick, Tick};
 }

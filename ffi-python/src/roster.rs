@@ -4,42 +4,48 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use headcount as core;
-use headcount::member_list::BodyFormat;
-use headcount::roster::OfflinePolicy;
-use headcount::{EntryBuf, ListError, Placement, RosterOptions, SortKey, Status};
+use headcount::roster::{OfflinePolicy, RosterError, RosterTarget, UnknownStatus};
+use headcount::{EntryBuf, Placement, RosterOptions, Status};
 use parking_lot::Mutex;
-use pyo3::exceptions::{PyException, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyAttributeError, PyException, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedStr;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::PyList;
 
-use crate::batch::{BulkReport, NewMembers, payload};
+use crate::batch::BulkReport;
 use crate::bounds::{self, BATCH_MAX, collect, texts, yielding};
-use crate::convert::Seconds;
+use crate::convert::{Seconds, type_name};
 use crate::diff::TopicDiff;
 use crate::entry::Entry;
 use crate::error::raise;
-use crate::id::{AnyId, Key, PyId};
-use crate::list_or_roster::ListOrRoster;
+use crate::id::{AnyId, PyId};
+use crate::list_or_roster::{Held, Rostered};
+use crate::mapped::Mapped;
 use crate::member_list::{MemberList, each};
+use crate::table::MemberTable;
+use crate::table::batch::RowForm;
+use crate::table::list_view::each_table;
+use crate::table::spec::Bits;
 
 /// Placements of the entries of the diff at hand: made before the list is locked, so that no
 /// Python code runs under its lock.
 type Placements = Arc<Mutex<HashMap<(core::id::Origin, u64), Placement>>>;
 
-/// A list that follows presence: one row for each user with sessions.
+/// A list or a table that follows presence: one row for each user with sessions.
 ///
-/// `mapping` takes an `Entry` and says where it puts its user: `(group, key)`, `(group, key, attrs)`
-/// or `(group, key, attrs, payload)`; with `None` the entry does not count as a session. The
-/// attribute bits are those of `status_bits`, which are the roster's; it leaves the others as the
-/// application sets them. The payload is one as `MemberList.set_payload` takes it; where the mapping
-/// gives none, the roster leaves the payload as it is. The key of an entry is the id of the row. The
-/// status of an entry is 0 online, 1 idle, 2 dnd, 3 invisible; over the sessions of a user the first
-/// of `priority` decides. A user whose sessions are gone, or who is invisible, is offline for
-/// others: the row is removed, or moves to the group `offline`.
+/// `mapping` takes an `Entry` and says where it puts its user, over a list `(group, key)`, `(group,
+/// key, attrs)` or `(group, key, attrs, payload)`. Over a table it returns what follows the id in
+/// `MemberTable.bulk_load`, `(key,)` with a key for each column, or with attributes, or with
+/// attributes and a payload: its lists choose the groups by the attributes. With `None` the entry
+/// does not count as a session. The attributes are among `status_bits`, which are the roster's, of a
+/// table numbers up to 31; it leaves the others as the application sets them. The payload is one as
+/// `MemberList.set_payload` takes it; where the mapping gives none, the roster leaves the payload as
+/// it is. The key of an entry is the id of the row. The status of an entry is 0 online, 1 idle, 2
+/// dnd, 3 invisible; over the sessions of a user the first of `priority` decides. A user whose
+/// sessions are gone, or who is invisible, is offline for others: the row is removed, or moves to
+/// the group `offline` of the list; with `rows_stay` it stays, without the attributes in
+/// `status_bits`, and the lists of a table put it where members without these belong.
 ///
 /// >>> ml = MemberList(str, groups=["here", "away", "offline"])
 /// >>> roster = Roster(ml, lambda e: ("away" if e.status == 1 else "here", e.key), offline="offline")
@@ -55,67 +61,167 @@ type Placements = Arc<Mutex<HashMap<(core::id::Origin, u64), Placement>>>;
 /// [('ann', 'online', 'idle')]
 /// >>> ml
 /// <MemberList 1 here=0 away=1 offline=0>
+///
+/// Over a table, of which each list shows those who are online in its own way:
+///
+/// >>> ONLINE = 0
+/// >>> table = MemberTable(str)
+/// >>> online = Clause(all=[ONLINE])
+/// >>> everyone = table.add_list(ListSpec("everyone", "offline", groups=[(online, "online")]))
+/// >>> here = table.add_list(ListSpec("here", "online", admit=[online]))
+/// >>> roster = Roster(table, lambda e: (e.key, [ONLINE]), status_bits=[ONLINE], rows_stay=True)
+/// >>> roster.reset(t.list("room")).changes
+/// [('ann', 'offline', 'idle')]
+/// >>> everyone, here
+/// (<ListView 'everyone' 1 online=1 offline=0>, <ListView 'here' 1 online=1>)
+/// >>> _ = t.untrack_owner("phone")
+/// >>> _ = roster.apply(t.take_diff()["room"])
+/// >>> everyone, here
+/// (<ListView 'everyone' 1 online=0 offline=1>, <ListView 'here' 0 online=0>)
 #[pyclass(frozen, generic, weakref, module = "headcount")]
 #[derive(Debug)]
 pub(crate) struct Roster {
-    list: MemberList,
+    target: Target,
     mapping: Py<PyAny>,
     placements: Placements,
 }
 
+/// The list or table of a roster.
+#[derive(Debug)]
+enum Target {
+    List(MemberList),
+    Table(MemberTable, RowForm),
+}
+
+/// The same code for a list or table with each kind of ids.
+macro_rules! each_target {
+    ($this:expr, $target:ident => $body:expr) => {
+        match &$this {
+            Target::List(list) => each!(list, $target => $body),
+            Target::Table(table, _) => each_table!(table, $target => $body),
+        }
+    };
+}
+
+impl Target {
+    fn read(target: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if let Ok(list) = target.cast::<MemberList>() {
+            return Ok(Self::List(list.get().clone()));
+        }
+        let table = target.cast::<MemberTable>().map_err(|_| {
+            let name = type_name(target);
+            PyTypeError::new_err(format!(
+                "a roster is over a MemberList or a MemberTable, not {name}"
+            ))
+        })?;
+        let table = table.get();
+        Ok(Self::Table(table.clone(), table.form(target.py())?))
+    }
+
+    /// Reads the attributes that a roster owns.
+    fn status_bits(&self, bits: &Bound<'_, PyAny>) -> PyResult<u32> {
+        match self {
+            Self::List(_) => bits.extract(),
+            Self::Table(..) => bits.extract::<Bits>()?.low(),
+        }
+    }
+
+    /// Checks what is to become of the rows of users who go offline.
+    fn check_offline(&self, offline: Option<&str>, rows_stay: bool) -> PyResult<()> {
+        let text = match (self, offline) {
+            (Self::Table(..), Some(_)) => {
+                "the lists of a table group members by their attributes: rows_stay, not offline"
+            }
+            (Self::List(_), Some(_)) if rows_stay => "offline or rows_stay, not both",
+            _ => return Ok(()),
+        };
+        Err(PyValueError::new_err(text))
+    }
+}
+
 #[pymethods]
 impl Roster {
-    /// Create a roster over a list that has none yet; the list stays usable.
+    /// Create a roster over a list or table that has none yet; it stays usable.
     #[new]
     #[pyo3(signature = (
-        list, mapping, *, offline = None, priority = None, last_seen_max = None, status_bits = 0,
+        target, mapping, *, offline = None, rows_stay = false, priority = None,
+        last_seen_max = None, status_bits = None,
     ))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn new(
         py: Python<'_>,
-        list: &Bound<'_, MemberList>,
+        target: &Bound<'_, PyAny>,
         mapping: Py<PyAny>,
         offline: Option<&str>,
+        rows_stay: bool,
         priority: Option<&Bound<'_, PyAny>>,
         last_seen_max: Option<usize>,
-        status_bits: u32,
+        status_bits: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let list = list.get().clone();
+        let target = Target::read(target)?;
+        target.check_offline(offline, rows_stay)?;
         let placements = Placements::default();
-        let mut options = RosterOptions::default().status_bits(status_bits);
+        let mut options = RosterOptions::default();
+        if rows_stay {
+            options = options.offline(OfflinePolicy::Stay);
+        }
+        if let Some(bits) = status_bits {
+            options = options.status_bits(target.status_bits(bits)?);
+        }
         if let Some(last_seen_max) = last_seen_max {
             options = options.last_seen_max(last_seen_max);
         }
         if let Some(names) = priority {
-            let names = texts(names, "priority", Status::ALL.len())?;
-            let status = |name: &PyBackedStr| name.parse::<Status>();
-            let statuses: Result<Vec<_>, _> = names.iter().map(status).collect();
-            let statuses = statuses.map_err(|error: core::roster::UnknownStatus| {
-                PyValueError::new_err(error.to_string())
-            })?;
-            options = options.priority(statuses);
+            options = options.priority(statuses(names)?);
         }
-        let put = each!(list, target => target.write(py, |target| enroll(target, options, offline, &placements))?);
-        if put.map_err(raise)? {
-            Ok(Self {
-                list,
+        let put = each_target!(target, target => {
+            target.write(py, |target| enroll(target, options, offline, &placements))?
+        });
+        match put.map_err(raise)? {
+            true => Ok(Self {
+                target,
                 mapping,
                 placements,
-            })
-        } else {
-            Err(PyValueError::new_err("the list has a roster already"))
+            }),
+            false => {
+                let text = "the list or table has a roster already";
+                Err(PyValueError::new_err(text))
+            }
         }
     }
 
     /// The list.
+    ///
+    /// Raises `AttributeError` when the roster is over a table.
     #[getter]
-    fn list(&self) -> MemberList {
-        self.list.clone()
+    fn list(&self) -> PyResult<MemberList> {
+        match &self.target {
+            Target::List(list) => Ok(list.clone()),
+            Target::Table(..) => {
+                let text = "the roster is over a table, not a list";
+                Err(PyAttributeError::new_err(text))
+            }
+        }
+    }
+
+    /// The table.
+    ///
+    /// Raises `AttributeError` when the roster is over a list.
+    #[getter]
+    fn table(&self) -> PyResult<MemberTable> {
+        match &self.target {
+            Target::Table(table, _) => Ok(table.clone()),
+            Target::List(_) => {
+                let text = "the roster is over a list, not a table";
+                Err(PyAttributeError::new_err(text))
+            }
+        }
     }
 
     /// Apply the changes of the topic. `now` is the wall clock in seconds since 1970, for
     /// last-seen; left out, it is read. O(changes x log members).
     ///
-    /// An entry for which the mapping raises, or names a group that the list lacks or attribute bits
+    /// An entry for which the mapping raises, or names a group that the list lacks or attributes
     /// outside of `status_bits`, is refused and does not count as a session; the others are applied.
     #[pyo3(signature = (change, *, now = None))]
     fn apply(
@@ -154,19 +260,17 @@ impl Roster {
         report
     }
 
-    /// Load members that are offline, all at once, as `MemberList.bulk_load` does.
+    /// Load members that are offline, all at once, as `bulk_load` of the list or table does.
     fn load_offline(&self, py: Python<'_>, members: &Bound<'_, PyAny>) -> PyResult<BulkReport> {
-        each!(self.list, target => {
-            let members = NewMembers::read(members)?;
-            target.write_long(py, |target| members.load(target))?
-            .map(BulkReport::from)
-            .map_err(raise)
-        })
+        match &self.target {
+            Target::List(list) => list.bulk_load(py, members),
+            Target::Table(table, _) => table.bulk_load(py, members),
+        }
     }
 
     /// Return the status of a user that others see: `online`, `idle`, `dnd` or `offline`.
     fn status(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<&'static str> {
-        each!(self.list, target => {
+        each_target!(self.target, target => {
             let id = PyId::from_py(id)?;
             target.read(py, |target| target.roster().map_or("offline", |r| r.status(&id).as_str()))
         })
@@ -174,7 +278,7 @@ impl Roster {
 
     /// Return the status that the user's own sessions see: as `status`, or `invisible`.
     fn own_status(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<&'static str> {
-        each!(self.list, target => {
+        each_target!(self.target, target => {
             let id = PyId::from_py(id)?;
             target.read(py, |target| target.roster().map_or("offline", |r| r.own_status(&id).as_str()))
         })
@@ -183,7 +287,7 @@ impl Roster {
     /// Return the time at which the user was last seen, in seconds since 1970; `None` while the
     /// user is visible, or when it is not known.
     fn last_seen(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
-        each!(self.list, target => {
+        each_target!(self.target, target => {
             let id = PyId::from_py(id)?;
             target.read(py, |target| target.roster().and_then(|roster| roster.last_seen(&id)))
         })
@@ -191,13 +295,16 @@ impl Roster {
 
     /// Return the number of users that others see online. O(1).
     fn online_count(&self, py: Python<'_>) -> PyResult<usize> {
-        each!(self.list, target => {
-                    target.read(py, |target| target.roster().map_or(0, core::Roster::online_count))
+        each_target!(self.target, target => {
+            target.read(py, |target| target.roster().map_or(0, core::Roster::online_count))
         })
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let members = self.list.member_count(py)?;
+        let members = match &self.target {
+            Target::List(list) => list.member_count(py)?,
+            Target::Table(table, _) => table.__len__(py)?,
+        };
         let online = self.online_count(py)?;
         Ok(format!("<Roster {members} online={online}>"))
     }
@@ -230,27 +337,33 @@ impl Roster {
             }
         }
         let wall_s = now.map_or_else(wall_clock_s, |now| now.0.as_secs());
-        each!(self.list, target => target.write_long(py, |target| {
+        let placements = &self.placements;
+        // What was read goes with the closure, before the interpreter comes back.
+        each_target!(self.target, target => target.write_long(py, move |target| {
             for (buf, place) in places {
-                let status = Status::of_session(buf.status());
-                match place.resolve(target, status) {
-                    Ok(place) => drop(self.placements.lock().insert(name_of(&buf), place)),
+                match place.resolve(&**target) {
+                    Ok(place) => drop(placements.lock().insert(name_of(&buf), place)),
                     Err(error) => refused.push((buf, error.to_string())),
                 }
             }
             let report = target.roster_mut().map(|roster| work.run(roster, wall_s));
-            self.placements.lock().clear();
+            placements.lock().clear();
             report.map(|report| RosterReport::new(report, &refused)).unwrap_or_default()
         }))
     }
 
     /// Asks the mapping where an entry puts its user; `None` if the entry does not count.
-    fn place(&self, py: Python<'_>, entry: Entry) -> PyResult<Option<Place>> {
+    fn place(&self, py: Python<'_>, entry: Entry) -> PyResult<Option<Mapped>> {
+        let status = Status::of_session(entry.buf().status());
         let place = self.mapping.bind(py).call1((entry,))?;
         if place.is_none() {
             return Ok(None);
         }
-        Place::read(&place, self.list.format).map(Some)
+        let place = match &self.target {
+            Target::List(list) => Mapped::in_list(&place, status, list.format),
+            Target::Table(_, form) => Mapped::in_table(&place, status, *form),
+        };
+        place.map(Some)
     }
 }
 
@@ -262,9 +375,9 @@ enum Work<'a> {
 }
 
 impl Work<'_> {
-    fn run<I: PyId>(
+    fn run<I: PyId, L: RosterTarget<I>>(
         self,
-        roster: &mut core::Roster<I>,
+        roster: &mut core::Roster<I, L>,
         wall_s: u64,
     ) -> core::roster::RosterReport<I> {
         match self {
@@ -279,71 +392,27 @@ fn name_of(buf: &EntryBuf) -> (core::id::Origin, u64) {
     (buf.origin().clone(), buf.version())
 }
 
-/// The result of a mapping, before its group is looked up.
-struct Place {
-    /// Not an object of Python: thousands of them, let go of without the interpreter, would wait for it.
-    group: Box<str>,
-    key: SortKey,
-    attrs: u32,
-    payload: Option<Bytes>,
+/// Reads the names of statuses.
+fn statuses(names: &Bound<'_, PyAny>) -> PyResult<Vec<Status>> {
+    let names = texts(names, "priority", Status::ALL.len())?;
+    let statuses = names.iter().map(|name| name.parse::<Status>());
+    let statuses: Result<Vec<Status>, UnknownStatus> = statuses.collect();
+    statuses.map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
-impl Place {
-    /// Reads what a mapping of a list with payloads of this format gave.
-    fn read(place: &Bound<'_, PyAny>, format: Option<BodyFormat>) -> PyResult<Self> {
-        let tuple = place.cast::<PyTuple>().ok();
-        let Some(tuple) = tuple.filter(|tuple| matches!(tuple.len(), 2..=4)) else {
-            let text = "a mapping gives a tuple (group, key), (group, key, attrs) or \
-                        (group, key, attrs, payload)";
-            return Err(PyTypeError::new_err(text));
-        };
-        let rest = |at: usize| (at < tuple.len()).then(|| tuple.get_item(at)).transpose();
-        Ok(Self {
-            group: tuple.get_item(0)?.extract::<&str>()?.into(),
-            key: tuple.get_item(1)?.extract::<Key>()?.0,
-            attrs: rest(2)?.map_or(Ok(0), |attrs| attrs.extract())?,
-            payload: rest(3)?.map(|it| payload(&it, format)).transpose()?,
-        })
-    }
-
-    fn resolve<I: PyId>(
-        self,
-        list: &ListOrRoster<I>,
-        status: Status,
-    ) -> Result<Placement, ListError> {
-        let group = list.group(&self.group)?;
-        let placement = Placement::new(status).group(group).key(self.key);
-        let placement = placement.bits(self.attrs);
-        Ok(match self.payload {
-            Some(payload) => placement.payload(payload),
-            None => placement,
-        })
-    }
-}
-
-/// Puts a roster over a list, unless it has one.
-fn enroll<I: PyId>(
-    target: &mut ListOrRoster<I>,
+/// Puts a roster over a list or table, unless it has one.
+fn enroll<I: PyId, L: Rostered<I>>(
+    target: &mut Held<I, L>,
     mut options: RosterOptions,
     offline: Option<&str>,
     placements: &Placements,
-) -> Result<bool, ListError> {
+) -> Result<bool, RosterError> {
     if let Some(name) = offline {
-        options = options.offline(OfflinePolicy::Keep(target.group(name)?));
+        options = options.offline(OfflinePolicy::Keep(target.group_for_rows(name)?));
     }
-    let empty = ListOrRoster::List(core::MemberList::new(target.options()));
-    match std::mem::replace(target, empty) {
-        ListOrRoster::List(list) => {
-            let placements = Arc::clone(placements);
-            let mapping = move |buf: &EntryBuf| placements.lock().get(&name_of(buf)).cloned();
-            *target = ListOrRoster::Roster(core::Roster::new(list, options, mapping));
-            Ok(true)
-        }
-        roster => {
-            *target = roster;
-            Ok(false)
-        }
-    }
+    let placements = Arc::clone(placements);
+    let mapping = move |buf: &EntryBuf| placements.lock().get(&name_of(buf)).cloned();
+    target.enroll(options, mapping)
 }
 
 fn wall_clock_s() -> u64 {

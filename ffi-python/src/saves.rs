@@ -15,7 +15,7 @@ use crate::bounds::bytes;
 use crate::error::{ListError, raise};
 use crate::files::{Sink, Source, failed};
 use crate::id::{OfKind, PyId};
-use crate::list_or_roster::ListOrRoster;
+use crate::list_or_roster::{ListOrRoster, TableOrRoster};
 use crate::sync::Locked;
 
 /// Bytes of a file after which other threads may work on what is saved.
@@ -48,7 +48,7 @@ impl<I: PyId> Saved for ListOrRoster<I> {
     }
 
     fn load(reader: impl Read, epoch: Epoch) -> Result<Self, LoadError> {
-        MemberList::load(reader, epoch).map(Self::List)
+        MemberList::load(reader, epoch).map(Self::Alone)
     }
 
     fn has_payloads(&self) -> bool {
@@ -56,23 +56,24 @@ impl<I: PyId> Saved for ListOrRoster<I> {
     }
 }
 
-impl<I: PyId> Saved for MemberTable<I> {
+impl<I: PyId> Saved for TableOrRoster<I> {
     type Id = I;
 
     fn begin_save(&mut self) -> Result<SaveJob<I>, SaveError> {
-        self.begin_save()
+        MemberTable::begin_save(self)
     }
 
     fn step(&mut self, job: &mut SaveJob<I>, out: &mut Vec<u8>) -> Result<bool, SaveError> {
-        job.step(self, SAVE_STEP, out)
+        let table: &mut MemberTable<I> = self;
+        job.step(table, SAVE_STEP, out)
     }
 
     fn load(reader: impl Read, epoch: Epoch) -> Result<Self, LoadError> {
-        Self::load(reader, epoch)
+        MemberTable::load(reader, epoch).map(Self::Alone)
     }
 
     fn has_payloads(&self) -> bool {
-        self.has_payloads()
+        MemberTable::has_payloads(self)
     }
 }
 

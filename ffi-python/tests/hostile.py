@@ -149,6 +149,9 @@ def containers() -> list[object]:
         [None],
         [("upsert",)],
         [("upsert", 1, "online", 1, -1)],
+        [("upsert", 1, 1), ("set_key", 1, 2**63, 1)],
+        [("upsert", *range(100_000))],
+        [tuple(range(100_000))],
         [(1, "online", ("a", "b"))],
         ["online"] * 10_000,
         deep(100_000),
@@ -192,6 +195,10 @@ FRESH: list[Callable[[Any], object]] = [
     lambda _: endless((1, "online", 1)),
     lambda _: endless(("upsert", 1, "online", 1)),
     lambda _: endless(("set_payload", 1, "x" * 10_000)),
+    lambda _: endless((1, 1)),
+    lambda _: endless((1, 1, range(100), "x" * 10_000)),
+    lambda _: endless((1, 1, endless(1))),
+    lambda _: endless(("upsert", 1, 1, [1])),
     lambda _: endless(()),
     lambda _: (boom() for _ in range(3)),
     lambda _: {"epoch": 1, "version": 1, "frames": endless({})},
@@ -277,8 +284,13 @@ def roster() -> Any:
     return Roster(member_list(), lambda entry: ("online", entry.key), offline="offline")
 
 
-def roster_that(mapping: Callable[[Any], Any]) -> Any:
-    return Roster(MemberList(str, groups=["online"]), mapping)
+def table_roster() -> Any:
+    return Roster(member_table(), lambda entry: (entry.key, [1]), status_bits=[1], rows_stay=True)
+
+
+def rosters_that(mapping: Callable[[Any], Any]) -> Iterator[Any]:
+    yield Roster(MemberList(str, groups=["online"]), mapping)
+    yield Roster(MemberTable(str), mapping)
 
 
 def client() -> Client:
@@ -343,6 +355,7 @@ TARGETS: dict[str, Callable[[], Any]] = {
     "ListView": list_view,
     "ListMove": lambda: member_table().set_attrs(1, clear=[1])[0],
     "TableUpsert": lambda: member_table().upsert(2, 1),
+    "TableBatchReport": lambda: member_table().apply_batch([("upsert", 2, 1), ("remove", 3)], rows=True),
     "TableMember": lambda: member_table().get(1),
     "TableTick": lambda: member_table().tick(1.0),
     "Viewer of a table": table_viewer,
@@ -356,6 +369,7 @@ TARGETS: dict[str, Callable[[], Any]] = {
     "Bundle of format 2": lambda: viewer(resumable=True).open("c:1"),
     "Tick": tick,
     "Roster": roster,
+    "Roster over a table": table_roster,
     "RosterReport": lambda: roster().apply(tracker().take_diff()["room"]),
     "SortedSet": lambda: SortedSet([1, "a", b"b", (2, "c")]),
     "Replica": lambda: tracker().replica,
@@ -429,7 +443,9 @@ GOOD: dict[str, Any] = {
 
 def good(parameter: str, target: Any) -> Any:
     """A value that this parameter takes."""
-    is_list = isinstance(target, (MemberList, Roster))
+    if isinstance(target, Roster):
+        target = getattr(target, "list", None) or target.table
+    is_list = isinstance(target, MemberList)
     is_table = isinstance(target, MemberTable)
     match parameter:
         case "id" if is_table:
@@ -441,8 +457,7 @@ def good(parameter: str, target: Any) -> Any:
         case "spec":
             return list_spec()
         case "id" if is_list:
-            kept: Any = target if isinstance(target, MemberList) else target.list
-            return kept[1].id
+            return target[1].id
         case "ids" if is_list:
             return [good("id", target)]
         case "ids":
@@ -455,7 +470,7 @@ def good(parameter: str, target: Any) -> Any:
             return tracker().take_diff()["room"]
         case "replica":
             return Replica("b", 1, 1)
-        case "list":
+        case "list" | "target":
             return member_list()
         case "mapping":
             return lambda entry: ("online", entry.key)
@@ -540,10 +555,10 @@ def with_mappings(tally: Tally) -> None:
     change = tracker().take_diff()["room"]
     for number, answer in enumerate(CONSTANT):
         for answer in (answer, (answer, "key"), ("online", answer), ("online", "key", answer)):
-            made = roster_that(returning(answer))
-            tally.call(f"mapping #{number}", made.apply, (change,), {})
-    made = roster_that(lambda _: boom())
-    tally.call("mapping raises", made.apply, (change,), {})
+            for made in rosters_that(returning(answer)):
+                tally.call(f"mapping #{number}", made.apply, (change,), {})
+    for made in rosters_that(lambda _: boom()):
+        tally.call("mapping raises", made.apply, (change,), {})
 
     def enter(entry: Any) -> Any:
         made.list.add_group(f"g{made.list.member_count()}")
@@ -555,7 +570,7 @@ def with_mappings(tally: Tally) -> None:
         return ("online", entry.key)
 
     inner: list[Any] = []
-    made = roster_that(enter)
+    made = next(rosters_that(enter))
     tally.call("mapping enters", made.apply, (change,), {})
 
 
@@ -605,7 +620,7 @@ def call_each(tally: Tally) -> None:
                     tally.parameters(f"{kind.__name__}.{name}", returning((None, function)))
     for title, make in TARGETS.items():
         for name in methods(make()):
-            attribute = getattr(make(), name)
+            attribute = getattr(make(), name, None)
             if callable(attribute) and not inspect.iscoroutinefunction(attribute):
                 tally.parameters(f"{title}.{name}", of_method(make, name))
     with_mappings(tally)

@@ -335,6 +335,9 @@ class Threads(unittest.TestCase):
             lambda: table.set_attrs_many(range(30_000), clear=[1]),
             lambda: view[:],
             lambda: table.tick(0),
+            # So few that no reading of them releases it.
+            lambda: table.apply_batch([("set_key", n, 0, turns[0]) for n in range(1_000)]),
+            lambda: table.bulk_load([(turns[0] * 1_000 + n, 7) for n in range(1_000)]),
         ]
         for number, work in enumerate(works):
             before, tries_end = turns[0], time.monotonic() + 60

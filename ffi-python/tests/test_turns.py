@@ -12,6 +12,7 @@ import time
 import unittest
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from headcount import Diff, Entry, ListSpec, MemberList, MemberTable, Presence, Roster, SortedSet, Tracker
 
@@ -119,21 +120,40 @@ class Turns(unittest.TestCase):
         self.lets_others_run(lambda: ml.rows_of(ids))
         self.lets_others_run(lambda: ml.index_of_many(ids))
 
+    def test_reports(self) -> None:
+        ml, table = MemberList(int, groups=["g"]), MemberTable(int)
+        table.add_list(ListSpec("all", "g"))
+        # Numbers of which there is no object yet.
+        numbers = range(1 << 40, (1 << 40) + MANY)
+        loads = (ml.bulk_load((n, "g", n) for n in numbers), table.bulk_load((n, n) for n in numbers))
+        self.assertEqual([load.loaded for load in loads], [MANY, MANY])
+        loads = (ml.bulk_load((n, "g", n) for n in numbers), table.bulk_load((n, n) for n in numbers))
+        for load in loads:
+            self.lets_others_run(lambda: load.duplicates)
+        in_list = ml.apply_batch([("touch", n) for n in numbers])
+        in_table = table.apply_batch([("remove", n) for n in numbers], rows=True)
+        self.lets_others_run(lambda: in_list.rows)
+        self.lets_others_run(lambda: in_table.rows)
+
     def test_rosters(self) -> None:
         """A mapping written in C hands over nowhere: what does is the work around it."""
         made = tracker()
         change, entries = made.take_diff()["room"], made.list("room")
 
-        def work(run: Callable[[Roster[str]], object]) -> Callable[[], list[Entry]]:
+        def work(
+            target: Callable[[], MemberList[str] | MemberTable[str]], run: Callable[[Roster[str]], object]
+        ) -> Callable[[], list[Entry]]:
             def mapped() -> list[Entry]:
                 seen: list[Entry] = []
-                run(Roster(MemberList(str, groups=["here"]), seen.append))
+                roster: Any = Roster
+                run(roster(target(), seen.append))
                 return seen
 
             return mapped
 
-        self.lets_others_run(work(lambda roster: roster.apply(change)))
-        self.lets_others_run(work(lambda roster: roster.reset(entries)))
+        for target in (MemberList, MemberTable):
+            self.lets_others_run(work(target, lambda roster: roster.apply(change)))
+            self.lets_others_run(work(target, lambda roster: roster.reset(entries)))
         report = Roster(MemberList(str, groups=["here"]), lambda entry: ("here", 1)).apply(change)
         self.lets_others_run(lambda: report.changes)
 

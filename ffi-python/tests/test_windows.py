@@ -135,7 +135,7 @@ def run_step(ml: MemberList[int], viewer: Viewer, step: dict[str, Any]) -> Any:
             return viewer.open(window)
         try:
             viewer.open(window)
-        except headcount.WindowError as error:
+        except (headcount.WindowError, headcount.LimitError) as error:
             assert str(error) == step["error"]
         else:
             raise AssertionError(step)

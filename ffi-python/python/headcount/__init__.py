@@ -6,7 +6,7 @@
 * `MemberList`: a sorted, grouped list of members with positions; `Viewer` and `Client` are the two
   ends of windows on it.
 * `MemberTable`: the members of many lists, each once; `ListSpec` says which of them a list has.
-* `Roster`: a list that follows presence.
+* `Roster`: a list or a table that follows presence.
 * `Collation`: sort keys in the order of a language.
 * `SortedSet`: the same tree as a plain ordered set with positions.
 """
@@ -78,7 +78,17 @@ from headcount._options import (
     Traffic,
 )
 from headcount._sorted_set import SortedSet
-from headcount._table import Clause, ListMove, ListSpec, ListView, MemberTable, TableMember, TableTick, TableUpsert
+from headcount._table import (
+    Clause,
+    ListMove,
+    ListSpec,
+    ListView,
+    MemberTable,
+    TableBatchReport,
+    TableMember,
+    TableTick,
+    TableUpsert,
+)
 
 Mapping.register(Diff)
 
@@ -141,6 +151,7 @@ __all__ = [
     "SortedSet",
     "Stats",
     "Subscription",
+    "TableBatchReport",
     "TableMember",
     "TableTick",
     "TableUpsert",

@@ -133,9 +133,14 @@ class Event:
     @property
     def reason(self) -> str | None:
         """The fault in words. With the kind `refused` entries of the replica break a limit of this
-        node or the format: the event comes once for a partition, until entries of it are applied.
-        With `unreadable` frames of the peer break the format or are of another cluster: it comes
-        at most once a minute for each peer.
+        node or the format. With `unreadable` frames of the peer break the format or are of another
+        cluster. Both come at most once a minute for each replica or peer and each rule.
+        """
+
+    @property
+    def count(self) -> int:
+        """The number of frames that were refused since the last such event, when the event is
+        about a refusal; else 1.
         """
 
     @property

@@ -16,14 +16,17 @@ from headcount._cluster import (
 from headcount._collation import Collation
 from headcount._options import PresenceOptions
 from headcount._reports import BatchReport, BulkReport, Upsert
-from headcount._table import Clause, ListMove, ListSpec, ListView, MemberTable, TableMember, TableTick, TableUpsert
+from headcount._table import (
+    Clause, ListMove, ListSpec, ListView, MemberTable, TableBatchReport, TableMember, TableTick, TableUpsert,
+    _NewTableMember,
+)  # fmt: skip
 
 __all__ = [
     "BatchReport", "Bridge", "BulkReport", "Bundle", "BundleReport", "Clause", "Client", "Collation", "Diff", "Entry",
     "Event", "Feed", "Group", "GroupSubscription", "Header", "Keys", "Leave", "ListMove", "ListRequest", "ListSpec",
     "ListView", "Member", "MemberList", "MemberTable", "MemoryNetwork", "NodeBase", "Presence", "Replica", "Roster",
-    "RosterReport", "Signal", "Snapshot", "SortedTree", "TableMember", "TableTick", "TableUpsert", "Tick", "TopicDiff",
-    "Tracker", "Transmit", "Update", "Upsert", "Viewer", "WatchHandle", "Window"]  # fmt: skip
+    "RosterReport", "Signal", "Snapshot", "SortedTree", "TableBatchReport", "TableMember", "TableTick", "TableUpsert",
+    "Tick", "TopicDiff", "Tracker", "Transmit", "Update", "Upsert", "Viewer", "WatchHandle", "Window"]  # fmt: skip
 
 _Default = TypeVar("_Default")
 _Name: TypeAlias = str | Buffer
@@ -1111,6 +1114,10 @@ class Viewer:
         """Return the present names of the windows of the viewer."""
 
 _Place: TypeAlias = tuple[str, _Key] | tuple[str, _Key, int] | tuple[str, _Key, int, _Meta]
+_TablePlace: TypeAlias = (
+    tuple[_Key, Unpack[tuple[_Key | Iterable[int], ...]]]
+    | tuple[_Key, Unpack[tuple[_Key | Iterable[int], ...]], _Meta]
+)
 _Status: TypeAlias = Literal["online", "idle", "dnd", "invisible", "offline"]
 
 @final
@@ -1133,38 +1140,66 @@ class RosterReport(Generic[_I]):
 
 @final
 class Roster(Generic[_I]):
-    """A list that follows presence: one row for each user with sessions.
+    """A list or a table that follows presence: one row for each user with sessions.
 
-    `mapping` takes an `Entry` and says where it puts its user: `(group, key)`, `(group, key,
-    attrs)` or `(group, key, attrs, payload)`; with `None` the entry does not count as a session.
-    The attribute bits are those of `status_bits`, which are the roster's; it leaves the others as
-    the application sets them. The payload is one as `MemberList.set_payload` takes it; where the
-    mapping gives none, the roster leaves the payload as it is. The key of an entry is the id of the
-    row. The status of an entry is 0 online, 1 idle, 2 dnd, 3 invisible; over the sessions of a user
-    the first of `priority` decides. A user whose sessions are gone, or who is invisible, is offline
-    for others: the row is removed, or moves to the group `offline`.
+    `mapping` takes an `Entry` and says where it puts its user, over a list `(group, key)`, `(group,
+    key, attrs)` or `(group, key, attrs, payload)`. Over a table it returns what follows the id in
+    `MemberTable.bulk_load`, `(key,)` with a key for each column, or with attributes, or with
+    attributes and a payload: its lists choose the groups by the attributes. With `None` the entry
+    does not count as a session. The attributes are among `status_bits`, which are the roster's, of
+    a table numbers up to 31; it leaves the others as the application sets them. The payload is one
+    as `MemberList.set_payload` takes it; where the mapping gives none, the roster leaves the
+    payload as it is. The key of an entry is the id of the row. The status of an entry is 0 online,
+    1 idle, 2 dnd, 3 invisible; over the sessions of a user the first of `priority` decides. A user
+    whose sessions are gone, or who is invisible, is offline for others: the row is removed, or
+    moves to the group `offline` of the list; with `rows_stay` it stays, without the attributes in
+    `status_bits`, and the lists of a table put it where members without these belong.
     """
 
+    @overload
     def __new__(
         cls,
-        list: MemberList[_I],
+        target: MemberList[_I],
         mapping: Callable[[Entry], _Place | None],
         *,
         offline: str | None = None,
+        rows_stay: bool = False,
         priority: Iterable[_Status] | None = None,
         last_seen_max: int | None = None,
-        status_bits: int = 0,
+        status_bits: int | None = None,
+    ) -> Roster[_I]: ...
+    @overload
+    def __new__(
+        cls,
+        target: MemberTable[_I],
+        mapping: Callable[[Entry], _TablePlace | None],
+        *,
+        offline: None = None,
+        rows_stay: bool = False,
+        priority: Iterable[_Status] | None = None,
+        last_seen_max: int | None = None,
+        status_bits: Iterable[int] | None = None,
     ) -> Roster[_I]: ...
     @property
     def list(self) -> MemberList[_I]:
-        """The list."""
+        """The list.
+
+        Raises `AttributeError` when the roster is over a table.
+        """
+
+    @property
+    def table(self) -> MemberTable[_I]:
+        """The table.
+
+        Raises `AttributeError` when the roster is over a list.
+        """
 
     def apply(self, change: TopicDiff, *, now: float | None = None) -> RosterReport[_I]:
         """Apply the changes of the topic. `now` is the wall clock in seconds since 1970, for
         last-seen; left out, it is read. O(changes x log members).
 
-        An entry for which the mapping raises, or names a group that the list lacks or attribute
-        bits outside of `status_bits`, is refused and does not count as a session; the others are
+        An entry for which the mapping raises, or names a group that the list lacks or attributes
+        outside of `status_bits`, is refused and does not count as a session; the others are
         applied.
         """
 
@@ -1174,8 +1209,8 @@ class Roster(Generic[_I]):
         are refused as in `apply`. O(entries x log members).
         """
 
-    def load_offline(self, members: Iterable[_NewMember[_I]]) -> BulkReport[_I]:
-        """Load members that are offline, all at once, as `MemberList.bulk_load` does."""
+    def load_offline(self, members: Iterable[_NewMember[_I]] | Iterable[_NewTableMember[_I]]) -> BulkReport[_I]:
+        """Load members that are offline, all at once, as `bulk_load` of the list or table does."""
 
     def status(self, id: _I) -> _Status:
         """Return the status of a user that others see: `online`, `idle`, `dnd` or `offline`."""

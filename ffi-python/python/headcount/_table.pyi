@@ -4,11 +4,12 @@ from builtins import list as _list
 from collections.abc import Iterable, Iterator
 from os import PathLike
 from types import GenericAlias
-from typing import Any, ClassVar, Generic, Literal, SupportsIndex, TypeVar, final, overload
+from typing import Any, ClassVar, Generic, Literal, SupportsIndex, TypeAlias, TypeVar, Unpack, final, overload
 from uuid import UUID
 
 from _typeshed import SupportsRead, SupportsWrite
 from headcount._headcount import Group, Header, Member, Snapshot, Viewer, _Key, _Meta
+from headcount._reports import BulkReport
 
 __all__ = [
     "Clause",
@@ -16,12 +17,19 @@ __all__ = [
     "ListSpec",
     "ListView",
     "MemberTable",
+    "TableBatchReport",
     "TableMember",
     "TableTick",
     "TableUpsert",
 ]
 
 _I = TypeVar("_I", int, str, UUID)
+
+_TableChange: TypeAlias = tuple[str, _I, Unpack[tuple[_Key | Iterable[int], ...]]] | tuple[str, _I, _Meta]
+_NewTableMember: TypeAlias = (
+    tuple[_I, _Key, Unpack[tuple[_Key | Iterable[int], ...]]]
+    | tuple[_I, _Key, Unpack[tuple[_Key | Iterable[int], ...]], _Meta]
+)
 
 @final
 class Clause:
@@ -242,6 +250,34 @@ class TableUpsert(Generic[_I]):
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
+class TableBatchReport(Generic[_I]):
+    """The effect of `MemberTable.apply_batch`."""
+
+    @property
+    def inserted(self) -> int:
+        """The number of members that were added."""
+
+    @property
+    def updated(self) -> int:
+        """The number of members that were changed, moved or not."""
+
+    @property
+    def removed(self) -> int:
+        """The number of members that were removed."""
+
+    @property
+    def missing(self) -> int:
+        """The number of changes to members that did not exist at that point; they did nothing."""
+
+    @property
+    def rows(self) -> list[tuple[int, ListMove[_I]]]:
+        """The rows that changes moved members from and to, each with the position of its change, as
+        they were at that moment; none unless the call asked for `rows`.
+        """
+
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
+
+@final
 class TableMember(Generic[_I]):
     """A member of a `MemberTable`."""
 
@@ -390,6 +426,30 @@ class MemberTable(Generic[_I]):
         """Take attributes from many members and give them others, all or none, as one change for
         viewers. Return how many members were named; unknown ids are ignored. At most 16,777,216 at
         a time. O(k log k), and O(k log n) for each list in which members move.
+        """
+
+    def apply_batch(self, changes: Iterable[_TableChange[_I]], *, rows: bool = False) -> TableBatchReport[_I]:
+        """Apply many changes in order, all or none: tuples of a verb and its arguments, `("upsert",
+        id, key)` with a key for each column, or with attributes after them, `("remove", id)`,
+        `("set_key", id, column, key)`, `("set_attrs", id, clear, set)`, `("set_payload", id,
+        payload)`, `("touch", id)`. Changes of unknown members do nothing and are counted. With
+        `rows`, the report has the rows that each change moved a member from and to. At most
+        16,777,216 at a time. The cost is that of the single calls, in less time.
+
+        Raises as the single calls, with the position of the first change that is refused, and
+        `MemoryError` when there is no room, with `rows` for a row of each change in each list.
+        """
+
+    def bulk_load(self, members: Iterable[_NewTableMember[_I]]) -> BulkReport[_I]:
+        """Add many members, sorted or not, as one change for viewers: tuples `(id, key)` with a key
+        for each column, or with attributes after them, or with attributes and a payload. Ids that
+        exist already, or come twice, are left out and reported. At most 16,777,216 at a time.
+        O(k log k) for each column by which lists are sorted, and O(k log n) or O(n + k) for each
+        list.
+
+        Raises as `upsert` and `set_payload`, with the position of the first member that is refused,
+        `LimitError` when there are more, `MemoryError` when there is no room for them; nothing was
+        loaded then.
         """
 
     def touch(self, id: _I) -> None:

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use headcount as core;
-use headcount::member_list::{BodyFormat, Id, ListId, MemberTable, TableError, TextId};
+use headcount::member_list::{BodyFormat, Id, ListId, TableError, TextId};
 use headcount::{GroupId, ListError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
@@ -15,13 +15,15 @@ use crate::bounds::{self, room_for};
 use crate::convert::{Place, out_of_range, place, repr};
 use crate::error::raise;
 use crate::id::{Key, OfKind, PyId, each_kind};
+use crate::list_or_roster::TableOrRoster;
 use crate::member_list::{FoundInGroup, ROW_LEN, found, many, named};
 use crate::row::{Finding, Group, Reading, RowIterator, absent, own_found};
 use crate::snapshot::Snapshot;
 use crate::sync::Locked;
-use crate::windows::{Bundle, Shown, Source, Viewer, window_names};
+use crate::viewer::{Viewer, window_names};
+use crate::windows::{Bundle, Shown, Source};
 
-pub(crate) type TableOf<I> = Arc<Locked<MemberTable<I>>>;
+pub(crate) type TableOf<I> = Arc<Locked<TableOrRoster<I>>>;
 pub(crate) type Tables = OfKind<TableOf<u64>, TableOf<u128>, TableOf<TextId>>;
 
 /// A list of a `MemberTable`, live: it shows the list as it is when it is asked.
@@ -54,7 +56,7 @@ macro_rules! each_table {
         $crate::id::each_kind!(&$this.tables, $table => $body)
     };
 }
-pub(super) use each_table;
+pub(crate) use each_table;
 
 impl ListView {
     fn address(&self) -> usize {
@@ -158,7 +160,7 @@ impl ListView {
     ) -> PyResult<Bound<'py, PyList>> {
         let rows = each_table!(self, table => {
             let ids = many(ids)?;
-            let read = |table: &MemberTable<_>| table.list(self.id).map(|list| list.index_of_many(&ids));
+            let read = |table: &TableOrRoster<_>| table.list(self.id).map(|list| list.index_of_many(&ids));
             table.read_long(py, read)?.map_err(raise)?
         });
         bounds::list(py, rows)
@@ -177,7 +179,7 @@ impl ListView {
             let rows = |list: core::member_list::ListView<'_, _>| {
                 own_found(&list.rows_of(&ids), |group| list.group_name(group))
             };
-            let read = |table: &MemberTable<_>| table.list(self.id).map(rows);
+            let read = |table: &TableOrRoster<_>| table.list(self.id).map(rows);
             table.read_long(py, read)?.map_err(raise)?
         });
         bounds::list(py, rows)
@@ -272,7 +274,7 @@ impl ListView {
             Place::Rows(rows) => {
                 room_for(rows.len(), ROW_LEN)?;
                 let rows = each_table!(self, table => {
-                    let read = |table: &MemberTable<_>| table.list(self.id).map(|list| list.rows(rows));
+                    let read = |table: &TableOrRoster<_>| table.list(self.id).map(|list| list.rows(rows));
                     table.read_long(py, read)?.map_err(raise)?
                 });
                 Ok(bounds::list(py, rows)?.into_any())

@@ -1,5 +1,6 @@
 //! `MemberTable`: the members of many lists, each once.
 
+pub(crate) mod batch;
 pub(crate) mod list_view;
 pub(crate) mod spec;
 
@@ -15,6 +16,7 @@ use crate::bounds::{BATCH_MAX, bytes, collect, room_for};
 use crate::convert::{Seconds, grouped, repr};
 use crate::error::{UnknownList, raise};
 use crate::id::{AnyId, Key, Kind, PyId};
+use crate::list_or_roster::TableOrRoster;
 use crate::row::Finding;
 use crate::saves::{self, Pickle};
 use crate::snapshot::Snapshot;
@@ -50,15 +52,15 @@ const CHANGE_LEN: usize = 64;
 /// >>> everyone.index(2), office.index(2), 1 in office
 /// (2, 1, False)
 #[pyclass(frozen, generic, weakref, module = "headcount")]
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct MemberTable {
-    tables: Tables,
-    format: Option<BodyFormat>,
+    pub(crate) tables: Tables,
+    pub(crate) format: Option<BodyFormat>,
 }
 
 fn create<I: PyId>(options: TableOptions) -> PyResult<TableOf<I>> {
     let table = core::member_list::MemberTable::new(options).map_err(raise)?;
-    Ok(Arc::new(Locked::new(table)))
+    Ok(Arc::new(Locked::new(TableOrRoster::Alone(table))))
 }
 
 #[pymethods]
@@ -82,14 +84,12 @@ impl MemberTable {
         first_epoch: u64,
         node: &str,
     ) -> PyResult<Self> {
-        if let Some(bit) = shown.0.bits().find(|bit| *bit >= 32) {
-            return Err(raise(TableError::AttrTooHigh { bit, max: 31 }));
-        }
+        let shown = shown.low()?;
         let format = payloads.map(|payloads| payloads.0);
         let options = TableOptions::default()
             .key_columns(key_columns)
             .payloads(format.is_some())
-            .shown(shown.0.low())
+            .shown(shown)
             .first_epoch(Epoch::new(node, first_epoch));
         let tables = match ids {
             Kind::Int => Tables::Int(create(options)?),
@@ -410,7 +410,7 @@ impl MemberTable {
         saves::pickle(py, "load_table", file, self.format)
     }
 
-    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+    pub(crate) fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
         each_table!(self, table => table.read(py, |table| table.len()))
     }
 

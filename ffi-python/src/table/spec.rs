@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use headcount as core;
-use headcount::member_list::{ATTRS_MAX, Attrs, CLAUSES_MAX, GROUPS_MAX, PERSONAL_MAX};
+use headcount::member_list::{ATTRS_MAX, Attrs, CLAUSES_MAX, GROUPS_MAX, PERSONAL_MAX, TableError};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyFrozenSet;
@@ -23,6 +23,16 @@ impl<'py> FromPyObject<'_, 'py> for Bits {
     fn extract(obj: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         let bits = collect(&obj, "attributes", ATTRS_MAX, |bit| bit.extract::<u16>())?;
         Attrs::of(bits).map(Self).map_err(raise)
+    }
+}
+
+impl Bits {
+    /// Returns the attributes as bits; `LimitError` if one is not among the first 32.
+    pub(crate) fn low(&self) -> PyResult<u32> {
+        match self.0.bits().find(|bit| *bit >= 32) {
+            Some(bit) => Err(raise(TableError::AttrTooHigh { bit, max: 31 })),
+            None => Ok(self.0.low()),
+        }
     }
 }
 

@@ -291,7 +291,7 @@ class Connections(unittest.IsolatedAsyncioTestCase):
         with NatsServer() as plain:
             for demanded in ({"tls": True}, {"tls_ca": certificates.root}):
                 with self.assertRaises(ConnectError):
-                    await aio.connect(plain.url, name="c", timeout=0, **demanded)  # type: ignore[arg-type]
+                    await aio.connect(plain.url, name="c", timeout=0, **demanded)
         certificates.close()
 
     async def test_clusters_and_keys_keep_strangers_out(self) -> None:
