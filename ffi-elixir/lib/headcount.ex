@@ -5,7 +5,8 @@ defmodule Headcount do
     * `Headcount.Tracker` - presence on all nodes, the contract of `Phoenix.Tracker`
     * `Headcount.Presence` - the contract of `Phoenix.Presence`
     * `Headcount.MemberList` - the list beside a chat: groups, rows, windows, frames
-    * `Headcount.Roster` - presence as a member list: one row for each user
+    * `Headcount.MemberTable` - the same members in many lists
+    * `Headcount.Roster` - presence as a member list or table: one row for each user
     * `Headcount.SortedSet` - the functions of `Discord.SortedSet`, for all terms with an order
     * `Headcount.Tracker.State` - a tracker as a value, without processes
     * `Headcount.Transport` - how trackers talk to each other

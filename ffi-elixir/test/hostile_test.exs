@@ -2,7 +2,7 @@ defmodule Headcount.HostileTest do
   # Every function with every hostile value in every argument: an answer or an ordinary exception.
   use ExUnit.Case, async: false
 
-  alias Headcount.{MemberList, MemberTable, SortedSet, Tracker}
+  alias Headcount.{MemberList, MemberTable, Roster, SortedSet, Tracker}
   alias Headcount.MemberList.Viewer
   alias Headcount.MemberTable.ListView
   alias Headcount.Tracker.State
@@ -248,6 +248,8 @@ defmodule Headcount.HostileTest do
       set_attrs_many: [[[1], [set: [1]]]],
       touch: [[1]],
       set_payload: [[1, "x"]],
+      apply_batch: [[[{:remove, 1}]], [[{:remove, 1}], [rows: true]]],
+      bulk_load: [[[{2, [name: "x", payload: "x"]}]]],
       get: [[1]]
     ]
 
@@ -257,6 +259,23 @@ defmodule Headcount.HostileTest do
         value <- hostile(),
         not endless?(value) do
       assert attempt(option, MemberTable, :new, [[{option, value}]]) == []
+    end
+
+    for change <- [
+          {:upsert, 1, [name: "x"]},
+          {:remove, 1},
+          {:set_key, 1, 0, {:key, 1}},
+          {:set_attrs, 1, [set: [1]]},
+          {:set_payload, 1, "x"},
+          {:touch, 1}
+        ],
+        spoilt <- 0..(tuple_size(change) - 1),
+        value <- hostile(),
+        not endless?(value),
+        function <- [:apply_batch, :bulk_load] do
+      change = put_elem(change, spoilt, value)
+      args = [make.(:integer).(), [change, change]]
+      assert attempt(elem(change, 0), MemberTable, function, args) == []
     end
 
     table = make.(:integer).()
@@ -293,6 +312,47 @@ defmodule Headcount.HostileTest do
              open: [["c:0"]],
              switch: [[other, ["c:0"]]]
            ) == []
+  end
+
+  test "rosters" do
+    list = fn -> Roster.new(member_list(), fn key, _ -> [group: "online", key: key] end) end
+    table = fn -> Roster.new(MemberTable.new(), fn key, _ -> [key: key] end) end
+    entry = {1, %{phx_ref: "x"}}
+
+    for make <- [list, table] do
+      assert calls(Roster, make,
+               status: [[1]],
+               own_status: [[1]],
+               last_seen: [[1]],
+               load_offline: [[[{2, [key: 1]}]]],
+               apply: [[{[entry], []}]],
+               reset: [[[entry]]]
+             ) == []
+
+      for value <- hostile(), not endless?(value) do
+        assert attempt("entries", Roster, :reset, [make.(), [{value, %{phx_ref: "x"}}]]) == []
+        assert attempt("refs", Roster, :reset, [make.(), [{1, %{phx_ref: value}}]]) == []
+      end
+    end
+
+    state = State.new("a")
+    State.track!(state, self(), "room", 1, %{})
+    entries = State.list(state, "room")
+
+    for target <- [&member_list/0, &MemberTable.new/0], value <- hostile(), not endless?(value) do
+      roster = Roster.new(target.(), fn _, _ -> value end)
+      assert attempt("place", Roster, :reset, [roster, entries]) == []
+
+      for option <- [:group, :key, :name, :attrs, :status, :payload] do
+        roster = Roster.new(target.(), fn _, _ -> [{option, value}] end)
+        assert attempt(option, Roster, :reset, [roster, entries]) == []
+      end
+
+      for option <- [:offline, :priority, :last_seen_max, :status_bits] do
+        args = [target.(), fn _, _ -> nil end, [{option, value}]]
+        assert attempt(option, Roster, :new, args) == []
+      end
+    end
   end
 
   test "viewers" do

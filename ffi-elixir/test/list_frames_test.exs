@@ -10,7 +10,8 @@ defmodule Headcount.MemberList.FramesTest do
 
   # Those of the vectors whose lists have verbs that Elixir has too.
   for name <-
-        ~w(list-frames-2/resume list-frames/anchors list-frames/many-groups list-frames/late-syncs) do
+        ~w(list-frames-2/resume list-frames/anchors list-frames/many-groups list-frames/late-syncs
+           list-frames/search) do
     test "the list of #{name} sends what the vector says, bodies apart" do
       vector = vector(unquote(name))
       list = list(vector["server"], false)
@@ -64,12 +65,21 @@ defmodule Headcount.MemberList.FramesTest do
 
   defp step(%{"do" => changes}, state), do: {nil, Enum.reduce(changes, state, &change/2)}
 
-  defp step(%{"open" => window, "error" => message}, state) do
-    assert {:error, {_what, ^message}} = Viewer.open(state.viewer, window)
-    {nil, state}
-  end
+  defp step(%{"open" => window} = step, state), do: open(window, step, state)
 
-  defp step(%{"open" => window}, state), do: {Viewer.open!(state.viewer, window), state}
+  defp step(%{"search" => %{"search" => text} = search} = step, state) do
+    key = {:name, text}
+    page = search["page"] || 0
+
+    window =
+      case search["group"] do
+        nil -> {:search, key, page}
+        group -> {:search, key, page, group}
+      end
+
+    assert Viewer.name(window) == step["window"]
+    open(window, step, state)
+  end
 
   defp step(%{"move" => [from, to]}, state),
     do: {Viewer.retarget!(state.viewer, from, to), state}
@@ -96,8 +106,20 @@ defmodule Headcount.MemberList.FramesTest do
   # Elixir has no client.
   defp step(%{"receive" => _}, state), do: {nil, state}
 
+  defp open(window, %{"error" => message}, state) do
+    assert {:error, {_what, ^message}} = Viewer.open(state.viewer, window)
+    {nil, state}
+  end
+
+  defp open(window, _step, state), do: {Viewer.open!(state.viewer, window), state}
+
   defp change(["epoch", name, number], state) do
     MemberList.begin_epoch(state.list, name, {state.server["node"] || "", number})
+    state
+  end
+
+  defp change(["rename_group", group, name], state) do
+    :ok = MemberList.rename_group(state.list, group, name)
     state
   end
 

@@ -6,24 +6,8 @@ defmodule Headcount.MemberTableTest do
   alias Headcount.MemberTable
   alias Headcount.MemberList.Viewer
   alias Headcount.MemberTable.ListView
+  alias Headcount.Test.Members
 
-  @keys [
-    {:name, ""},
-    {:name, "a"},
-    {:name, "Ä"},
-    {:name, "ß"},
-    {:name, "日本"},
-    {:name, String.duplicate("x", 64)},
-    {:name, String.duplicate("x", 65)},
-    {:name, "shared prefix of names 1"},
-    {:name, "Shared Prefix of names 2"},
-    {:key, ""},
-    {:key, <<0>>},
-    {:key, String.duplicate(<<255>>, 64)},
-    {:key, 0},
-    {:key, 0xFFFFFFFFFFFFFFFF},
-    {:key, {0, 7}}
-  ]
   @bits [0, 1, 2, 63, 64, 511]
 
   defp ids(list), do: for(%{id: id} <- list, do: id)
@@ -216,7 +200,7 @@ defmodule Headcount.MemberTableTest do
   for {ids, kind} <- [integer: "numbers", uuid: "UUIDs", text: "text ids"] do
     test "lists of #{kind} equal a filtered and sorted copy" do
       :rand.seed(:exsss, ExUnit.configuration()[:seed])
-      ids = some_ids(unquote(ids))
+      ids = Members.ids(unquote(ids))
       table = MemberTable.new(ids: unquote(ids), key_columns: 2)
 
       Enum.reduce(1..1_500, {%{}, %{}}, fn step, {members, lists} ->
@@ -226,21 +210,6 @@ defmodule Headcount.MemberTableTest do
       end)
       |> then(&check(table, &1, ids))
     end
-  end
-
-  defp some_ids(:integer), do: [0xFFFFFFFFFFFFFFFF, 0x8000000000000000 | Enum.to_list(0..50)]
-
-  defp some_ids(:uuid) do
-    for n <- 1..50 do
-      hex = Base.encode16(:crypto.hash(:md5, "#{n}"), case: :lower)
-      <<a::binary-8, b::binary-4, c::binary-4, d::binary-4, e::binary>> = hex
-      Enum.join([a, b, c, d, e], "-")
-    end
-  end
-
-  defp some_ids(:text) do
-    ["é", "日本", "a", "aa", String.duplicate("z", 64)] ++
-      for(n <- 1..45, do: "a long id that many share #{n}")
   end
 
   defp bits, do: Enum.take_random(@bits, :rand.uniform(4) - 1)
@@ -274,7 +243,7 @@ defmodule Headcount.MemberTableTest do
 
     case :rand.uniform(10) do
       n when n <= 4 ->
-        [first, second] = for _ <- 1..2, do: Enum.random(@keys)
+        [first, second] = for _ <- 1..2, do: Enum.random(Members.keys())
         assert MemberTable.upsert!(table, id, [first, second, attrs: bits]).is_new == not known?
         {Map.put(members, id, {MemberTable.get(table, id).keys, bits}), lists}
 
@@ -287,7 +256,7 @@ defmodule Headcount.MemberTableTest do
         {Map.update!(members, id, &with_attrs(&1, bits, Enum.take(bits, 1))), lists}
 
       7 when known? ->
-        MemberTable.set_key!(table, id, :rand.uniform(2) - 1, Enum.random(@keys))
+        MemberTable.set_key!(table, id, :rand.uniform(2) - 1, Enum.random(Members.keys()))
         keys = MemberTable.get(table, id).keys
         {Map.update!(members, id, &put_elem(&1, 0, keys)), lists}
 
@@ -339,8 +308,8 @@ defmodule Headcount.MemberTableTest do
     assert MemberTable.size(table) == map_size(members)
 
     for {list, spec} <- lists do
-      rows = for row <- list, do: row[:id] || {row.group, row.count}
-      assert rows == expected(members, spec)
+      rows = Members.shown(list)
+      assert rows == Members.rows(members, spec)
 
       for {id, _} <- members,
           do: assert(ListView.index_of(list, id) == Enum.find_index(rows, &(&1 == id)))
@@ -351,39 +320,5 @@ defmodule Headcount.MemberTableTest do
       assert ListView.rows_of(list, ids) ==
                for(index <- indexes, do: index && {index, ListView.row_at(list, index)})
     end
-  end
-
-  defp expected(members, spec) do
-    names = Enum.uniq(Enum.map(spec[:groups], &elem(&1, 1)) ++ [spec[:default_group]])
-    admitted = for {id, member} <- members, admits?(spec, id, member), do: {id, member}
-    by_group = Enum.group_by(admitted, fn {_, member} -> group(spec, member) end)
-
-    for name <- names, found = sorted(by_group[name] || [], spec), found != [] do
-      if spec[:headers], do: [{name, length(found)} | found], else: found
-    end
-    |> Enum.concat()
-  end
-
-  defp sorted(found, spec) do
-    order = if spec[:descending], do: :desc, else: :asc
-    keys = for {id, {keys, _}} <- found, do: {Enum.at(keys, spec[:sort_by]), id}
-    keys |> Enum.sort(order) |> Enum.map(&elem(&1, 1))
-  end
-
-  defp admits?(spec, id, {_keys, attrs}) do
-    id not in spec[:never] and
-      (id in spec[:always] or spec[:admit] == nil or Enum.any?(spec[:admit], &holds?(&1, attrs)))
-  end
-
-  defp group(spec, {_keys, attrs}) do
-    Enum.find_value(spec[:groups], spec[:default_group], fn {clause, name} ->
-      if holds?(clause, attrs), do: name
-    end)
-  end
-
-  defp holds?(clause, attrs) do
-    clause[:all] -- attrs == [] and
-      (clause[:any] == [] or Enum.any?(clause[:any], &(&1 in attrs))) and
-      not Enum.any?(clause[:none], &(&1 in attrs))
   end
 end

@@ -51,6 +51,7 @@ defmodule Headcount.MemberTable do
   of others, and none of the rest. A part that is left out asks for nothing.
 
   `Headcount.MemberTable.ListView` reads a list, `Headcount.MemberList.Viewer` shows it to a client.
+  `Headcount.Roster` keeps the members as presence has them.
 
   ## One table, many processes
 
@@ -60,7 +61,7 @@ defmodule Headcount.MemberTable do
   """
 
   import Headcount.Bang, only: [bang: 1]
-  import Headcount.MemberList.Args
+  import Headcount.MemberList.Args, except: [new_member: 2, change: 1]
   import Headcount.MemberTable.Args
   import Headcount.Twin, only: [call: 2]
   alias Headcount.{MemberList, Native}
@@ -105,10 +106,31 @@ defmodule Headcount.MemberTable do
 
   @type error :: MemberList.error()
 
+  @typedoc "A change for `apply_batch/3`; the arguments are those of the function of that name."
+  @type change ::
+          {:upsert, id(), keyword()}
+          | {:remove, id()}
+          | {:set_key, id(), column :: non_neg_integer(), MemberList.sort()}
+          | {:set_attrs, id(), [{:clear | :set, [attr()]}]}
+          | {:set_payload, id(), binary()}
+          | {:touch, id()}
+
+  @typedoc "What `apply_batch/3` did; moves with the places of their changes in the batch."
+  @type batch :: %{
+          required(:inserted) => non_neg_integer(),
+          required(:updated) => non_neg_integer(),
+          required(:removed) => non_neg_integer(),
+          required(:missing) => non_neg_integer(),
+          optional(:rows) => [{non_neg_integer(), move()}]
+        }
+
   @defaults [ids: :integer, key_columns: 1, payloads: false, shown: [], first_epoch: 1]
 
   # Members over which a list is built before others may use the table: less than a millisecond.
   @build_step 500
+
+  # The most changes that a normal scheduler reads at once; with many lists it applies fewer.
+  @batch_normal_max 1_000
 
   @doc """
   Returns an empty table.
@@ -391,6 +413,95 @@ defmodule Headcount.MemberTable do
   )
 
   @doc """
+  Applies all changes in order, or none if one is refused; the message has the position of that one. Each costs
+  what the single call costs.
+
+  Changes of members that do not exist are counted as `missing`. With `rows: true` the report has what the
+  changes moved, as the single calls would have returned it, each with the position of its change.
+
+      iex> table = Headcount.MemberTable.new()
+      iex> list = Headcount.MemberTable.add_list!(table, name: "all")
+      iex> Headcount.MemberTable.apply_batch(table, [
+      ...>   {:upsert, 1, name: "Bea"},
+      ...>   {:upsert, 2, name: "Ada", attrs: [40]},
+      ...>   {:set_attrs, 2, clear: [40], set: [41]},
+      ...>   {:touch, 3}
+      ...> ])
+      {:ok, %{inserted: 2, updated: 1, removed: 0, missing: 1}}
+      iex> {:ok, report} = Headcount.MemberTable.apply_batch(table, [{:touch, 1}, {:remove, 2}], rows: true)
+      iex> report.rows
+      [{1, %{list: list, old_index: 1, index: nil}}]
+      iex> {:error, {:in_batch, message}} =
+      ...>   Headcount.MemberTable.apply_batch(table, [{:remove, 1}, {:set_key, 1, 7, {:name, "Cy"}}])
+      iex> {message, Headcount.MemberTable.size(table)}
+      {"change 1 of the batch: no key column 7 among 1", 1}
+  """
+  @spec apply_batch(t(), [change()], [{:rows, boolean()}]) :: {:ok, batch()} | error()
+  def apply_batch(%__MODULE__{ref: ref}, changes, options \\ []) when is_list(changes) do
+    rows? = check_flag(:rows, Keyword.validate!(options, rows: false)[:rows])
+
+    case apply_changes(ref, Enum.map(changes, &change/1), rows?) do
+      {:ok, {inserted, updated, removed, missing, rows}} ->
+        report = %{inserted: inserted, updated: updated, removed: removed, missing: missing}
+        {:ok, if(rows?, do: Map.put(report, :rows, rows(ref, rows)), else: report)}
+
+      {:bad_change, at} ->
+        raise ArgumentError, "not a change: #{Headcount.Show.term(Enum.at(changes, at))}"
+
+      error ->
+        error
+    end
+  end
+
+  bang(apply_batch!(table :: t(), changes :: [change()]) :: batch())
+
+  bang(
+    apply_batch!(table :: t(), changes :: [change()], options :: [{:rows, boolean()}]) :: batch()
+  )
+
+  # A short batch does not wait for a dirty scheduler.
+  defp apply_changes(ref, changes, rows?) when length(changes) <= @batch_normal_max,
+    do: call(:table_apply_batch, [ref, changes, rows?])
+
+  defp apply_changes(ref, changes, rows?),
+    do: Native.table_apply_batch_dirty(ref, changes, rows?)
+
+  @doc """
+  Inserts many new members in any order: `[{id, options}]` as for `upsert/3`, and with `:payload`.
+  O(k log k) for each key column by which lists are sorted, and for each list O(k log n) or O(n + k), whichever
+  is less.
+
+  Members that are in the table, or repeat in the input, are not loaded; they are returned with their
+  places in the input. An error changes nothing; its message has the position of the member that was refused.
+  Others wait meanwhile. It is one change for viewers: their windows are sent whole.
+
+      iex> table = Headcount.MemberTable.new(payloads: true)
+      iex> list = Headcount.MemberTable.add_list!(table, name: "all")
+      iex> members = for id <- [3, 1, 3], do: {id, [key: id, attrs: [40], payload: "body"]}
+      iex> Headcount.MemberTable.bulk_load(table, members)
+      {:ok, %{loaded: 2, duplicates: [{2, 3}]}}
+      iex> for row <- list, do: row[:id] || {row.group, row.count}
+      [{"members", 2}, 1, 3]
+  """
+  @spec bulk_load(t(), Enumerable.t()) :: {:ok, MemberList.loaded()} | error()
+  def bulk_load(%__MODULE__{ref: ref}, members) do
+    members = Enum.map(members, fn {id, options} -> new_member(id, options) end)
+
+    case Native.table_bulk_load(ref, members) do
+      {:ok, {loaded, duplicates}} ->
+        {:ok, %{loaded: loaded, duplicates: duplicates}}
+
+      {:bad_change, at} ->
+        raise ArgumentError, "not a member: #{Headcount.Show.term(Enum.at(members, at))}"
+
+      error ->
+        error
+    end
+  end
+
+  bang(bulk_load!(table :: t(), members :: Enumerable.t()) :: MemberList.loaded())
+
+  @doc """
   Marks a member as changed, so that clients fetch it again: its revision grows.
 
       iex> table = Headcount.MemberTable.new()
@@ -553,11 +664,12 @@ defmodule Headcount.MemberTable do
 
   defp own(_ref, %ListView{}), do: {:error, {:unknown_list, "the list is of another table"}}
 
-  defp moves(ref, moves) do
-    for {list, old_index, index} <- moves do
-      %{list: view(ref, list), old_index: old_index, index: index}
-    end
-  end
+  defp moves(ref, moves), do: for(move <- moves, do: move(ref, move))
+
+  defp rows(ref, rows), do: for({at, move} <- rows, do: {at, move(ref, move)})
+
+  defp move(ref, {list, old_index, index}),
+    do: %{list: view(ref, list), old_index: old_index, index: index}
 
   defp moved(ref, {:ok, moves}), do: {:ok, moves(ref, moves)}
   defp moved(_ref, error), do: error

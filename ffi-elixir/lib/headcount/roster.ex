@@ -2,9 +2,10 @@ defmodule Headcount.Roster do
   @moduledoc """
   A list that follows presence: many sessions of one user become one row.
 
-  A roster takes the diffs of one topic and keeps a `Headcount.MemberList`. Of several sessions of a user one
-  decides, by the priority of their statuses. A user who is invisible is offline for others; one whose
-  sessions are gone leaves the list, or moves to a group of its own.
+  A roster takes the diffs of one topic and keeps a `Headcount.MemberList`, or a `Headcount.MemberTable` with all
+  its lists. Of several sessions of a user one decides, by the priority of their statuses. A user who is
+  invisible is offline for others; one whose sessions are gone leaves the list, moves to a group of its own, or
+  stays without what marks the status.
 
       iex> alias Headcount.{MemberList, Roster, Tracker}
       iex> list = MemberList.new(ids: :text, groups: ["here", "away", "offline"])
@@ -25,20 +26,50 @@ defmodule Headcount.Roster do
 
   ## The mapping
 
-  It gets key and meta of a session and returns the place of its user in the list: the options of
-  `Headcount.MemberList.upsert/3`, and
+  It gets key and meta of a session and returns the place of its user in the list:
 
+    * `:group` - the group of the row, in a list
+    * `:name` or `:key` - its sort key; in a table one for each key column, in order
+    * `:payload` - its payload, if there are payloads
+    * `:attrs` - its attributes, as in `Headcount.MemberList.upsert/3` or `Headcount.MemberTable.upsert/3`; default
+      none
     * `:status` - that of the meta by default (see "Statuses" in `Headcount.Tracker`)
-    * `:payload` - the payload of the row, in a list that has payloads; without it, or with `nil`, the roster leaves
-      the payload to the application
 
   With `nil` the session does not count. The key is the id of the row.
 
-  The `:attrs` are bits of `:status_bits`, an option of `new/3`: those are the roster's. It leaves the others as the
-  application sets them, and clears its own when the user goes offline.
+  The roster leaves the group, the sort keys and the payload to the application where they are left out; a row that
+  is new needs a group and its sort keys, in a table its sort keys. The `:attrs` are some of `:status_bits`, an
+  option of `new/3`: those are the roster's. It leaves the others as the application sets them, and clears its own
+  when the user goes offline.
 
-  A session for which the mapping raises, or names a group that the list lacks or other bits, is refused and does
-  not count; the others are applied.
+  A session for which the mapping raises, or names a group that the list lacks or other attributes, is refused and
+  does not count; the others are applied.
+
+  ## Over a table
+
+  The lists of a table have members and groups by attributes, so the mapping names no group. The roster writes
+  each member once and all lists follow:
+
+      iex> alias Headcount.{MemberTable, Roster, Tracker}
+      iex> alias Headcount.MemberTable.ListView
+      iex> {online, staff} = {0, 40}
+      iex> table = MemberTable.new(ids: :text)
+      iex> everyone = MemberTable.add_list!(table,
+      ...>   name: "everyone", default_group: "offline", groups: [{[all: [online]], "online"}])
+      iex> office = MemberTable.add_list!(table, name: "office", admit: [[all: [online, staff]]])
+      iex> MemberTable.build(table)
+      iex> mapping = fn _key, _meta -> [attrs: [online]] end
+      iex> roster = Roster.new(table, mapping, offline: :stay, status_bits: [online])
+      iex> Roster.load_offline!(roster, [{"ann", [name: "Ann", attrs: [staff]]}, {"bob", [name: "Bob"]}])
+      iex> tracker = Tracker.State.new("node-1")
+      iex> for key <- ["ann", "bob"], do: Tracker.track(tracker, key, "room", key, %{})
+      iex> Roster.apply(roster, Tracker.State.take_diff(tracker)["room"])
+      iex> for list <- [everyone, office], do: ListView.member_count(list)
+      [2, 1]
+      iex> Tracker.untrack(tracker, "ann")
+      iex> Roster.apply(roster, Tracker.State.take_diff(tracker)["room"])
+      iex> {ListView.group_of(everyone, "ann"), ListView.member_count(office)}
+      {"offline", 0}
 
   ## Beside a tracker
 
@@ -54,15 +85,21 @@ defmodule Headcount.Roster do
   """
 
   import Kernel, except: [apply: 2, apply: 3]
-  import Headcount.MemberList.Args, only: [placement: 1, check_attrs: 1, check_name: 1]
+  import Headcount.Bang, only: [bang: 1]
   import Headcount.Twin, only: [call: 2]
-  alias Headcount.{MemberList, Native, Ref}
+  alias Headcount.{MemberList, MemberTable, Native, Ref}
+  alias Headcount.Roster.Place
 
-  @enforce_keys [:list, :mapping]
-  defstruct [:list, :mapping]
+  @enforce_keys [:ref, :mapping]
+  defstruct [:ref, :list, :table, :mapping]
 
-  @typedoc "A roster. It is mutable, as its list is."
-  @type t :: %__MODULE__{list: MemberList.t(), mapping: mapping()}
+  @typedoc "A roster over a list or a table; the other one is `nil`. It is mutable, as its list or table is."
+  @type t :: %__MODULE__{
+          ref: reference(),
+          list: MemberList.t() | nil,
+          table: MemberTable.t() | nil,
+          mapping: mapping()
+        }
 
   @type status :: :online | :idle | :dnd | :invisible | :offline
 
@@ -79,44 +116,55 @@ defmodule Headcount.Roster do
           foreign: non_neg_integer()
         }
 
-  @statuses [:online, :idle, :dnd, :invisible]
-
   @doc """
-  Makes a roster over a list that has its groups, and no roster yet. The list stays usable. O(1).
+  Makes a roster over a list that has its groups, or over a table, if it has no roster yet. The list or table stays
+  usable. O(1).
 
-    * `:offline` - the group of users who went offline; without it their rows are removed
+    * `:offline` - what happens to the row of a user who went offline: it moves to the group of this name, which is
+      not for tables, or with `:stay` it stays; without it the row is removed
     * `:priority` - which session of a user decides: the one whose status is first; those left out come last
       (`[:invisible, :dnd, :online, :idle]`)
     * `:last_seen_max` - the number of last-seen times kept, the newest (100,000)
-    * `:status_bits` - the attribute bits of rows that the mapping sets; all others are the application's (0)
+    * `:status_bits` - the attributes of rows that the mapping sets; all others are the application's: bits of a list
+      (0), numbers from 0 to 31 of a table (`[]`)
 
-  An unknown group, and a list that has a roster, raise an `ArgumentError`.
+  An unknown group, and a list or table that has a roster, raise an `ArgumentError`.
 
       iex> list = Headcount.MemberList.new(groups: ["here"])
       iex> Headcount.Roster.new(list, fn _key, _meta -> [group: "here", key: 1] end)
       #Headcount.Roster<0 members, online: 0>
+      iex> table = Headcount.MemberTable.new()
+      iex> Headcount.Roster.new(table, fn _key, _meta -> [key: 1] end, offline: :stay)
+      #Headcount.Roster<0 members, online: 0>
   """
-  @spec new(MemberList.t(), mapping(), keyword()) :: t()
-  def new(%MemberList{ref: ref} = list, mapping, options \\ []) when is_function(mapping, 2) do
-    options =
-      Keyword.validate!(options, offline: nil, priority: nil, last_seen_max: nil, status_bits: 0)
+  @spec new(MemberList.t() | MemberTable.t(), mapping(), keyword()) :: t()
+  def new(target, mapping, options \\ [])
 
-    check_attrs(options[:status_bits])
-    if options[:offline], do: check_name(options[:offline])
-    if options[:priority], do: Enum.each(options[:priority], &check_status/1)
+  def new(%MemberList{ref: ref} = list, mapping, options) when is_function(mapping, 2) do
+    enroll(%__MODULE__{ref: ref, list: list, mapping: mapping}, options, 0)
+  end
 
-    case Native.roster_new(
-           ref,
-           options[:offline],
-           options[:priority],
-           options[:last_seen_max],
-           options[:status_bits]
-         ) do
-      :ok -> %__MODULE__{list: list, mapping: mapping}
-      :enrolled -> raise ArgumentError, "the list has a roster already"
+  def new(%MemberTable{ref: ref} = table, mapping, options) when is_function(mapping, 2) do
+    enroll(%__MODULE__{ref: ref, table: table, mapping: mapping}, options, [])
+  end
+
+  defp enroll(roster, options, no_bits) do
+    defaults = [offline: nil, priority: nil, last_seen_max: nil, status_bits: no_bits]
+    options = Keyword.validate!(options, defaults)
+    offline = Place.check_offline(options[:offline], kind(roster))
+    bits = Place.bits(options[:status_bits], kind(roster))
+    if options[:priority], do: Enum.each(options[:priority], &Place.check_status/1)
+    max = options[:last_seen_max]
+
+    case Native.roster_new(roster.ref, offline, options[:priority], max, bits) do
+      :ok -> roster
+      :enrolled -> raise ArgumentError, "the #{kind(roster)} has a roster already"
       {:error, {_what, message}} -> raise ArgumentError, message
     end
   end
+
+  defp kind(%{table: nil}), do: :list
+  defp kind(%{list: nil}), do: :table
 
   @doc """
   Applies the changes of the topic: `{joins, leaves}` of a diff. O(changes x log members).
@@ -141,7 +189,7 @@ defmodule Headcount.Roster do
         {key, origin, version}
       end
 
-    roster.list.ref
+    roster.ref
     |> Native.roster_apply(joins, leaves, now(options))
     |> report(refused, foreign)
   end
@@ -162,13 +210,14 @@ defmodule Headcount.Roster do
   def reset(%__MODULE__{} = roster, entries, options \\ []) do
     {entries, refused, foreign} = sessions(roster, entries)
 
-    roster.list.ref
+    roster.ref
     |> Native.roster_reset(entries, now(options))
     |> report(refused, foreign)
   end
 
   @doc """
-  Loads members who are offline, all at once, as `Headcount.MemberList.bulk_load/2` does. O(n log n).
+  Loads members who are offline, all at once, as `Headcount.MemberList.bulk_load/2` or
+  `Headcount.MemberTable.bulk_load/2` does, at the same cost.
 
       iex> list = Headcount.MemberList.new(groups: ["here", "offline"])
       iex> mapping = fn key, _meta -> [group: "here", key: key] end
@@ -179,11 +228,12 @@ defmodule Headcount.Roster do
       :offline
   """
   @spec load_offline(t(), Enumerable.t()) :: {:ok, MemberList.loaded()} | MemberList.error()
-  def load_offline(%__MODULE__{list: list}, members), do: MemberList.bulk_load(list, members)
+  def load_offline(%__MODULE__{table: nil, list: list}, members),
+    do: MemberList.bulk_load(list, members)
 
-  @doc "As `load_offline/2`, but returns the value itself and raises `Headcount.Error`."
-  @spec load_offline!(t(), Enumerable.t()) :: MemberList.loaded()
-  def load_offline!(%__MODULE__{list: list}, members), do: MemberList.bulk_load!(list, members)
+  def load_offline(%__MODULE__{table: table}, members), do: MemberTable.bulk_load(table, members)
+
+  bang(load_offline!(roster :: t(), members :: Enumerable.t()) :: MemberList.loaded())
 
   @doc """
   Returns the status of a user that others see: never `:invisible`. O(log sessions of the user).
@@ -194,7 +244,7 @@ defmodule Headcount.Roster do
       :offline
   """
   @spec status(t(), MemberList.id()) :: status()
-  def status(%__MODULE__{list: list}, id), do: found(call(:roster_status, [list.ref, id]), id)
+  def status(%__MODULE__{ref: ref}, id), do: found(call(:roster_status, [ref, id]), id)
 
   @doc """
   Returns the status that the user's own sessions see: as `status/2`, or `:invisible`. O(log sessions of the user).
@@ -209,9 +259,7 @@ defmodule Headcount.Roster do
       {:offline, :invisible}
   """
   @spec own_status(t(), MemberList.id()) :: status()
-  def own_status(%__MODULE__{list: list}, id) do
-    found(call(:roster_own_status, [list.ref, id]), id)
-  end
+  def own_status(%__MODULE__{ref: ref}, id), do: found(call(:roster_own_status, [ref, id]), id)
 
   @doc """
   Returns the time at which the user was last seen, in seconds since 1970; `nil` while the user is visible, and
@@ -227,9 +275,7 @@ defmodule Headcount.Roster do
       1_700_000_000
   """
   @spec last_seen(t(), MemberList.id()) :: non_neg_integer() | nil
-  def last_seen(%__MODULE__{list: list}, id) do
-    found(call(:roster_last_seen, [list.ref, id]), id)
-  end
+  def last_seen(%__MODULE__{ref: ref}, id), do: found(call(:roster_last_seen, [ref, id]), id)
 
   @doc """
   Returns the number of users whom others see online. O(1).
@@ -240,13 +286,13 @@ defmodule Headcount.Roster do
       0
   """
   @spec online_count(t()) :: non_neg_integer()
-  def online_count(%__MODULE__{list: list}), do: call(:roster_online_count, [list.ref])
+  def online_count(%__MODULE__{ref: ref}), do: call(:roster_online_count, [ref])
 
   # Asks the mapping about the entries, before the list is locked. Returns the entries for the NIF, the refused
   # ones and the number of those without a reference.
   defp sessions(roster, entries) do
     Enum.reduce(entries, {[], [], 0}, fn {key, meta}, {sessions, refused, foreign} ->
-      case {place(meta), ask(roster.mapping, key, meta)} do
+      case {place(meta), ask(roster, key, meta)} do
         {nil, _} ->
           {sessions, refused, foreign + 1}
 
@@ -266,33 +312,13 @@ defmodule Headcount.Roster do
   defp place(%{phx_ref: ref}), do: Ref.parse(ref)
   defp place(_meta), do: nil
 
-  defp ask(mapping, key, meta) do
-    case mapping.(key, meta) do
-      nil ->
-        {:ok, nil}
-
-      place ->
-        {status, place} = Keyword.pop(place, :status, meta[:headcount_status] || :online)
-        {payload, place} = Keyword.pop(place, :payload)
-        {group, sort, attrs} = placement(place)
-        {:ok, {group, sort, attrs, check_status(status), check_payload(payload)}}
+  defp ask(roster, key, meta) do
+    case roster.mapping.(key, meta) do
+      nil -> {:ok, nil}
+      place -> {:ok, Place.new(place, kind(roster), meta[:headcount_status] || :online)}
     end
   rescue
     error -> {:error, Exception.message(error)}
-  end
-
-  defp check_status(status) when status in @statuses, do: status
-
-  defp check_status(status) do
-    raise ArgumentError,
-          "the status of a session is one of #{inspect(@statuses)}, got: " <>
-            Headcount.Show.term(status)
-  end
-
-  defp check_payload(payload) when is_binary(payload) or payload == nil, do: payload
-
-  defp check_payload(payload) do
-    raise ArgumentError, "a payload is a binary, got: " <> Headcount.Show.term(payload)
   end
 
   defp report({changes, refused, foreign}, refused_before, foreign_before) do
@@ -307,8 +333,14 @@ defmodule Headcount.Roster do
   defp found(found, _id), do: found
 
   defimpl Inspect do
-    def inspect(roster, _opts) do
-      members = Headcount.MemberList.member_count(roster.list)
+    alias Headcount.{MemberList, MemberTable}
+
+    def inspect(%{table: nil, list: list} = roster, _opts),
+      do: show(MemberList.member_count(list), roster)
+
+    def inspect(%{table: table} = roster, _opts), do: show(MemberTable.size(table), roster)
+
+    defp show(members, roster) do
       "#Headcount.Roster<#{members} members, online: #{Headcount.Roster.online_count(roster)}>"
     end
   end

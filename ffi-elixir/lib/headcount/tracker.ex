@@ -190,7 +190,7 @@ defmodule Headcount.Tracker do
     * `{:counts_ready, topic, age, missing}` - a topic can be counted: what `watch_counts/2` tells its processes
     * `{:duplicate_name, name}` - an error: two nodes have one name, this one is silent until the other is gone
     * `{:refused, name, partition, message}` - entries of a node break a limit of this node or cannot be read.
-      Reported once for a partition, until entries of it are accepted again
+      Reported once in a minute for each node and each rule
     * `{:divergence, name, partition}` - this node holds other entries of a node than that node has, and repairs
       that
     * `{:reincarnated, name}` - this node took a new identity, as an earlier one of its own was still around
@@ -205,7 +205,7 @@ defmodule Headcount.Tracker do
     * `{:answer_too_long, partition, bytes}` - an error: entries are too long for a frame of the transport, so
       another node does not get them
     * `{:unreadable, from, what}` - frames of a node break the format, or are of another cluster. Reported once in
-      a minute for each node, `what` in words
+      a minute for each node and each rule, `what` in words
 
   Frames that cannot be read at all are `[:headcount, :tracker, :frame_refused]` with the metadata `from` and
   `reason`, frames for which the transport raises `:transport_failed`; both make one log line in ten seconds.
@@ -228,7 +228,7 @@ defmodule Headcount.Tracker do
   import Headcount.Bang, only: [bang: 1]
   import Headcount.Twin, only: [call: 2]
   alias Headcount.Native
-  alias Headcount.Tracker.{Config, Replicator, Shard, Signal, State, Stats}
+  alias Headcount.Tracker.{Config, Replicator, Shard, Signal, State, Stats, Writes}
 
   @type topic :: String.t()
   @type key :: term()
@@ -325,12 +325,6 @@ defmodule Headcount.Tracker do
   # The longest list that a normal scheduler makes.
   @list_normal_max 200
 
-  # The most writes in one call of the NIF.
-  @writes_max 10_000
-
-  # The longest lease: 49 days.
-  @ttl_max 0xFFFF_FFFF
-
   @doc false
   defmacro __using__(_options) do
     quote do
@@ -373,7 +367,7 @@ defmodule Headcount.Tracker do
 
     written = call(:presence_track, [presence, pid, topic, key, State.check_meta(meta)])
 
-    result(written, name, {:track, pid, topic, key, meta})
+    Writes.result(written, name, {:track, pid, topic, key, meta})
   end
 
   bang(
@@ -391,7 +385,7 @@ defmodule Headcount.Tracker do
   @spec track(atom(), pid(), topic(), key(), meta(), options()) ::
           {:ok, ref()} | {:error, {:already_tracked, pid(), topic(), key()}} | State.track_error()
   def track(name, pid, topic, key, meta, options) when is_pid(pid) do
-    write(name, {:track, pid, topic, key, meta}, ttl(options))
+    Writes.one(name, {:track, pid, topic, key, meta}, Writes.ttl(options))
   end
 
   bang(
@@ -421,7 +415,7 @@ defmodule Headcount.Tracker do
   end
 
   def update(name, pid, topic, key, fun) when is_pid(pid) and is_function(fun, 1) do
-    update_in_shard(name, {pid, topic, key}, fun, nil)
+    Writes.update(name, {pid, topic, key}, fun, nil)
   end
 
   def update(name, pid, topic, key, meta) when is_pid(pid) do
@@ -448,11 +442,11 @@ defmodule Headcount.Tracker do
   @spec update(atom(), pid(), topic(), key(), meta() | (meta() -> meta()), options()) ::
           {:ok, ref()} | {:error, :nopresence} | State.track_error()
   def update(name, pid, topic, key, fun, options) when is_pid(pid) and is_function(fun, 1) do
-    update_in_shard(name, {pid, topic, key}, fun, ttl(options))
+    Writes.update(name, {pid, topic, key}, fun, Writes.ttl(options))
   end
 
   def update(name, pid, topic, key, meta, options) when is_pid(pid) do
-    write(name, {:update, pid, topic, key, meta}, ttl(options))
+    Writes.one(name, {:update, pid, topic, key, meta}, Writes.ttl(options))
   end
 
   bang(
@@ -479,7 +473,7 @@ defmodule Headcount.Tracker do
     removed =
       call(:presence_untrack, [Config.presence!(name), pid, State.check_topic(topic), key])
 
-    result(removed, name, {:untrack, pid, topic, key, nil})
+    Writes.result(removed, name, {:untrack, pid, topic, key, nil})
   end
 
   @doc """
@@ -510,7 +504,7 @@ defmodule Headcount.Tracker do
   """
   @spec track_many(tracker(), [{pid(), topic(), key(), meta()}], options()) :: [result()]
   def track_many(tracker, entries, options \\ []),
-    do: write_many(tracker, :track, entries, options)
+    do: Writes.many(tracker, :track, entries, options)
 
   @doc """
   Updates many entries: `[{pid, topic, key, meta}]`. Returns the result of `update/5` for each, in order.
@@ -522,7 +516,7 @@ defmodule Headcount.Tracker do
   """
   @spec update_many(tracker(), [{pid(), topic(), key(), meta()}], options()) :: [result()]
   def update_many(tracker, entries, options \\ []),
-    do: write_many(tracker, :update, entries, options)
+    do: Writes.many(tracker, :update, entries, options)
 
   @doc """
   Stops tracking many entries: `[{pid, topic, key}]`. Ignores those that are not tracked. O(entries).
@@ -533,7 +527,7 @@ defmodule Headcount.Tracker do
   @spec untrack_many(tracker(), [{pid(), topic(), key()}]) :: :ok
   def untrack_many(tracker, entries) do
     entries = for {pid, topic, key} <- entries, do: {pid, topic, key, nil}
-    write_many(tracker, :untrack, entries, [])
+    Writes.many(tracker, :untrack, entries, [])
     :ok
   end
 
@@ -547,7 +541,7 @@ defmodule Headcount.Tracker do
   def lease(name, pid, topic, key, ttl) when is_pid(pid) do
     entry = {pid, State.check_topic(topic), key}
 
-    if Native.presence_lease(Config.presence!(name), Config.now(), entry, check_ttl(ttl)),
+    if Native.presence_lease(Config.presence!(name), Config.now(), entry, Writes.check_ttl(ttl)),
       do: :ok,
       else: {:error, :nopresence}
   end
@@ -570,7 +564,7 @@ defmodule Headcount.Tracker do
   """
   @spec lease_owner(atom(), pid(), ttl :: pos_integer()) :: :ok
   def lease_owner(name, pid, ttl) when is_pid(pid) do
-    Native.presence_lease_owner(Config.presence!(name), Config.now(), pid, check_ttl(ttl))
+    Native.presence_lease_owner(Config.presence!(name), Config.now(), pid, Writes.check_ttl(ttl))
     :ok
   end
 
@@ -615,7 +609,7 @@ defmodule Headcount.Tracker do
   def signal(name, topic, key, kind, options \\ []) when kind in 0..255 do
     options = Keyword.validate!(options, payload: "", ttl: 5_000)
     config = Config.fetch!(name)
-    content = {key, kind, options[:payload], check_ttl(options[:ttl])}
+    content = {key, kind, options[:payload], Writes.check_ttl(options[:ttl])}
     {key, kind, payload, ttl} = content
     subject = {State.check_topic(topic), key}
 
@@ -878,82 +872,5 @@ defmodule Headcount.Tracker do
   defp unwatch(name, level, topic) do
     Native.presence_unwatch(Config.presence!(name), Config.now(), level, State.check_topic(topic))
     :ok
-  end
-
-  defp update_in_shard(name, {_pid, topic, _key} = entry, fun, ttl) do
-    config = Config.fetch!(name)
-    shard = elem(config.shards, Config.shard_of(config, State.check_topic(topic)))
-
-    if Process.whereis(shard) == self(),
-      do: updated(Shard.update(config, entry, fun, ttl)),
-      else: updated(GenServer.call(shard, {:update, entry, fun, ttl}))
-  end
-
-  defp updated({:bad_meta, meta}), do: State.check_meta(meta)
-  defp updated({:raised, kind, reason, stack}), do: :erlang.raise(kind, reason, stack)
-  defp updated(result), do: result
-
-  defp write(name, {verb, pid, topic, key, meta}, ttl) do
-    [result] = write_all(name, verb, [{pid, topic, key, meta}], ttl)
-    result
-  end
-
-  # A state has no leases.
-  defp write_many(%State{} = state, verb, entries, []) do
-    for {owner, topic, key, meta} <- entries do
-      case verb do
-        :track -> State.track(state, owner, topic, key, meta)
-        :update -> State.update(state, owner, topic, key, State.check_meta(meta))
-        :untrack -> State.untrack(state, owner, topic, key)
-      end
-    end
-  end
-
-  defp write_many(name, verb, entries, options) when is_atom(name) do
-    write_all(name, verb, entries, ttl(options))
-  end
-
-  # Checks all arguments before it writes the first entry.
-  defp write_all(name, verb, entries, ttl) do
-    presence = Config.presence!(name)
-
-    entries
-    |> Enum.map(fn {pid, topic, key, meta} when is_pid(pid) ->
-      meta = if verb == :untrack, do: nil, else: State.check_meta(meta)
-      {verb, pid, State.check_topic(topic), key, meta, ttl}
-    end)
-    |> Enum.chunk_every(@writes_max)
-    |> Enum.flat_map(fn writes ->
-      written = Native.presence_write(presence, Config.now(), writes)
-      for {written, write} <- Enum.zip(written, writes), do: result(written, name, write)
-    end)
-  end
-
-  # A process that the NIF cannot watch is watched by a shard.
-  defp result({:ok, ref, pid}, name, _write) do
-    Shard.count(Config.fetch!(name), pid, 1)
-    {:ok, ref}
-  end
-
-  defp result({:ok, pid}, name, write) when is_pid(pid) and elem(write, 0) == :untrack do
-    Shard.count(Config.fetch!(name), pid, -1)
-  end
-
-  defp result({:error, :already_tracked}, _name, write) do
-    {:error, {:already_tracked, elem(write, 1), elem(write, 2), elem(write, 3)}}
-  end
-
-  defp result(result, _name, _write), do: result
-
-  defp ttl(options) do
-    ttl = Keyword.validate!(options, ttl: nil)[:ttl]
-    ttl && check_ttl(ttl)
-  end
-
-  defp check_ttl(ttl) when is_integer(ttl) and ttl in 1..@ttl_max, do: ttl
-
-  defp check_ttl(ttl) do
-    raise ArgumentError,
-          "a ttl is 1 to #{@ttl_max} milliseconds, got: #{Headcount.Show.term(ttl)}"
   end
 end

@@ -67,6 +67,13 @@ defmodule Headcount.MemberList.Args do
     raise ArgumentError, "attrs are 32 bits, 0..4294967295, got: #{Headcount.Show.term(attrs)}"
   end
 
+  # `nil` is none.
+  def check_payload(payload) when is_binary(payload) or payload == nil, do: payload
+
+  def check_payload(payload) do
+    raise ArgumentError, "a payload is a binary, got: #{Headcount.Show.term(payload)}"
+  end
+
   def check_index(_name, value) when is_integer(value) and value >= 0, do: min(value, @index_max)
 
   def check_index(name, value) do

@@ -2,7 +2,7 @@ defmodule Headcount.MemberTable.Args do
   @moduledoc false
   # Checks the arguments of `Headcount.MemberTable` and brings them into the form of the NIF.
 
-  import Headcount.MemberList.Args
+  import Headcount.MemberList.Args, except: [new_member: 2, change: 1]
 
   @spec_defaults [
     name: "",
@@ -61,6 +61,38 @@ defmodule Headcount.MemberTable.Args do
   end
 
   @doc false
+  # For `bulk_load/2`.
+  def new_member(id, options) do
+    {payload, options} =
+      if is_list(options), do: Keyword.pop(options, :payload), else: {nil, options}
+
+    {keys, attrs} = member(options)
+    {id, keys, attrs, check_payload(payload)}
+  end
+
+  @doc false
+  # For `apply_batch/3`.
+  def change({:upsert, id, options}) do
+    {keys, attrs} = member(options)
+    {:upsert, id, keys, attrs}
+  end
+
+  def change({:set_key, id, column, sort}),
+    do: {:set_key, id, check_index(:column, column), sort(sort)}
+
+  def change({:set_attrs, id, changes}) do
+    {clear, set} = changes(changes)
+    {:set_attrs, id, clear, set}
+  end
+
+  def change({:set_payload, _id, payload} = change) when is_binary(payload), do: change
+  def change({what, _id} = change) when what in [:remove, :touch], do: change
+
+  def change(other) do
+    raise ArgumentError, "not a change: #{Headcount.Show.term(other)}"
+  end
+
+  @doc false
   def changes(changes) do
     changes = Keyword.validate!(changes, clear: [], set: [])
     {attrs(changes[:clear]), attrs(changes[:set])}
@@ -100,9 +132,10 @@ defmodule Headcount.MemberTable.Args do
       else: raise(ArgumentError, "#{name} must be a list, got: #{Headcount.Show.term(items)}")
   end
 
-  defp check_flag(_name, flag) when is_boolean(flag), do: flag
+  @doc false
+  def check_flag(_name, flag) when is_boolean(flag), do: flag
 
-  defp check_flag(name, flag) do
+  def check_flag(name, flag) do
     raise ArgumentError, "#{name} must be true or false, got: #{Headcount.Show.term(flag)}"
   end
 end

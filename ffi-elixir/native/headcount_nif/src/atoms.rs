@@ -108,6 +108,7 @@ rustler::atoms! {
     shape_mismatch,
     signal,
     signal_too_long,
+    stay,
     sync,
     text,
     too_deep,

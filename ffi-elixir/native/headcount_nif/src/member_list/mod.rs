@@ -71,10 +71,10 @@ fn member_list_new(ids: Atom, headers: bool, payloads: Atom) -> Option<ResourceA
         .payloads(payloads.is_some());
     let lists = match ids {
         ids if ids == atoms::integer() => {
-            Lists::Number(ListOrRoster::List(MemberList::new(options)))
+            Lists::Number(ListOrRoster::Target(MemberList::new(options)))
         }
-        ids if ids == atoms::uuid() => Lists::Uuid(ListOrRoster::List(MemberList::new(options))),
-        ids if ids == atoms::text() => Lists::Text(ListOrRoster::List(MemberList::new(options))),
+        ids if ids == atoms::uuid() => Lists::Uuid(ListOrRoster::Target(MemberList::new(options))),
+        ids if ids == atoms::text() => Lists::Text(ListOrRoster::Target(MemberList::new(options))),
         _ => return None,
     };
     Some(ResourceArc::new(List {

@@ -8,7 +8,7 @@ use rustler::{Atom, Encoder, Env, Resource, ResourceArc, Term};
 use std::fs::File;
 use std::io::{Cursor, Read};
 
-use super::roster::ListOrRoster;
+use super::roster::{ListOrRoster, TableOrRoster};
 use super::table::Ids;
 use super::{List, Lists, Table, Tables, body_format, each};
 use crate::entries::binary;
@@ -104,9 +104,15 @@ impl Saved {
                 table
                     .shared
                     .write(Patience::Endless, |tables| match (jobs, tables) {
-                        (Jobs::Number(job), Tables::Number(table)) => job.step(table, bytes, data),
-                        (Jobs::Uuid(job), Tables::Uuid(table)) => job.step(table, bytes, data),
-                        (Jobs::Text(job), Tables::Text(table)) => job.step(table, bytes, data),
+                        (Jobs::Number(job), Tables::Number(table)) => {
+                            job.step(&mut **table, bytes, data)
+                        }
+                        (Jobs::Uuid(job), Tables::Uuid(table)) => {
+                            job.step(&mut **table, bytes, data)
+                        }
+                        (Jobs::Text(job), Tables::Text(table)) => {
+                            job.step(&mut **table, bytes, data)
+                        }
                         _ => Err(SaveError::OtherTable),
                     })
             }
@@ -181,7 +187,7 @@ fn checked<'a, L>(
 
 fn load_lists(path: &str, epoch: Epoch) -> Result<Lists, LoadError> {
     fn load<I: Id>(whole: impl Read, epoch: Epoch) -> Result<ListOrRoster<I>, LoadError> {
-        MemberList::load(whole, epoch).map(ListOrRoster::List)
+        MemberList::load(whole, epoch).map(ListOrRoster::Target)
     }
     let (ids, whole) = open(path)?;
     match ids {
@@ -193,12 +199,15 @@ fn load_lists(path: &str, epoch: Epoch) -> Result<Lists, LoadError> {
 }
 
 fn load_tables(path: &str, first_epoch: Epoch) -> Result<Tables, LoadError> {
+    fn load<I: Id>(whole: impl Read, first_epoch: Epoch) -> Result<TableOrRoster<I>, LoadError> {
+        MemberTable::load(whole, first_epoch).map(TableOrRoster::Target)
+    }
     let (ids, whole) = open(path)?;
     match ids {
-        Some(SavedIds::U128) => MemberTable::load(whole, first_epoch).map(Tables::Uuid),
-        Some(SavedIds::Text) => MemberTable::load(whole, first_epoch).map(Tables::Text),
+        Some(SavedIds::U128) => load(whole, first_epoch).map(Tables::Uuid),
+        Some(SavedIds::Text) => load(whole, first_epoch).map(Tables::Text),
         // The load says why it is none.
-        Some(SavedIds::U64) | None => MemberTable::load(whole, first_epoch).map(Tables::Number),
+        Some(SavedIds::U64) | None => load(whole, first_epoch).map(Tables::Number),
     }
 }
 

@@ -106,10 +106,10 @@ twins! {
 }
 
 /// The most bytes of payloads that a normal scheduler copies for one batch.
-const PAYLOADS_NORMAL_MAX: usize = 1024 * 1024;
+pub(super) const PAYLOADS_NORMAL_MAX: usize = 1024 * 1024;
 
 /// Changes that take about a hundredth of the time after which a scheduler turns to another process.
-const CHANGES_A_PERCENT: usize = 10;
+pub(super) const CHANGES_A_PERCENT: usize = 10;
 
 twins! {
     /// Returns `{:ok, {inserted, updated, removed, missing, [{old_index, index}]}}`, `{:bad_change, index}` or
@@ -149,7 +149,7 @@ twins! {
 }
 
 /// Returns the length of all payloads of changes.
-fn payload_bytes(changes: &[Term<'_>]) -> usize {
+pub(super) fn payload_bytes(changes: &[Term<'_>]) -> usize {
     let payloads = changes.iter().map(|change| {
         let change = change.decode::<(rustler::Atom, Term<'_>, Binary<'_>)>();
         change.map_or(0, |(.., value)| value.len())
@@ -183,10 +183,10 @@ fn member_list_bulk_load<'a>(
 }
 
 /// Returns the changes that the terms describe; `Err` with the index of the first term that is none.
-fn read_all<'a, T>(
+pub(super) fn read_all<'a, T, E>(
     terms: &[Term<'a>],
-    mut read: impl FnMut(Term<'a>) -> NifResult<Result<T, ListError>>,
-) -> Result<Result<Vec<T>, ListError>, usize> {
+    mut read: impl FnMut(Term<'a>) -> NifResult<Result<T, E>>,
+) -> Result<Result<Vec<T>, E>, usize> {
     let mut all = Vec::with_capacity(terms.len());
     for (at, &term) in terms.iter().enumerate() {
         match read(term).map_err(|_| at)? {

@@ -182,6 +182,7 @@ fn event_term<'a>(env: Env<'a>, cluster: &Cluster, event: &Event) -> Term<'a> {
             origin,
             partition,
             error,
+            ..
         } => {
             let message = error.to_string();
             (atoms::refused(), origin.name(), partition, message).encode(env)
@@ -193,16 +194,18 @@ fn event_term<'a>(env: Env<'a>, cluster: &Cluster, event: &Event) -> Term<'a> {
         Event::Signal { from, signal } => signal::term(env, cluster, from.name(), signal),
         Event::DuplicateName { other } => named(atoms::duplicate_name(), other),
         Event::Reincarnated { id } => named(atoms::reincarnated(), id),
-        Event::HandleCollision { refused } => named(atoms::handle_collision(), refused),
-        Event::PeerLimit { refused } => named(atoms::peer_limit(), refused),
-        Event::ShapeMismatch { from, ours, theirs } => {
+        Event::HandleCollision { refused, .. } => named(atoms::handle_collision(), refused),
+        Event::PeerLimit { refused, .. } => named(atoms::peer_limit(), refused),
+        Event::ShapeMismatch {
+            from, ours, theirs, ..
+        } => {
             let from: &str = from;
             (atoms::shape_mismatch(), from, shape(*ours), shape(*theirs)).encode(env)
         }
-        Event::AnswerTooLong { partition, bytes } => {
-            (atoms::answer_too_long(), partition, bytes).encode(env)
-        }
-        Event::Unreadable { from, what } => {
+        Event::AnswerTooLong {
+            partition, bytes, ..
+        } => (atoms::answer_too_long(), partition, bytes).encode(env),
+        Event::Unreadable { from, what, .. } => {
             let from: &str = from;
             (atoms::unreadable(), from, what).encode(env)
         }

@@ -1,18 +1,20 @@
 //! `Headcount.MemberTable`: the table, its lists and its ticks.
 
+mod batch;
 pub(crate) mod spec;
 mod view;
 mod write;
 
 use headcount::Bodies;
 use headcount::member_list::{
-    Attrs, BodyFormat, Epoch, ListId, MemberTable, TableError, TableOptions, TextId,
+    Attrs, BodyFormat, Epoch, Id, ListId, MemberTable, TableError, TableOptions, TextId,
 };
 use rustler::{Atom, Encoder, Env, NifResult, Resource, ResourceArc, Term};
 use std::time::Duration;
 
 use super::convert::{TermId, map};
 use super::live::{Published, Ticks};
+use super::roster::TableOrRoster;
 use super::{SnapshotResource, Snapshots, body_format, each};
 use crate::entries::binary;
 use crate::shared::{Patience, Shared, answer, twins};
@@ -21,9 +23,9 @@ use spec::{Specs, attrs};
 
 /// A table of members whose ids are numbers, UUIDs or text.
 pub(crate) enum Tables {
-    Number(MemberTable<u64>),
-    Uuid(MemberTable<u128>),
-    Text(MemberTable<TextId>),
+    Number(TableOrRoster<u64>),
+    Uuid(TableOrRoster<u128>),
+    Text(TableOrRoster<TextId>),
 }
 
 /// The kind of the ids of a table, which a call knows without its lock.
@@ -86,9 +88,9 @@ fn table_new<'a>(
         _ => return Ok(atoms::nil().encode(env)),
     };
     let tables = match ids {
-        Ids::Number => MemberTable::new(options).map(Tables::Number),
-        Ids::Uuid => MemberTable::new(options).map(Tables::Uuid),
-        Ids::Text => MemberTable::new(options).map(Tables::Text),
+        Ids::Number => alone(options).map(Tables::Number),
+        Ids::Uuid => alone(options).map(Tables::Uuid),
+        Ids::Text => alone(options).map(Tables::Text),
     };
     let table = tables.map(|tables| {
         let shared = Shared::new(tables);
@@ -99,6 +101,11 @@ fn table_new<'a>(
         })
     });
     Ok(done(env, table))
+}
+
+/// Makes a table without a roster.
+fn alone<I: Id>(options: TableOptions) -> Result<TableOrRoster<I>, TableError> {
+    MemberTable::new(options).map(TableOrRoster::Target)
 }
 
 /// Returns `:ok`, `{:ok, value}` or `{:error, {what, message}}`.

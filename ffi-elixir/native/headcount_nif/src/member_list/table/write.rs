@@ -23,19 +23,20 @@ enum Done {
 /// Returns `{:ok, {is_new, moves}}`, `{:ok, moves}` with moves `{list, old_index, index}`, `{:ok, nil}`, `:bad_id`,
 /// `:busy` or `{:error, {what, message}}`.
 fn done<'a>(env: Env<'a>, result: Option<Result<Done, TableError>>) -> Term<'a> {
-    let moves = |moves: Vec<ListMove>| {
-        let moves = moves.iter();
-        let moves = moves.map(|moved| (moved.list.to_u64(), moved.old_index, moved.index));
-        moves.collect::<Vec<_>>()
-    };
+    let moves = |moves: Vec<ListMove>| moves.iter().map(moved).collect::<Vec<_>>();
     match result {
         None => atoms::busy().encode(env),
-        Some(Ok(Done::Upsert(is_new, moved))) => (atoms::ok(), (is_new, moves(moved))).encode(env),
-        Some(Ok(Done::Moves(moved))) => (atoms::ok(), moves(moved)).encode(env),
+        Some(Ok(Done::Upsert(is_new, found))) => (atoms::ok(), (is_new, moves(found))).encode(env),
+        Some(Ok(Done::Moves(found))) => (atoms::ok(), moves(found)).encode(env),
         Some(Ok(Done::Nothing)) => (atoms::ok(), atoms::nil()).encode(env),
         Some(Ok(Done::BadId)) => atoms::bad_id().encode(env),
         Some(Err(error)) => errors::table(env, &error),
     }
+}
+
+/// Returns `{list, old_index, index}`
+pub(super) fn moved(moved: &ListMove) -> (u64, Option<usize>, Option<usize>) {
+    (moved.list.to_u64(), moved.old_index, moved.index)
 }
 
 /// Runs a call on the member of an id; `$moves` gets its rows.
@@ -178,6 +179,7 @@ fn set_many<'a, I: Kind>(
     answer(env, changed.map(|changed| super::done(env, changed)))
 }
 
-fn both(clear: Vec<u16>, set: Vec<u16>) -> Result<(Attrs, Attrs), TableError> {
+/// Reads attributes that are cleared and set.
+pub(super) fn both(clear: Vec<u16>, set: Vec<u16>) -> Result<(Attrs, Attrs), TableError> {
     Ok((attrs(clear)?, attrs(set)?))
 }
