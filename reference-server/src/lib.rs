@@ -43,7 +43,7 @@ mod webhook_calls;
 mod webhooks;
 
 pub use cluster::NatsUrl;
-pub use config::{Config, DEMO_MAX, SECRET_CHARS_MIN, Secret};
+pub use config::{Config, DEMO_MAX, NatsAccess, SECRET_CHARS_MIN, Secret};
 pub use db::{DatabaseUrl, StorageError};
 #[cfg(feature = "harness")]
 pub use harness::Harness;

@@ -151,6 +151,8 @@ impl Opened {
     /// Opens the database, and what depends on the settings only.
     pub(crate) async fn open(config: Config) -> Result<Self, ServerError> {
         let tenants = check(&config)?;
+        let nats = config.nats_access.options().read().await;
+        nats.map_err(|error| ServerError::Config(format!("the access to NATS: {error}")))?;
         let secret = config::resolve_secret(&config)
             .map_err(|error| ServerError::data_dir(&config, error))?;
         let oidc = Oidc::new(&config, &secret).map_err(|error| {
@@ -178,7 +180,8 @@ impl Opened {
         let down_after = Duration::from_millis(config.down_after_ms);
         loop {
             let metrics = self.metrics.cluster.clone();
-            match Cluster::connect(url, &config.cluster, down_after, metrics).await {
+            let options = config.nats_access.options();
+            match Cluster::connect(url, options, &config.cluster, down_after, metrics).await {
                 Ok(joined) => return Some(joined),
                 Err(error) => tracing::error!(%url, %error, "waiting for NATS"),
             }

@@ -13,7 +13,7 @@ use headcount::{
     ReplicaId,
     runtime::{
         Node,
-        nats::{NatsError, NatsTransport},
+        nats::{NatsError, NatsOptions, NatsOptionsError, NatsTransport},
     },
 };
 use parking_lot::Mutex;
@@ -63,6 +63,8 @@ pub(super) struct Ends {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
     #[error("{0}")]
+    Options(#[from] NatsOptionsError),
+    #[error("{0}")]
     Connect(#[from] async_nats::ConnectError),
     #[error("{0}")]
     Subscribe(#[from] async_nats::SubscribeError),
@@ -79,12 +81,14 @@ impl Cluster {
     /// are down after that silence.
     pub(crate) async fn connect(
         url: &NatsUrl,
+        options: NatsOptions,
         name: &str,
         down_after: Duration,
         metrics: ClusterMetrics,
     ) -> Result<(Self, Node), ConnectError> {
         let missed = Arc::new(Notify::new());
-        let client = connect(url, name, Arc::clone(&missed)).await?;
+        let options = options.read().await?;
+        let client = connect(url, options, name, Arc::clone(&missed)).await?;
         let subject = format!("headcount-server.{name}.events");
         let incoming = client.subscribe(subject.clone()).await?;
         let transport = NatsTransport::from_client(client.clone(), name).await?;
@@ -193,11 +197,12 @@ impl Ends {
 
 async fn connect(
     url: &NatsUrl,
+    options: ConnectOptions,
     name: &str,
     missed: Arc<Notify>,
 ) -> Result<Client, async_nats::ConnectError> {
     let addresses = url.addresses().unwrap_or_default().to_vec();
-    ConnectOptions::new()
+    options
         .no_echo()
         .name(format!("headcount-server {name}"))
         .ping_interval(PING)

@@ -1,22 +1,33 @@
 //! Settings: flags first, then the environment (`HEADCOUNT_*`), then a file, then the defaults.
 
+mod file;
+mod nats;
+mod secret;
+#[cfg(test)]
+mod tests;
+mod values;
+
 use std::{
     ffi::OsString,
-    fs, io,
+    fs,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
 };
 
-use clap::{
-    ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, error::ErrorKind,
-    parser::ValueSource,
-};
-use headcount::member_list::Collation;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, error::ErrorKind};
 use ipnet::IpNet;
-use openidconnect::{ClientId, ClientSecret, IssuerUrl, url::Host};
+use openidconnect::{ClientId, ClientSecret, IssuerUrl};
 use reqwest::Url;
 
+pub use nats::NatsAccess;
+pub use secret::Secret;
+pub(crate) use secret::{lock_data_dir, resolve_secret};
+
 use crate::{cluster::NatsUrl, db::DatabaseUrl, origin::Origin};
+use file::flags_of;
+use values::{
+    parse_cluster, parse_issuer, parse_locale, parse_net, parse_public_url, parse_webhook,
+};
 
 /// The shortest JWT secret that is accepted, in characters.
 pub const SECRET_CHARS_MIN: usize = 32;
@@ -88,6 +99,13 @@ pub struct Config {
         conflicts_with = "demo"
     )]
     pub nats: Option<NatsUrl>,
+
+    #[command(flatten)]
+    #[expect(
+        missing_docs,
+        reason = "a text here would be that of the whole command"
+    )]
+    pub nats_access: NatsAccess,
 
     /// The name of the cluster on NATS: nodes of other names are strangers.
     #[arg(
@@ -340,294 +358,9 @@ impl Config {
     }
 }
 
-/// Returns the settings of a file as flags, without those that are given by flag or environment.
-fn flags_of(settings: &toml::Table, given: &ArgMatches) -> Result<Vec<String>, String> {
-    let command = Config::command();
-    let mut flags = Vec::new();
-    for (name, value) in settings {
-        let arg = command
-            .get_arguments()
-            .find(|arg| arg.get_long() == Some(name));
-        let arg = arg.filter(|arg| arg.get_id() != "config");
-        let arg = arg.ok_or_else(|| format!("there is no setting {name:?}"))?;
-        let source = given.value_source(arg.get_id().as_str());
-        if matches!(
-            source,
-            Some(ValueSource::CommandLine | ValueSource::EnvVariable)
-        ) {
-            continue;
-        }
-        let values = match value {
-            toml::Value::Array(values) => values.as_slice(),
-            value => std::slice::from_ref(value),
-        };
-        for value in values {
-            match value {
-                toml::Value::Boolean(true) => flags.push(format!("--{name}")),
-                toml::Value::Boolean(false) => {}
-                toml::Value::String(text) => flags.push(format!("--{name}={text}")),
-                toml::Value::Integer(number) => flags.push(format!("--{name}={number}")),
-                _ => {
-                    return Err(format!(
-                        "{name:?} is neither text nor number nor truth value"
-                    ));
-                }
-            }
-        }
-    }
-    Ok(flags)
-}
-
 impl Default for Config {
     /// Returns the defaults of the command line, without reading the process's own.
     fn default() -> Self {
         Self::parse_from(["headcount-server"])
-    }
-}
-
-/// A secret of the operator. Its `Debug` form reveals nothing.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl Secret {
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
-
-impl std::str::FromStr for Secret {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let chars = text.chars().count();
-        if chars < SECRET_CHARS_MIN {
-            return Err(format!(
-                "the secret has {chars} characters, at least {SECRET_CHARS_MIN} are needed"
-            ));
-        }
-        Ok(Self(text.to_owned()))
-    }
-}
-
-/// Returns the secret to sign with: the given one, or the one stored in the data directory, which is
-/// generated (with a line on stderr) at the first start.
-pub(crate) fn resolve_secret(config: &Config) -> io::Result<Secret> {
-    if let Some(secret) = &config.jwt_secret {
-        return Ok(secret.clone());
-    }
-    let path = config.data_dir.join("jwt-secret");
-    match fs::read_to_string(&path) {
-        Ok(text) => text
-            .trim()
-            .parse()
-            .map_err(|e| io::Error::other(format!("{}: {e}", path.display()))),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let text = random_hex()?;
-            write_private(&path, &text)?;
-            eprintln!(
-                "no --jwt-secret given: generated one, stored in {}",
-                path.display()
-            );
-            Ok(Secret(text))
-        }
-        Err(e) => Err(e),
-    }
-}
-
-/// Parses a network, or one address.
-fn parse_net(text: &str) -> Result<IpNet, String> {
-    let text = text.trim();
-    let one = || text.parse::<IpAddr>().map(IpNet::from);
-    let net = text.parse().or_else(|_| one());
-    net.map_err(|_| "it is no address and no network like 10.0.0.0/8".into())
-}
-
-/// Parses a name that is one word of a NATS subject.
-fn parse_cluster(text: &str) -> Result<String, String> {
-    let is_good = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-    if (1..=64).contains(&text.len()) && text.chars().all(is_good) {
-        Ok(text.to_owned())
-    } else {
-        Err("it is not 1 to 64 letters, digits, - and _".into())
-    }
-}
-
-fn parse_locale(text: &str) -> Result<String, String> {
-    let known = Collation::new(text).map_err(|e| e.to_string());
-    known.map(|_| text.to_owned())
-}
-
-/// Parses an address of this server, to which paths are appended.
-fn parse_public_url(text: &str) -> Result<Url, String> {
-    let mut url = parse_http(text)?;
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("it has more than a host and a path".into());
-    }
-    if !url.path().ends_with('/') {
-        url.set_path(&format!("{}/", url.path()));
-    }
-    Ok(url)
-}
-
-/// Parses the address of a provider, which proves itself by its certificate, except on this machine.
-fn parse_issuer(text: &str) -> Result<IssuerUrl, String> {
-    let url = parse_http(text)?;
-    let is_here = match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    if url.scheme() != "https" && !is_here {
-        return Err("it is no https address".into());
-    }
-    IssuerUrl::new(text.into()).map_err(|e| e.to_string())
-}
-
-fn parse_http(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|e| e.to_string())?;
-    if ["http", "https"].contains(&url.scheme()) && url.has_host() {
-        Ok(url)
-    } else {
-        Err("it is no http or https address".into())
-    }
-}
-
-/// Checks the address of a webhook.
-fn parse_webhook(text: &str) -> Result<String, String> {
-    parse_http(text).map(|_| text.to_owned())
-}
-
-fn random_hex() -> io::Result<String> {
-    let mut bytes = [0_u8; 32];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
-}
-
-fn write_private(path: &std::path::Path, text: &str) -> io::Result<()> {
-    use std::io::Write as _;
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    let written = file.write_all(text.as_bytes());
-    written.and_then(|()| file.sync_all()).inspect_err(|_| {
-        // Half a secret would prevent later starts, when there is room again.
-        let _ = fs::remove_file(path);
-    })
-}
-
-/// Locks the data directory for this process until the file is dropped; `None` if another server
-/// has locked it.
-pub(crate) fn lock_data_dir(config: &Config) -> io::Result<Option<fs::File>> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(config.data_dir.join("lock"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(fs::TryLockError::WouldBlock) => Ok(None),
-        Err(fs::TryLockError::Error(e)) => Err(e),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_short_secret_is_refused_and_none_is_printed() {
-        let parse =
-            |secret: &str| Config::try_parse_from(["headcount-server", "--jwt-secret", secret]);
-        let message = parse(&"x".repeat(31)).unwrap_err().to_string();
-        assert!(message.contains("31 characters, at least 32"), "{message}");
-        let config = parse(&"x".repeat(32)).unwrap();
-        assert!(!format!("{config:?}").contains("xxx"));
-    }
-
-    #[test]
-    fn the_generated_secret_is_stored() {
-        let dir = tempfile::tempdir().unwrap();
-        let config = Config {
-            data_dir: dir.path().into(),
-            jwt_secret: None,
-            ..Config::default()
-        };
-        let first = resolve_secret(&config).unwrap();
-        let second = resolve_secret(&config).unwrap();
-        assert_eq!(first.as_bytes(), second.as_bytes());
-        assert_eq!(first.as_bytes().len(), 64);
-    }
-
-    #[test]
-    fn a_provider_needs_its_settings_and_https() {
-        let parse = |flags: &[&str]| {
-            let flags = ["headcount-server"].iter().chain(flags);
-            Config::try_parse_from(flags).map_err(|error| error.to_string())
-        };
-        let page = ["--public-url", "https://chat.example/app"];
-        let client = ["--oidc-client-id", "headcount"];
-        let issuer = ["--oidc-issuer", "https://login.example/realm"];
-        let config = parse(&[page, client, issuer].concat()).unwrap();
-        assert_eq!(
-            config.public_url.unwrap().as_str(),
-            "https://chat.example/app/"
-        );
-        assert!(
-            parse(&[page, issuer].concat())
-                .unwrap_err()
-                .contains("--oidc-client-id")
-        );
-        assert!(
-            parse(&[client, issuer].concat())
-                .unwrap_err()
-                .contains("--public-url")
-        );
-        let here = ["--oidc-issuer", "http://127.0.0.1:8080"];
-        assert!(parse(&[page, client, here].concat()).is_ok());
-        for bad in [
-            "http://login.example",
-            "login.example",
-            "ftp://login.example",
-            "",
-        ] {
-            assert!(
-                parse(&[page, client, ["--oidc-issuer", bad]].concat()).is_err(),
-                "{bad}"
-            );
-        }
-        for bad in [
-            "https://chat.example/?a=1",
-            "https://chat.example/#a",
-            "/app",
-        ] {
-            assert!(parse(&["--public-url", bad]).is_err(), "{bad}");
-        }
-        let secret = parse(&["--oidc-client-secret", "hush"]).unwrap();
-        assert!(!format!("{secret:?}").contains("hush"));
-    }
-
-    #[test]
-    fn a_locale_is_one() {
-        let parse = |locale: &str| Config::try_parse_from(["headcount-server", "--locale", locale]);
-        assert!(parse("de-u-co-phonebk").is_ok());
-        let message = parse("not a locale").unwrap_err().to_string();
-        assert!(
-            message.contains("--locale") && message.contains("not a locale"),
-            "{message}"
-        );
-    }
-
-    #[test]
-    fn demo_has_a_limit() {
-        assert!(Config::try_parse_from(["headcount-server", "--demo", "1000001"]).is_err());
     }
 }
