@@ -40,9 +40,10 @@ test-cluster: ## of test-rust only this: three server nodes on one NATS and one 
 test-elixir: ## the NIF and its mix project
 	cd ffi-elixir && mix test --warnings-as-errors
 
-test-python: ## the Python module, its stubs and types
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check './ffi-python[test]'
+test-python: ## the Python module, its stubs, types and documentation
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check './ffi-python[test,docs]'
 	cd ffi-python && $(PYTHON) -m mypy && $(PYTHON) -m mypy.stubtest headcount && $(PYTHON) -m pytest --numprocesses 2 --dist loadscope
+	$(PYTHON) -m pdoc --output-directory target/doc/python headcount headcount.aio
 
 test-mixed: ## one cluster of a Rust, an Elixir and a Python node and the server, each killed, stopped and cut off
 	cargo test --quiet --workspace --all-features --no-run
