@@ -51,7 +51,8 @@ class TheirSuite(unittest.TestCase):
     def test_passes(self) -> None:
         if not (HOME / "tests").exists():
             self.skipTest("NOT RUN: `.ci/sortedcontainers` has fetched nothing")
-        with mock.patch.object(sys, "path", [str(HOME), *sys.path]), mock.patch("sortedcontainers.SortedSet", SortedSet):
+        path = mock.patch.object(sys, "path", [str(HOME), *sys.path])
+        with path, mock.patch("sortedcontainers.SortedSet", SortedSet):
             named = dict(their_tests())
             self.assertEqual(EXCLUDED.keys() - named.keys(), set(), "no such test")
             self.assertGreaterEqual(len(named), 50)
