@@ -178,8 +178,8 @@ defmodule Headcount.Tracker do
   ## What an operator sees
 
   What happens to the cluster is logged, sent to the process of `:report_events_to`, and, where the library
-  `:telemetry` is loaded, executed as the event `[:headcount, :tracker, kind]`, with the measurement `count` and
-  the metadata `tracker` (its name), `event` (the tuple) and, if it is about one, `replica` (the name of a node) or
+  `:telemetry` is loaded, executed as the event `[:headcount, :tracker, kind]`, with the measurement `count` (1, or
+  the frames that were refused since the last such event) and the metadata `tracker` (its name), `event` (the tuple) and, if it is about one, `replica` (the name of a node) or
   `from` (the address of a node that is not known by its name):
 
     * `{:replica_up | :replica_down | :replica_permdown, name}` - a node is heard, silent, gone for good
@@ -206,6 +206,8 @@ defmodule Headcount.Tracker do
       another node does not get them
     * `{:unreadable, from, what}` - frames of a node break the format, or are of another cluster. Reported once in
       a minute for each node and each rule, `what` in words
+    * `{:others_refused, count}` - frames were refused of more nodes, or for more reasons, than the 1,024 that are
+      reported one by one within a minute
 
   Frames that cannot be read at all are `[:headcount, :tracker, :frame_refused]` with the metadata `from` and
   `reason`, frames for which the transport raises `:transport_failed`; both make one log line in ten seconds.

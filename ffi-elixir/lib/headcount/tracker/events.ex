@@ -20,11 +20,11 @@ defmodule Headcount.Tracker.Events do
   end
 
   @doc false
-  # An event of the cluster: a tuple of its kind and more.
-  def event(events, event) do
+  # An event of the cluster: a tuple of its kind and more; and how many frames were refused, if it is of those.
+  def event(events, event, count) do
     {level, text} = describe(event)
-    log(events, level, text)
-    telemetry(events, elem(event, 0), %{count: 1}, Map.put(about(event), :event, event))
+    log(events, level, if(count > 1, do: "#{text} (#{count} frames)", else: text))
+    telemetry(events, elem(event, 0), %{count: count}, Map.put(about(event), :event, event))
     if events.report_to, do: send(events.report_to, event)
     :ok
   end
@@ -32,7 +32,7 @@ defmodule Headcount.Tracker.Events do
   # What an event is about: the name of a replica, the address of a node, or this node.
   defp about({kind, from, _, _}) when kind == :shape_mismatch, do: %{from: from}
   defp about({:unreadable, from, _what}), do: %{from: from}
-  defp about({kind, _}) when kind in [:ready, :other], do: %{}
+  defp about({kind, _}) when kind in [:ready, :other, :others_refused], do: %{}
   defp about({:topic_ready, topic, _age, _missing}), do: %{topic: topic}
   defp about({:counts_ready, topic, _age, _missing}), do: %{topic: topic}
   defp about({:answer_too_long, _partition, _bytes}), do: %{}
@@ -146,6 +146,11 @@ defmodule Headcount.Tracker.Events do
 
   defp describe({:unreadable, from, what}),
     do: {:warning, "frames of #{from} cannot be read: #{what}"}
+
+  defp describe({:others_refused, _count}),
+    do:
+      {:warning,
+       "frames were refused of more nodes, or for more reasons, than are told one by one"}
 
   defp describe(event), do: {:warning, inspect(event)}
 

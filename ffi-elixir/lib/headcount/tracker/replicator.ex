@@ -361,22 +361,24 @@ defmodule Headcount.Tracker.Replicator do
     kind, reason -> {:failed, Exception.format(kind, reason, __STACKTRACE__)}
   end
 
-  defp event({:signal, from, topic, content}, state) do
+  defp event({{:signal, from, topic, content}, _count}, state) do
     Shard.signal(state.config, Signal.new(from, topic, content))
   end
 
-  defp event({:topic_ready, topic, age, missing, watchers}, state) do
+  defp event({{:topic_ready, topic, age, missing, watchers}, _count}, state) do
     tell(watchers, {:ready, topic, age, missing}, state)
-    Events.event(state.events, {:topic_ready, topic, age, missing})
+    Events.event(state.events, {:topic_ready, topic, age, missing}, 1)
   end
 
-  defp event({:counts_ready, topic, age, missing, watchers}, state) do
+  defp event({{:counts_ready, topic, age, missing, watchers}, _count}, state) do
     tell(watchers, {:counts_ready, topic, age, missing}, state)
-    Events.event(state.events, {:counts_ready, topic, age, missing})
+    Events.event(state.events, {:counts_ready, topic, age, missing}, 1)
   end
 
-  defp event({:unwatched, shard, topic}, state), do: Shard.unwatched(state.config, shard, topic)
-  defp event(event, state), do: Events.event(state.events, event)
+  defp event({{:unwatched, shard, topic}, _count}, state),
+    do: Shard.unwatched(state.config, shard, topic)
+
+  defp event({event, count}, state), do: Events.event(state.events, event, count)
 
   defp tell(watchers, news, state) do
     for pid <- watchers, do: send(pid, {state.config.name, news})

@@ -81,6 +81,7 @@ rustler::atoms! {
     other_ids,
     other_list,
     other_payloads,
+    others_refused,
     owner_gone,
     patch,
     payload,

@@ -66,7 +66,8 @@ fn presence_step<'a>(
     let (frames, mut events) = poll(env, &cluster);
     let changes = changes::take(env, &cluster, shards);
     cluster.topics.settle(&cluster.presence, time);
-    events.extend(cluster.topics.take_news(env, shards));
+    let news = cluster.topics.take_news(env, shards).into_iter();
+    events.extend(news.map(|event| (event, 1)));
     if !cluster.watch.is_attached(env.pid()) {
         // A process that was killed finishes its call after its successor has started.
         cluster.watch.wake(env);
@@ -128,8 +129,8 @@ fn presence_poll_goodbye(cluster: ResourceArc<Cluster>) -> Option<u64> {
     next.map(|next| next.as_micros() as u64)
 }
 
-/// Returns `[{to, frame}]` and `[event]`.
-fn poll<'a>(env: Env<'a>, cluster: &Cluster) -> (Vec<Term<'a>>, Vec<Term<'a>>) {
+/// Returns `[{to, frame}]` and `[{event, count}]`.
+fn poll<'a>(env: Env<'a>, cluster: &Cluster) -> (Vec<Term<'a>>, Vec<(Term<'a>, u64)>) {
     let frames = std::iter::from_fn(|| cluster.presence.poll_transmit()).map(|transmit| {
         let to = match &transmit.to {
             Destination::All => atoms::nil().encode(env),
@@ -160,7 +161,7 @@ fn poll<'a>(env: Env<'a>, cluster: &Cluster) -> (Vec<Term<'a>>, Vec<Term<'a>>) {
                 age,
                 missing,
             } => note_ready(Level::Counts, &topic, age, &missing),
-            event => events.push(event_term(env, cluster, &event)),
+            event => events.push((event_term(env, cluster, &event), event.count())),
         }
     }
     (frames, events)
@@ -213,6 +214,7 @@ fn event_term<'a>(env: Env<'a>, cluster: &Cluster, event: &Event) -> Term<'a> {
             cluster.topics.note_lost_leaves();
             named(atoms::diffs_dropped(), &cluster.presence.id())
         }
+        Event::OthersRefused { count } => (atoms::others_refused(), count).encode(env),
         other => (atoms::other(), format!("{other:?}")).encode(env),
     }
 }
