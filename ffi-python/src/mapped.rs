@@ -1,4 +1,4 @@
-//! What the mapping of a roster gives for an entry.
+//! The results of the mapping of a roster.
 
 use bytes::Bytes;
 use headcount::member_list::BodyFormat;

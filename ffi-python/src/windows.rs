@@ -1,4 +1,4 @@
-//! What a list publishes for its windows: `Tick`, `TableTick` and `Bundle`.
+//! The publications of a list for its windows: `Tick`, `TableTick` and `Bundle`.
 
 use std::any::Any;
 use std::sync::Arc;

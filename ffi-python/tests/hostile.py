@@ -49,17 +49,9 @@ class Boom(Exception):
 
 # What the documentation says that arguments can raise, and what the objects above raise.
 ALLOWED = (
-    TypeError,
-    ValueError,
-    OverflowError,
-    LookupError,
-    MemoryError,
-    RecursionError,
-    BufferError,
-    OSError,
-    headcount.HeadcountError,
-    Boom,
-)
+    TypeError, ValueError, OverflowError, LookupError, MemoryError, RecursionError, BufferError, OSError,
+    headcount.HeadcountError, Boom,
+)  # fmt: skip
 
 
 def boom(*_args: object) -> Any:

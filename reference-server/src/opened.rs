@@ -136,7 +136,7 @@ fn check(config: &Config) -> Result<Vec<Arc<str>>, ServerError> {
     Ok(tenants)
 }
 
-/// What a server opens before it joins its cluster.
+/// The parts that a server opens before it joins its cluster.
 pub(crate) struct Opened {
     tenants: Vec<Arc<str>>,
     tokens: Tokens,

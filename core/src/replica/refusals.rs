@@ -24,12 +24,13 @@ pub(super) enum Peer {
 /// A peer, and the rule that it broke.
 pub(super) type Cause = (Peer, &'static str);
 
-/// What was refused within the last minute, or is not told yet.
+/// The refusals of the last minute, and those that are not told yet.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Refusals {
-    kept: BTreeMap<Cause, Refusal>,
-    /// What was refused while no more causes could be kept.
-    others: Option<Refusal>,
+    /// Boxed: a tree makes room for eleven when it gets its first.
+    kept: BTreeMap<Cause, Box<Refusal>>,
+    /// The refusals while no more causes could be kept.
+    others: Option<Box<Refusal>>,
     /// A lower bound of the next time at which something is due.
     next_at: Option<u64>,
 }
@@ -46,10 +47,12 @@ struct Refusal {
 impl Refusals {
     /// Notes that something was refused. `event` makes the event about it. O(log n).
     pub(super) fn note(&mut self, cause: Cause, now: u64, event: impl FnOnce() -> Event) {
-        let begin = |event| Refusal {
-            event,
-            count: 0,
-            at: now,
+        let begin = |event| {
+            Box::new(Refusal {
+                event,
+                count: 0,
+                at: now,
+            })
         };
         let has_room = self.kept.len() < KEPT_MAX;
         let refusal = match self.kept.get_mut(&cause) {

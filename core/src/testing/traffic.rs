@@ -56,7 +56,7 @@ pub struct Traffic {
     pub deltas: u64,
     /// Bytes of everything else in a second.
     pub control: u64,
-    /// What it receives in a second, by the number of the frame's kind. Each number is rounded down.
+    /// The traffic into it in a second, by the number of the frame's kind. Each number is rounded down.
     pub by_kind: BTreeMap<u8, Volume>,
     /// Bytes of answers and control frames that one more node receives until it has everything, or
     /// all rooms that it watches are ready.
@@ -215,7 +215,7 @@ struct Cluster {
     flights: Vec<Flight>,
     rng: Rng,
     now_ms: u64,
-    /// What all nodes received, by kind, and what the node that was started last did.
+    /// The traffic into all nodes, by kind, and into the node that was started last.
     received: BTreeMap<u8, Volume>,
     newcomer: BTreeMap<u8, Volume>,
     /// The nodes that have subscribed to each partition.

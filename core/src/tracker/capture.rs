@@ -46,7 +46,7 @@ struct Capture {
     saved_max: usize,
 }
 
-/// What is known of the entries.
+/// The knowledge of the entries.
 #[derive(Debug, Clone)]
 enum Stage {
     /// Versions and numbers of those found by the walk, which has come to version `reached`, and of

@@ -1,4 +1,4 @@
-//! Who may join over NATS, by each kind of credentials.
+//! Joins over NATS by each kind of credentials.
 #![expect(
     clippy::disallowed_methods,
     reason = "core has no I/O, but these tests speak to a real server"
@@ -95,7 +95,7 @@ async fn a_token_joins() {
     refuses(port, token("other")).await;
 }
 
-/// Who names a root, or has a certificate, means TLS: a server without it is not spoken to.
+/// A root, or a certificate, means TLS: the client does not speak to a server without it.
 #[tokio::test]
 async fn a_root_refuses_a_server_without_tls() {
     let port = free_port();

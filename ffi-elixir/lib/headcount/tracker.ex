@@ -179,8 +179,9 @@ defmodule Headcount.Tracker do
 
   What happens to the cluster is logged, sent to the process of `:report_events_to`, and, where the library
   `:telemetry` is loaded, executed as the event `[:headcount, :tracker, kind]`, with the measurement `count` (1, or
-  the frames that were refused since the last such event) and the metadata `tracker` (its name), `event` (the tuple) and, if it is about one, `replica` (the name of a node) or
-  `from` (the address of a node that is not known by its name):
+  the frames that were refused since the last such event) and the metadata `tracker` (its name), `event` (the
+  tuple) and, if it is about one, `replica` (the name of a node) or `from` (the address of a node that is not known
+  by its name):
 
     * `{:replica_up | :replica_down | :replica_permdown, name}` - a node is heard, silent, gone for good
     * `{:ready, missing}` - this node has caught up with all nodes that are up, but for those whose names are

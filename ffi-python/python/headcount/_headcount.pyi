@@ -15,7 +15,7 @@ from headcount._cluster import (
 )  # fmt: skip
 from headcount._collation import Collation
 from headcount._options import PresenceOptions
-from headcount._reports import BatchReport, BulkReport, Upsert
+from headcount._reports import BatchReport, BulkReport, RosterReport, Upsert, _Status
 from headcount._table import (
     Clause, ListMove, ListSpec, ListView, MemberTable, TableBatchReport, TableMember, TableTick, TableUpsert,
     _NewTableMember,
@@ -1118,25 +1118,6 @@ _TablePlace: TypeAlias = (
     tuple[_Key, Unpack[tuple[_Key | Iterable[int], ...]]]
     | tuple[_Key, Unpack[tuple[_Key | Iterable[int], ...]], _Meta]
 )
-_Status: TypeAlias = Literal["online", "idle", "dnd", "invisible", "offline"]
-
-@final
-class RosterReport(Generic[_I]):
-    """The effect of a diff on the statuses that others see."""
-
-    @property
-    def changes(self) -> list[tuple[_I, _Status, _Status]]:
-        """The users whose status changed for others: id, status before, status now."""
-
-    @property
-    def refused(self) -> list[tuple[_I, str]]:
-        """The users whose row was refused, by the list or by the mapping, and the reason."""
-
-    @property
-    def foreign(self) -> int:
-        """The number of keys that are not ids of the list. They were ignored."""
-
-    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
 
 @final
 class Roster(Generic[_I]):

@@ -1,5 +1,5 @@
-"""The effects of writes on a `MemberList`, from the compiled half."""
+"""The effects of writes on a `MemberList`, and of presence on a `Roster`, from the compiled half."""
 
-from headcount._headcount import BatchReport, BulkReport, Upsert
+from headcount._headcount import BatchReport, BulkReport, RosterReport, Upsert
 
-__all__ = ["BatchReport", "BulkReport", "Upsert"]
+__all__ = ["BatchReport", "BulkReport", "RosterReport", "Upsert"]

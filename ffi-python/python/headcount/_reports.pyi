@@ -1,12 +1,13 @@
-"""The effects of writes on a `MemberList`, from the compiled half."""
+"""The effects of writes on a `MemberList`, and of presence on a `Roster`, from the compiled half."""
 
 from types import GenericAlias
-from typing import Any, ClassVar, Generic, TypeVar, final
+from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar, final
 from uuid import UUID
 
-__all__ = ["BatchReport", "BulkReport", "Upsert"]
+__all__ = ["BatchReport", "BulkReport", "RosterReport", "Upsert"]
 
 _I = TypeVar("_I", int, str, UUID)
+_Status: TypeAlias = Literal["online", "idle", "dnd", "invisible", "offline"]
 
 @final
 class Upsert:
@@ -66,5 +67,23 @@ class BulkReport(Generic[_I]):
     def duplicates(self) -> list[tuple[int, _I]]:
         """The positions and ids of members that were left out, because they existed or came twice.
         """
+
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
+
+@final
+class RosterReport(Generic[_I]):
+    """The effect of a diff on the statuses that others see."""
+
+    @property
+    def changes(self) -> list[tuple[_I, _Status, _Status]]:
+        """The users whose status changed for others: id, status before, status now."""
+
+    @property
+    def refused(self) -> list[tuple[_I, str]]:
+        """The users whose row was refused, by the list or by the mapping, and the reason."""
+
+    @property
+    def foreign(self) -> int:
+        """The number of keys that are not ids of the list. They were ignored."""
 
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...

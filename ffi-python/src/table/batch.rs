@@ -34,7 +34,7 @@ pub(crate) struct RowForm {
     format: Option<BodyFormat>,
 }
 
-/// What a tuple says of a member.
+/// The parts of a tuple that says where a member belongs.
 #[derive(Debug)]
 pub(crate) struct RowItems<'py> {
     pub(crate) keys: Vec<SortKey>,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use headcount::runtime::nats::NatsOptions;
 
-/// Who the node is to the NATS servers, beside a user and password in their address, and how it knows them.
+/// The identity of the node to the NATS servers, beside a user and password in their address, and how it knows them.
 #[derive(Debug, Clone, Default, Args)]
 pub struct NatsAccess {
     /// File with the JWT and the seed of a NATS user, as `nsc` writes it.

@@ -1,4 +1,4 @@
-//! What the data directory keeps to itself: the secret to sign with, and the lock.
+//! The private parts of the data directory: the secret to sign with, and the lock.
 
 use std::{fs, io};
 

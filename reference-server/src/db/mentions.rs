@@ -5,7 +5,6 @@ use uuid::Uuid;
 
 use super::{
     Db,
-    messages::Message,
     sql::{Link, Reader, sql},
 };
 
@@ -75,14 +74,15 @@ impl Db {
 /// Notes the users that a message names, of those that are still there.
 pub(super) async fn add_mentions(
     tx: &mut Link,
-    message: &Message,
+    room: Uuid,
+    seq: i64,
     users: &[Uuid],
 ) -> Result<(), sqlx::Error> {
     for user in users {
         sql("INSERT INTO mentions (user_id, room_id, seq)
              SELECT id, $1, $2 FROM users WHERE id = $3 ON CONFLICT DO NOTHING")
-        .bind(message.room_id)
-        .bind(message.seq)
+        .bind(room)
+        .bind(seq)
         .bind(*user)
         .execute(&mut *tx)
         .await?;
@@ -91,10 +91,14 @@ pub(super) async fn add_mentions(
 }
 
 /// Forgets the users that a message names.
-pub(super) async fn remove_mentions(tx: &mut Link, message: &Message) -> Result<(), sqlx::Error> {
+pub(super) async fn remove_mentions(
+    tx: &mut Link,
+    room: Uuid,
+    seq: i64,
+) -> Result<(), sqlx::Error> {
     sql("DELETE FROM mentions WHERE room_id = $1 AND seq = $2")
-        .bind(message.room_id)
-        .bind(message.seq)
+        .bind(room)
+        .bind(seq)
         .execute(tx)
         .await
         .map(drop)

@@ -133,7 +133,7 @@ impl Db {
         .bind(now)
         .fetch_one(&mut *tx)
         .await?;
-        add_mentions(&mut tx, &message, new.mentioned).await?;
+        add_mentions(&mut tx, message.room_id, message.seq, new.mentioned).await?;
         if let Some(event) = event(&message) {
             add_event(&mut tx, &event, now).await?;
         }
@@ -167,8 +167,8 @@ impl Db {
         .fetch_optional(&mut *tx)
         .await?;
         if let Some(message) = &message {
-            remove_mentions(&mut tx, message).await?;
-            add_mentions(&mut tx, message, mentioned).await?;
+            remove_mentions(&mut tx, message.room_id, message.seq).await?;
+            add_mentions(&mut tx, message.room_id, message.seq, mentioned).await?;
         }
         tx.commit().await?;
         Ok(message)
@@ -185,7 +185,7 @@ impl Db {
         .fetch_optional(&mut *tx)
         .await?;
         if let Some(message) = &message {
-            remove_mentions(&mut tx, message).await?;
+            remove_mentions(&mut tx, message.room_id, message.seq).await?;
         }
         tx.commit().await?;
         Ok(message)

@@ -1,4 +1,4 @@
-//! What every node of a cluster must show in the end, compared node by node.
+//! The agreement of all nodes of a cluster in the end, compared node by node.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -24,7 +24,7 @@ use crate::{
 const CLIENTS: usize = 6;
 const MESSAGES: usize = 24;
 
-/// What the clients know and do together.
+/// The state that the clients share.
 #[derive(Default)]
 struct Load {
     /// The addresses of the nodes, of which some may not be there.

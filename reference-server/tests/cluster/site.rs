@@ -56,7 +56,7 @@ async fn receive(State(site): State<Site>, Json(body): Json<Value>) {
 const PIECE: usize = 1_024;
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How a proxy passes bytes on.
+/// The way in which a proxy passes bytes on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Passing {
     Freely,
@@ -124,7 +124,7 @@ impl Proxy {
     }
 }
 
-/// What one connection through a proxy goes by.
+/// The rules for one connection through a proxy.
 #[derive(Clone)]
 struct Passage {
     passing: watch::Receiver<Passing>,

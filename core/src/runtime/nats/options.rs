@@ -34,9 +34,9 @@ pub struct NatsOptions {
     pub token: Option<String>,
     /// The seed of an NKey.
     pub nkey: Option<String>,
-    /// Whether a connection without TLS is refused. It is too with any of the following.
+    /// If true, the client refuses a connection without TLS. It does too with any of the following.
     pub tls: bool,
-    /// Whether TLS begins before the server speaks (its option `handshake_first`).
+    /// If true, TLS begins before the server speaks (its option `handshake_first`).
     pub tls_first: bool,
     /// A PEM file of root certificates, instead of those of the system.
     pub tls_ca: Option<PathBuf>,

@@ -113,7 +113,7 @@ impl<I: Id> Target<I> for MemberTable<I> {
     }
 }
 
-/// What happens to the row of a user who went offline: `nil`, `:stay`, or the name of a group.
+/// The treatment of the row of a user who went offline: `nil`, `:stay`, or the name of a group.
 pub(super) enum Offline<'a> {
     Remove,
     Stay,
@@ -133,7 +133,7 @@ impl<'a> Decoder<'a> for Offline<'a> {
     }
 }
 
-/// What entries do to a roster.
+/// The work of entries on a roster.
 pub(super) enum Change<'a> {
     /// They join, and these leave.
     Apply(Vec<Leave<'a>>),
