@@ -45,6 +45,11 @@ impl SumCheck {
         }
     }
 
+    /// Notes that something that was held was dropped: the sums that were met say nothing any more.
+    pub(super) fn lose(&mut self) {
+        self.met = self.empty_first.unwrap_or(0);
+    }
+
     /// Returns the Beat since which rows are to be asked for, if it is time: the last one whose sum
     /// was met, and all rows if that did not help.
     pub(super) fn due(&mut self, now: u64) -> Option<u64> {
@@ -70,6 +75,19 @@ impl SumCheck {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sum_that_was_met_counts_until_something_is_dropped() {
+        let mut check = SumCheck::default();
+        check.beat(3, 7, 7, 0);
+        assert!(check.was_met());
+        check.lose();
+        assert!(!check.was_met());
+        check.beat(4, 7, 2, 0);
+        assert!(!check.was_met());
+        check.compare(7);
+        assert!(check.was_met());
+    }
 
     #[test]
     fn a_first_beat_of_nothing_says_nothing() {

@@ -71,6 +71,13 @@ pub(super) struct Begun {
 }
 
 impl Watched {
+    /// Notes that what was here of a replica is to come again.
+    fn reopen(&mut self, handle: Handle) {
+        if !self.is_whole && self.closed.remove(&handle) {
+            self.open.insert(handle);
+        }
+    }
+
     fn is_waiting(&self) -> bool {
         let mut topics = self.topics.values();
         topics.any(|topic| topic.told != Told::Wholly)
@@ -249,9 +256,14 @@ impl Watches {
     /// Notes that a replica was forgotten: what it had is to come again if it comes back.
     pub(super) fn reopen(&mut self, handle: Handle) {
         for watched in self.watched.values_mut() {
-            if !watched.is_whole && watched.closed.remove(&handle) {
-                watched.open.insert(handle);
-            }
+            watched.reopen(handle);
+        }
+    }
+
+    /// Notes that this node dropped what a replica has in a partition: it is to come again.
+    pub(super) fn reopen_partition(&mut self, partition: u16, handle: Handle) {
+        if let Some(watched) = self.watched.get_mut(&partition) {
+            watched.reopen(handle);
         }
     }
 

@@ -18,6 +18,8 @@ use crate::support::trackers::tracker;
 const SLACK: u64 = 1_024;
 /// Bytes that an accepted message may store: the record of a peer and of its replica.
 const STORED: u64 = 16 * 1_024;
+/// A first refusal: a node keeps the peer and the rule for a minute, to tell of them with a count.
+const REFUSED: u64 = 2_048;
 
 /// Returns the most bytes that `read` had allocated at one time, on this thread.
 fn peak<R>(read: impl FnOnce() -> R) -> (R, u64) {
@@ -75,7 +77,7 @@ fn read_message(frame: &[u8], config: Config) {
     node.handle_timeout(now);
     while node.poll_transmit().is_some() {}
     let (taken, peak) = peak(|| node.handle_message(now, "there", &frame).is_ok());
-    let extra = if taken { STORED } else { SLACK };
+    let extra = if taken { STORED } else { REFUSED };
     let bound = 2 * frame.len() as u64 + extra;
     assert!(
         peak <= bound,

@@ -73,6 +73,10 @@ impl Replica {
             Staged::TooMuch => {
                 self.drop_held(handle, partition);
                 self.redraw(handle, partition);
+                self.watches.reopen_partition(partition, handle);
+                if let Some(known) = self.peers.get_mut(handle) {
+                    known.check.lose();
+                }
             }
         }
         self.ask_for_parts(handle, partition);
