@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { enterAsGuest, launch, message, openPage, picture, settled } from "./support/browser.mjs";
-import { Client, data, enter, event, register, startServer } from "./support/server.mjs";
+import { Client, data, enter, event, register, startServer, until } from "./support/server.mjs";
 
 let server;
 let browser;
@@ -109,7 +109,11 @@ test("the names of members have the colours that the scripts give them", async (
   await page.getByRole("button", { name: "Continue as a guest" }).click();
   await page.locator("#room-name", { hasText: "hall" }).waitFor();
   await settled(page, "members of hall");
-  const drawn = new Map(await coloursOf(page, "#members-rows"));
+  // The list is drawn anew while the last of them go offline.
+  const drawn = await until("all members are drawn", async () => {
+    const seen = new Map(await coloursOf(page, "#members-rows"));
+    return rendered.every(([name]) => seen.has(name)) && seen;
+  });
   for (const [name, colour] of rendered) assert.equal(drawn.get(name), colour, name);
   assert.deepEqual(page.troubles, []);
 });
