@@ -135,8 +135,8 @@ fn every_broken_rule_is_noticed() {
         Fault::DropUntold => 6_000,
         Fault::ColdTakesRepair => 14_000,
         Fault::DropToggledOnly => 15_000,
-        Fault::ServeUnseen => 9_000,
-        Fault::MixReplies => 24_000,
+        Fault::MixReplies => 26_000,
+        Fault::ServeUnseen => 35_000,
         Fault::MarkerWithoutVersion => 510_000,
         _ => 0,
     };
