@@ -97,4 +97,4 @@ deny: ## licences, duplicates, sources, advisories (installs cargo-deny)
 
 clean: ## remove what was built
 	cargo clean
-	rm -rf .venv test-artifacts ffi-elixir/_build reference-server/tests/js/node_modules
+	rm -rf .venv .setup test-artifacts ffi-elixir/_build reference-server/tests/js/node_modules

@@ -220,7 +220,8 @@ fn run<I: FromNumber>(seed: u64, faults: usize) -> [usize; 2] {
         }
         (0..office.rng.index(8)).for_each(|_| office.change());
         if office.rng.one_in(6) {
-            let (at, revokes) = (office.rng.index(2), office.rng.one_in(2));
+            let at = office.rng.index(2);
+            let revokes = office.rng.one_in(2);
             office.respec(at, revokes);
         }
         let step = [0, 40, 500][office.rng.index(3)];

@@ -161,7 +161,8 @@ impl Run {
         }
         let Listed { list, people, .. } = &mut self.lists[self.at];
         let bodies = bodies(self.payloads, people);
-        let (viewer, client) = (&mut self.viewer, &mut self.client);
+        let viewer = &mut self.viewer;
+        let client = &mut self.client;
         let (request, bundle) = match verb {
             "open" => {
                 let request = client.open(text(what));

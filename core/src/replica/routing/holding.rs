@@ -412,6 +412,16 @@ impl Replica {
             .redraw(handle, partition, self.now, &mut self.rng);
     }
 
+    /// Drops what is held although the replica still has it: this node has caught up with it only
+    /// once it has come again.
+    pub(super) fn lose_held(&mut self, handle: Handle, partition: u16) {
+        self.drop_held(handle, partition);
+        self.watches.reopen_partition(partition, handle);
+        if let Some(known) = self.peers.get_mut(handle) {
+            known.check.lose();
+        }
+    }
+
     pub(super) fn drop_entries(&mut self, handle: Handle, partition: u16) {
         if let Some(known) = self.peers.get(handle) {
             let id = known.id().clone();

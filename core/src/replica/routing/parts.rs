@@ -71,12 +71,8 @@ impl Replica {
             Staged::Complete(content) => self.apply_change(handle, partition, &head, content),
             // Without what is held the parts need not wait for each other.
             Staged::TooMuch => {
-                self.drop_held(handle, partition);
+                self.lose_held(handle, partition);
                 self.redraw(handle, partition);
-                self.watches.reopen_partition(partition, handle);
-                if let Some(known) = self.peers.get_mut(handle) {
-                    known.check.lose();
-                }
             }
         }
         self.ask_for_parts(handle, partition);

@@ -114,7 +114,8 @@ impl<I: FromNumber> Office<I> {
 
     pub(crate) fn change(&mut self) {
         let id = self.id();
-        let (clear, set) = (self.mask(), self.mask());
+        let clear = self.mask();
+        let set = self.mask();
         let number = self.rng.below(300);
         let what = self.rng.index(24);
         if what < 6 {
