@@ -262,8 +262,7 @@ impl Plan {
         let staging_bytes_max = budget(&mut more);
         let reply_bytes_max = budget(&mut more);
         let has_rosters = more.below(4) == 0;
-        // A change that is cut short is told of all topics.
-        let has_diff_topics = !is_interest && !interrupts && more.below(8) == 0;
+        let has_diff_topics = !is_interest && more.below(8) == 0;
         // More than a new identity adds.
         let wall_back = [4_000, 4_000, 4_000, 1_000_000][more.below(4) as usize];
         let down_ms = BEAT_MS * 3 + BEAT_MS / 2;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::Watched;
 use super::answers::outcome;
 use crate::error::ApplyError;
 use crate::id::ReplicaId;
@@ -52,6 +53,14 @@ pub(super) struct Load {
     is_running: bool,
     /// True if nothing of the origin is seen before the end.
     pub(super) is_quiet: bool,
+}
+
+/// What is held of a replica in a partition, and the topics whose Diffs after a hide or a show are
+/// wanted.
+pub(super) struct Held<'a> {
+    pub(super) id: &'a ReplicaId,
+    pub(super) partition: u16,
+    pub(super) watched: Watched<'a>,
 }
 
 /// The work of a load.
@@ -186,20 +195,19 @@ impl Jobs {
     /// goes, for the reason; its Diffs are added.
     pub(super) fn cancel(
         &mut self,
-        id: &ReplicaId,
-        partition: u16,
+        held: &Held<'_>,
         tracker: &mut Tracker,
         reason: LeaveReason,
         diffs: &mut Vec<Diff>,
     ) {
         for job in std::mem::take(&mut self.queue) {
-            if !job.is_about(id, partition) {
+            if !job.is_about(held.id, held.partition) {
                 self.queue.push_back(job);
                 continue;
             }
             match job {
                 Job::Load(load) => diffs.push(load.staged.cancel(tracker, reason)),
-                Job::Visibility { change, .. } => diffs.push(finish_change(change, tracker)),
+                Job::Visibility { change, .. } => diffs.push(held.finish(change, tracker)),
                 _ => {}
             }
         }
@@ -207,18 +215,12 @@ impl Jobs {
 
     /// Ends the work under way on what is held of a replica in a partition, but for the load of a
     /// whole state, of which nothing is seen. O(its entries).
-    pub(super) fn finish(
-        &mut self,
-        id: &ReplicaId,
-        partition: u16,
-        tracker: &mut Tracker,
-        diffs: &mut Vec<Diff>,
-    ) {
+    pub(super) fn finish(&mut self, held: &Held<'_>, tracker: &mut Tracker, diffs: &mut Vec<Diff>) {
         for job in std::mem::take(&mut self.queue) {
-            let is_about = job.is_about(id, partition);
+            let is_about = job.is_about(held.id, held.partition);
             let ended = match job {
                 Job::Visibility { change, load, .. } if is_about => {
-                    diffs.push(finish_change(change, tracker));
+                    diffs.push(held.finish(change, tracker));
                     let outcome = Outcome::Done;
                     load.map(|apply| Job::Ended { apply, outcome })
                 }
@@ -256,9 +258,11 @@ impl Jobs {
     }
 }
 
-/// Makes the rest of the Diffs of a replica that was hidden or shown.
-fn finish_change(mut change: VisibilityChange, tracker: &mut Tracker) -> Diff {
-    change.step(tracker, usize::MAX, &|_| true).diff
+impl Held<'_> {
+    /// Makes the rest of the Diffs of a replica that was hidden or shown.
+    fn finish(&self, mut change: VisibilityChange, tracker: &mut Tracker) -> Diff {
+        change.step(tracker, usize::MAX, self.watched).diff
+    }
 }
 
 impl Staged {

@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use self::answers::{found, outcome, served};
 use self::captures::Shared;
-use self::jobs::Jobs;
+use self::jobs::{Held, Jobs};
 use self::owners::Owners;
 use super::leave_ages::LeaveAges;
 use super::message::{Data, Position, Same};
@@ -190,30 +190,30 @@ impl Partitions {
             Action::Apply(apply) => self.apply(&apply, watched),
             Action::Drop { id, partition } => {
                 let mut diffs = Vec::new();
-                self.drop_origin(&id, partition, LeaveReason::Unknown, &mut diffs);
+                self.drop_origin(&id, partition, LeaveReason::Unknown, watched, &mut diffs);
                 Answered::Dropped(partition, vec![id], diffs)
             }
             Action::Vacate { partition, clock } => {
                 self.vacate(partition, clock);
                 Answered::Nothing
             }
-            Action::DropOthers(partition) => self.drop_others(partition),
+            Action::DropOthers(partition) => self.drop_others(partition, watched),
             Action::Open { topic, access, .. } => {
                 self.open(topic, access);
                 Answered::Nothing
             }
-            Action::Hide(id) => Answered::Changed(self.set_hidden(&id, true)),
-            Action::Show(id) => Answered::Changed(self.set_hidden(&id, false)),
+            Action::Hide(id) => Answered::Changed(self.set_hidden(&id, true, watched)),
+            Action::Show(id) => Answered::Changed(self.set_hidden(&id, false, watched)),
             Action::Forget { id, reason } => {
                 let mut diffs = Vec::new();
                 let partitions: Vec<_> = self.parts.keys().copied().collect();
                 for partition in partitions {
-                    self.drop_origin(&id, partition, reason, &mut diffs);
+                    self.drop_origin(&id, partition, reason, watched, &mut diffs);
                 }
                 self.hidden.remove(&id);
                 Answered::Changed(diffs)
             }
-            Action::Replace(id) => Answered::Changed(self.replace(&id)),
+            Action::Replace(id) => Answered::Changed(self.replace(&id, watched)),
             Action::EndGrace(id) => {
                 self.end_grace(&id);
                 Answered::Nothing
@@ -293,7 +293,13 @@ impl Partitions {
                 return self.report(apply, Outcome::Busy, diffs);
             }
             // A later life ends the load of this one.
-            self.drop_origin(&apply.id, apply.partition, LeaveReason::Unknown, &mut diffs);
+            self.drop_origin(
+                &apply.id,
+                apply.partition,
+                LeaveReason::Unknown,
+                watched,
+                &mut diffs,
+            );
         }
         let held = self.position(&apply.id, apply.partition);
         let outcome = match held {
@@ -308,7 +314,7 @@ impl Partitions {
                 let is_later = apply.life > held.life || apply.parts > 1;
                 if is_later {
                     let reason = LeaveReason::Unknown;
-                    self.drop_origin(&apply.id, apply.partition, reason, &mut diffs);
+                    self.drop_origin(&apply.id, apply.partition, reason, watched, &mut diffs);
                 }
                 if self.is_large(apply) || is_later && self.hidden.contains(&apply.id) {
                     return self.begin_load(apply, diffs, watched);
@@ -372,13 +378,18 @@ impl Partitions {
         id: &ReplicaId,
         partition: u16,
         reason: LeaveReason,
+        watched: Watched<'_>,
         diffs: &mut Vec<Diff>,
     ) {
         let Some(part) = self.parts.get_mut(&partition) else {
             return;
         };
-        let tracker = &mut part.tracker;
-        self.jobs.cancel(id, partition, tracker, reason, diffs);
+        let held = Held {
+            id,
+            partition,
+            watched,
+        };
+        self.jobs.cancel(&held, &mut part.tracker, reason, diffs);
         if part.life(id).is_none() {
             self.tidy(partition);
             return;
@@ -396,7 +407,7 @@ impl Partitions {
     }
 
     /// Drops what is held of all others in a partition.
-    fn drop_others(&mut self, partition: u16) -> Answered {
+    fn drop_others(&mut self, partition: u16, watched: Watched<'_>) -> Answered {
         let Some(part) = self.parts.get_mut(&partition) else {
             return Answered::Nothing;
         };
@@ -410,7 +421,7 @@ impl Partitions {
         }
         let mut diffs = Vec::new();
         for id in &held {
-            self.drop_origin(id, partition, LeaveReason::Unknown, &mut diffs);
+            self.drop_origin(id, partition, LeaveReason::Unknown, watched, &mut diffs);
         }
         self.tidy(partition);
         Answered::Dropped(partition, held, diffs)
@@ -429,7 +440,7 @@ impl Partitions {
     }
 
     /// Gives up a replica, but leaves what is visible of it.
-    fn replace(&mut self, id: &ReplicaId) -> Vec<Diff> {
+    fn replace(&mut self, id: &ReplicaId, watched: Watched<'_>) -> Vec<Diff> {
         let mut diffs = Vec::new();
         let reason = LeaveReason::ReplicaReplaced;
         let partitions: Vec<_> = self.parts.keys().copied().collect();
@@ -438,13 +449,18 @@ impl Partitions {
                 continue;
             };
             let tracker = &mut part.tracker;
-            self.jobs.finish(id, partition, tracker, &mut diffs);
-            self.jobs.cancel(id, partition, tracker, reason, &mut diffs);
+            let held = Held {
+                id,
+                partition,
+                watched,
+            };
+            self.jobs.finish(&held, tracker, &mut diffs);
+            self.jobs.cancel(&held, tracker, reason, &mut diffs);
             if part.life(id).is_some() && part.tracker.linger(id) {
                 part.lives.remove(id.name());
                 part.lingering.push(id.clone());
             } else {
-                self.drop_origin(id, partition, reason, &mut diffs);
+                self.drop_origin(id, partition, reason, watched, &mut diffs);
             }
         }
         self.hidden.remove(id);
@@ -468,7 +484,7 @@ impl Partitions {
 
     /// Hides or shows a replica: one flag in each partition, then the Diffs, in slices. Work that
     /// is under way ends first, so that every Diff is made of what was seen.
-    fn set_hidden(&mut self, id: &ReplicaId, is_hidden: bool) -> Vec<Diff> {
+    fn set_hidden(&mut self, id: &ReplicaId, is_hidden: bool, watched: Watched<'_>) -> Vec<Diff> {
         let mut diffs = Vec::new();
         if is_hidden {
             self.hidden.insert(id.clone());
@@ -477,7 +493,12 @@ impl Partitions {
         }
         for (partition, part) in &mut self.parts {
             let tracker = &mut part.tracker;
-            self.jobs.finish(id, *partition, tracker, &mut diffs);
+            let held = Held {
+                id,
+                partition: *partition,
+                watched,
+            };
+            self.jobs.finish(&held, tracker, &mut diffs);
             if tracker.set_hidden(id, is_hidden) {
                 self.jobs.begin_visibility(id, *partition, tracker);
             }

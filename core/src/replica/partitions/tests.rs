@@ -103,7 +103,13 @@ fn a_later_life_replaces_and_an_earlier_one_is_ignored() {
     assert_eq!((held.life, held.clock), (3, 4));
     assert_eq!(keys(&b), ["bob", "cid"]);
     assert_eq!(apply(&mut b, &first).held, Some(held));
-    b.drop_origin(&a.id, room(), LeaveReason::Unknown, &mut Vec::new());
+    b.drop_origin(
+        &a.id,
+        room(),
+        LeaveReason::Unknown,
+        &|_| true,
+        &mut Vec::new(),
+    );
     assert_eq!((b.position(&a.id, room()), b.trackers().count()), (None, 0));
 }
 
