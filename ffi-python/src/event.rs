@@ -102,8 +102,9 @@ impl GroupSubscription {
 ///
 /// Kinds: `replica_up`, `replica_down`, `replica_forgotten`, `replica_left`, `ready`, `topic_ready`, `counts_ready`,
 /// `divergence`, `refused`, `duplicate_name`, `reincarnated`, `diffs_dropped`, `signal`, `peer_limit`,
-/// `handle_collision`, `shape_mismatch`, `answer_too_long`, `unreadable`. After `diffs_dropped`, when diffs that nobody
-/// polled took more than 64 MiB, lists are right: read them again.
+/// `handle_collision`, `shape_mismatch`, `answer_too_long`, `unreadable`,
+/// `too_many_pulls`, `others_refused`. After `diffs_dropped`, when diffs that nobody polled took more than 64 MiB,
+/// lists are right: read them again.
 #[pyclass(frozen, module = "headcount")]
 #[derive(Debug)]
 pub(crate) struct Event(core::Event);
@@ -140,6 +141,7 @@ impl Event {
             | core::Event::DuplicateName { other: id }
             | core::Event::Reincarnated { id }
             | core::Event::Signal { from: id, .. }
+            | core::Event::TooManyPulls { from: id, .. }
             | core::Event::PeerLimit { refused: id, .. }
             | core::Event::HandleCollision { refused: id, .. } => Some(Replica(id.clone())),
             _ => None,

@@ -135,6 +135,12 @@ impl Presence {
         self.control.lock().replica.poll_transmit()
     }
 
+    /// Returns the number of frames dropped since the start, because too many waited. O(1).
+    #[cfg(feature = "tokio")]
+    pub(crate) fn frames_dropped(&self) -> u64 {
+        self.control.lock().replica.frames_dropped()
+    }
+
     /// Returns the next thing that happened to the cluster. Of each kind of event the newest 4,096
     /// wait, so many signals push out no other events; of
     /// [`TopicReady`](crate::replica::Event::TopicReady) and

@@ -30,7 +30,8 @@ impl Presence {
     }
 
     /// Calls `each` for the visible entries of a topic, without copying. Writers to topics of the
-    /// same partition wait meanwhile; do not call back into the presence. O(entries of the topic).
+    /// same partition wait meanwhile, 0.4 s for a million entries: [`begin_pages`](Self::begin_pages)
+    /// lets them in between. Do not call back into the presence. O(entries of the topic).
     ///
     /// # Errors
     /// [`ReadError`] if the topic is not watched, or not ready.

@@ -20,6 +20,8 @@ pub struct PresenceStats {
     pub diffs_bytes: usize,
     /// The frames that were not polled.
     pub frames: usize,
+    /// The frames that were dropped since the start: 8,192 of them or 64 MiB waited to be polled.
+    pub frames_dropped: u64,
 }
 
 impl Presence {
@@ -42,6 +44,7 @@ impl Presence {
                 peers: control.replica.peer_stats(),
                 diffs_bytes: control.diffs.bytes(),
                 frames: control.replica.frames_waiting(),
+                frames_dropped: control.replica.frames_dropped(),
                 ..PresenceStats::default()
             }
         };

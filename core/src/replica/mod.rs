@@ -39,6 +39,7 @@ mod identity;
 mod leave_ages;
 mod long_replies;
 mod message;
+mod outbox;
 mod output;
 mod own_index;
 mod own_partitions;
@@ -55,6 +56,7 @@ mod signs;
 mod stagings;
 mod sum_check;
 mod tally;
+mod throttle;
 mod watches;
 
 pub use config::Config;

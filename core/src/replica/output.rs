@@ -483,6 +483,14 @@ pub enum Event {
         /// The frames refused since the last such event: at least 1.
         count: u64,
     },
+    /// A replica asks for entries more often than any that follows the protocol; its further questions
+    /// are dropped until the next beat. Told of a replica once a minute.
+    TooManyPulls {
+        /// The replica that asks.
+        from: ReplicaId,
+        /// The frames refused since the last such event: at least 1.
+        count: u64,
+    },
     /// Frames were refused for other reasons, or from other peers, than the 1,024 that are told of one
     /// by one within a minute. Told once a minute.
     OthersRefused {
@@ -514,6 +522,7 @@ impl Event {
             | Self::ShapeMismatch { count, .. }
             | Self::AnswerTooLong { count, .. }
             | Self::Unreadable { count, .. }
+            | Self::TooManyPulls { count, .. }
             | Self::OthersRefused { count } => *count,
             _ => 1,
         }
@@ -527,6 +536,7 @@ impl Event {
         | Self::ShapeMismatch { count, .. }
         | Self::AnswerTooLong { count, .. }
         | Self::Unreadable { count, .. }
+        | Self::TooManyPulls { count, .. }
         | Self::OthersRefused { count } = &mut self
         {
             *count = new;

@@ -11,6 +11,7 @@ use super::message::PullItem;
 use super::output::Address;
 use super::pulls::Question;
 use super::sum_check::SumCheck;
+use super::throttle::{AnswerBudget, Throttle};
 use crate::codec::Shape;
 use crate::error::ApplyError;
 use crate::fault::{Fault, is_broken};
@@ -32,35 +33,9 @@ pub(super) struct KnownReplica {
     /// Takes the place of `check` where not everything is held.
     pub(super) gap: GapCheck,
     pub(super) throttle: Throttle,
+    pub(super) budget: AnswerBudget,
     /// The reason why the last frame of a partition was refused, if none was taken since.
     pub(super) refused: BTreeMap<u16, ApplyError>,
-}
-
-/// Things that are sent to one replica once a beat at most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Limited {
-    Welcome,
-    Heard,
-    IndexPull,
-    IndexAnswer,
-    AskAnswer,
-    BelowRow,
-}
-
-/// When each of the [`Limited`] was last sent.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Throttle([Option<u64>; 6]);
-
-impl Throttle {
-    /// Returns whether something may be sent now, and notes it.
-    pub(super) fn allows(&mut self, what: Limited, now: u64, pause: u64) -> bool {
-        let last = &mut self.0[what as usize];
-        let is_due = last.is_none_or(|last| now >= last + pause);
-        if is_due {
-            *last = Some(now);
-        }
-        is_due
-    }
 }
 
 /// The trace of a replica that was dropped.
@@ -284,6 +259,7 @@ impl Peers {
             check: SumCheck::default(),
             gap: GapCheck::default(),
             throttle: Throttle::default(),
+            budget: AnswerBudget::default(),
             refused: BTreeMap::new(),
         };
         self.known.insert(handle, known);
@@ -546,14 +522,5 @@ mod tests {
         assert_eq!(peers.admission(&c, Handle::of(&c), 1), Admission::Full);
         // Another life of a known name needs no more room.
         admit(&mut peers, &id("b", 2), 7, 0);
-    }
-
-    #[test]
-    fn limited_messages_have_pauses_of_their_own() {
-        let mut throttle = Throttle::default();
-        assert!(throttle.allows(Limited::Heard, 0, 10));
-        assert!(!throttle.allows(Limited::Heard, 9, 10));
-        assert!(throttle.allows(Limited::IndexPull, 9, 10));
-        assert!(throttle.allows(Limited::Heard, 10, 10));
     }
 }

@@ -187,6 +187,7 @@ impl<T: Transport> Link<T> {
             shared.counts.sent(&transmit.frame);
             self.transport.send(transmit).await;
         }
-        shared.counts.unsent(self.transport.unsent());
+        let dropped = shared.presence.frames_dropped();
+        shared.counts.unsent(self.transport.unsent() + dropped);
     }
 }

@@ -38,8 +38,8 @@ pub struct NodeStats {
     pub lagged: u64,
     /// The frames sent, by [`Kind::name`]: `pull` counts the requests for missing changes.
     pub sent: BTreeMap<&'static str, Traffic>,
-    /// The frames that were to be sent, and that the transport could not send: it has no connection,
-    /// or refused them.
+    /// The frames that were to be sent and were not: the transport has no connection or refused them, or
+    /// too many waited for it.
     pub unsent: u64,
     /// The frames received, by [`Kind::name`]: `repair` counts the states of whole origins.
     pub received: BTreeMap<&'static str, Traffic>,

@@ -48,6 +48,9 @@ pub(super) fn log(event: &Event) {
         Event::Unreadable { from, what, count } => {
             warn!(%from, what, count, "frames cannot be read");
         }
+        Event::TooManyPulls { from, count } => {
+            warn!(%from, count, "a replica asks for entries without end");
+        }
         Event::OthersRefused { count } => warn!(count, "frames of more peers were refused"),
         Event::DiffsDropped => warn!("Diffs that nobody polled were dropped"),
         Event::Ready { missing } => info!(missing = missing.len(), "caught up with the others"),
@@ -96,6 +99,7 @@ pub(super) fn count_event(event: &Event) {
         Event::ShapeMismatch { .. } => "shape_mismatch",
         Event::AnswerTooLong { .. } => "answer_too_long",
         Event::Unreadable { .. } => "unreadable",
+        Event::TooManyPulls { .. } => "too_many_pulls",
         Event::OthersRefused { .. } => "others_refused",
         Event::DiffsDropped => "diffs_dropped",
         Event::Ready { .. } => "ready",

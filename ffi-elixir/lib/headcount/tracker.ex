@@ -207,6 +207,8 @@ defmodule Headcount.Tracker do
       another node does not get them
     * `{:unreadable, from, what}` - frames of a node break the format, or are of another cluster. Reported once in
       a minute for each node and each rule, `what` in words
+    * `{:too_many_pulls, name}` - a node asks for entries more often than any that follows the protocol: further
+      questions are dropped until the next heartbeat
     * `{:others_refused, count}` - frames were refused of more nodes, or for more reasons, than the 1,024 that are
       reported one by one within a minute
 

@@ -95,8 +95,8 @@ class Event:
     Kinds: `replica_up`, `replica_down`, `replica_forgotten`, `replica_left`, `ready`,
     `topic_ready`, `counts_ready`, `divergence`, `refused`, `duplicate_name`, `reincarnated`,
     `diffs_dropped`, `signal`, `peer_limit`, `handle_collision`, `shape_mismatch`,
-    `answer_too_long`, `unreadable`. After `diffs_dropped`, when diffs that nobody polled took more
-    than 64 MiB, lists are right: read them again.
+    `answer_too_long`, `unreadable`, `too_many_pulls`, `others_refused`. After `diffs_dropped`, when
+    diffs that nobody polled took more than 64 MiB, lists are right: read them again.
     """
 
     __match_args__ = ("kind", "replica")

@@ -168,7 +168,7 @@ class NodeParts(NodeBase):
                 log.warning("the node %r took a new incarnation: another node had its name", name)
             case "shape_mismatch" | "answer_too_long" | "handle_collision":
                 log.error("node %r: %r", name, event)
-            case "refused" | "peer_limit":
+            case "refused" | "peer_limit" | "too_many_pulls" | "others_refused":
                 log.warning("node %r: %r", name, event)
             case "unreadable":
                 pass  # Each such frame is a refusal.

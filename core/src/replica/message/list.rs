@@ -74,7 +74,6 @@ impl<T: Item> List<T> {
         }
     }
 
-    #[cfg(test)]
     pub(crate) fn len(&self) -> u64 {
         self.len
     }

@@ -8,8 +8,9 @@ use crate::replica::handle::Handle;
 use crate::replica::message::{Beat, Message};
 use crate::replica::output::{Action, Address, Event};
 use crate::replica::own_index::OwnIndex;
-use crate::replica::peers::{Admission, Heard, KnownReplica, Limited};
+use crate::replica::peers::{Admission, Heard, KnownReplica};
 use crate::replica::refusals::Peer;
+use crate::replica::throttle::Limited;
 use crate::tracker::LeaveReason;
 
 impl Replica {

@@ -9,9 +9,9 @@ use crate::replica::held_index::Toggle;
 use crate::replica::message::{Answer, Data, Delta, Message, Position, Repair, Same, TooLong};
 use crate::replica::output::{Action, Apply, Event, Outcome, Report};
 use crate::replica::partition_set::PartitionSet;
-use crate::replica::peers::Limited;
 use crate::replica::pulls::{Reason, Repeated};
 use crate::replica::refusals::Peer;
+use crate::replica::throttle::Limited;
 
 /// The relation of a life in a frame to what is held.
 pub(super) enum Life {
@@ -416,6 +416,11 @@ impl Replica {
     /// once it has come again.
     pub(super) fn lose_held(&mut self, handle: Handle, partition: u16) {
         self.drop_held(handle, partition);
+        self.note_lost(handle, partition);
+    }
+
+    /// Notes that this node has caught up with a replica only once a partition of it has come again.
+    pub(super) fn note_lost(&mut self, handle: Handle, partition: u16) {
         self.watches.reopen_partition(partition, handle);
         if let Some(known) = self.peers.get_mut(handle) {
             known.check.lose();

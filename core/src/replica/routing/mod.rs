@@ -22,16 +22,18 @@ use super::handle::Handle;
 use super::identity::OwnIdentity;
 use super::long_replies::LongReplies;
 use super::message::{self, List, Message, Sender};
+use super::outbox::Outbox;
 use super::output::{Action, Address, Destination, Event, PeerStats, Subscription, Transmit};
 use super::own_index::OwnIndex;
 use super::own_partitions::OwnPartitions;
-use super::peers::{Bounds, Limited, Peers, Verdict};
+use super::peers::{Bounds, Peers, Verdict};
 use super::pulls::Pulls;
 use super::refusals::{Cause, Peer, Refusals};
 use super::relay::{self, Relay};
 use super::replies::Replies;
 use super::signs::Signs;
 use super::stagings::Stagings;
+use super::throttle::Limited;
 use super::watches::Watches;
 use crate::codec::{Envelope, Mode, OpenError, WIRE_MAJOR};
 use crate::fault::{Fault, is_broken};
@@ -39,9 +41,6 @@ use crate::id::ReplicaId;
 use crate::replica::rng::Rng;
 
 pub(crate) use self::passing::{FrameReader, Received};
-
-/// Frames waiting for the transport; beyond it new ones are dropped, which the protocol mends.
-const OUT_MAX: usize = 8_192;
 
 /// One node's control plane.
 ///
@@ -83,7 +82,7 @@ pub(crate) struct Replica {
     /// `None` if all nodes reach each other.
     relay: Option<Relay>,
     refusals: Refusals,
-    out: VecDeque<Transmit>,
+    out: Outbox,
     subscriptions: VecDeque<Subscription>,
     actions: VecDeque<Action>,
     events: Events,
@@ -128,7 +127,7 @@ impl Replica {
             sweep_at: u64::MAX,
             relay,
             refusals: Refusals::default(),
-            out: VecDeque::new(),
+            out: Outbox::default(),
             subscriptions: VecDeque::new(),
             actions: VecDeque::new(),
             events: Events::default(),
@@ -217,7 +216,7 @@ impl Replica {
     }
 
     pub(crate) fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.out.pop_front()
+        self.out.pop()
     }
 
     pub(crate) fn poll_action(&mut self) -> Option<Action> {
@@ -278,6 +277,11 @@ impl Replica {
         self.out.len()
     }
 
+    /// Returns the number of frames that were dropped because too many waited.
+    pub(crate) fn frames_dropped(&self) -> u64 {
+        self.out.dropped()
+    }
+
     /// Returns the partitions that the index of a replica names; `None` while that is not current.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn index_of(&self, id: &ReplicaId) -> Option<Vec<u16>> {
@@ -328,7 +332,7 @@ impl Replica {
                 }
             }
             Message::Pull { origin, items } if origin == self.own.handle() => {
-                self.answer_questions(from, &items);
+                self.answer_questions(from, handle, &items);
             }
             Message::PullParts {
                 origin,
@@ -338,7 +342,7 @@ impl Replica {
                 missing,
             } if origin == self.own.handle() => {
                 let wanted = missing.into_iter().take(usize::from(credit));
-                self.answer_parts(from, item, reply, wanted);
+                self.answer_parts(from, handle, item, reply, wanted);
             }
             Message::IndexPull { origin, version } if origin == self.own.handle() => {
                 self.answer_index_pull(from, handle, version);
@@ -476,16 +480,13 @@ impl Replica {
     }
 
     fn transmit(&mut self, to: Destination, message: &Message) {
-        if self.out.len() >= OUT_MAX {
-            return;
-        }
         let frame = message::encode(&self.seal, self.own.id(), self.own.handle(), message);
         if let (Some(relay), Destination::Peer(name)) = (&self.relay, &to) {
             let wrapped = relay.wrap(&self.seal, name, frame);
             self.out_to(wrapped);
             return;
         }
-        self.out.push_back(Transmit { to, frame });
+        self.out.push(Transmit { to, frame });
     }
 
     fn emit(&mut self, event: Event) {

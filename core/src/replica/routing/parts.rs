@@ -85,6 +85,7 @@ impl Replica {
     fn load(&mut self, handle: Handle, partition: u16, head: &Part, first: u32, parts: Vec<Bytes>) {
         if first == 0 && self.position(handle, partition).is_some() {
             self.drop_entries(handle, partition);
+            self.note_lost(handle, partition);
         }
         let Some(known) = self.peers.get(handle) else {
             return;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{OUT_MAX, Replica};
+use super::Replica;
 use crate::codec::{Envelope, Kind, OpenError};
 use crate::fault::{Fault, is_broken};
 use crate::replica::message::{self, Frame};
@@ -83,21 +83,17 @@ impl Replica {
             return Ok(None);
         }
         let name = relay.learn(sender, from);
-        if self.out.len() < OUT_MAX {
-            let to = Destination::All;
-            let frame = frame.clone();
-            self.out.push_back(Transmit { to, frame });
-        }
+        let to = Destination::All;
+        let frame = frame.clone();
+        self.out.push(Transmit { to, frame });
         Ok(Some((name, decoded)))
     }
 
     /// Sends a frame to the neighbour that it goes to, if a way is known.
     pub(super) fn out_to(&mut self, forwarded: Option<(Address, Bytes)>) {
-        if let Some((neighbour, frame)) = forwarded
-            && self.out.len() < OUT_MAX
-        {
+        if let Some((neighbour, frame)) = forwarded {
             let to = Destination::Peer(neighbour);
-            self.out.push_back(Transmit { to, frame });
+            self.out.push(Transmit { to, frame });
         }
     }
 }

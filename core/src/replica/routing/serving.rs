@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{OUT_MAX, Replica};
+use super::Replica;
 use crate::codec::FRAME_OVERHEAD_MAX;
 use crate::codec::{DecodeError, DecodeErrorKind};
 use crate::replica::Signal;
@@ -15,9 +15,9 @@ use crate::replica::message::{
 use crate::replica::output::{
     Action, Address, Event, Found, Long, Pushed, Serve, Served, ServedPart,
 };
-use crate::replica::peers::Limited;
 use crate::replica::refusals::Peer;
 use crate::replica::relay;
+use crate::replica::throttle::Limited;
 
 /// The most bytes that a frame has beside the records, rows or answers in it.
 const HEAD_MAX: usize = FRAME_OVERHEAD_MAX + 64;
@@ -209,7 +209,7 @@ impl Replica {
             return Err(DecodeError::new(0, DecodeErrorKind::TooLong { len, max }));
         }
         self.sign_seq += 1;
-        if self.own.is_speaking() && self.out.len() < OUT_MAX / 2 {
+        if self.own.is_speaking() && !self.out.is_busy() {
             let partition = self.config.shape.partition_of(&signal.topic);
             let sign = Sign {
                 seq: self.sign_seq,
@@ -309,6 +309,31 @@ impl Replica {
         (self.config.frame_max - HEAD_MAX) / ITEM_MAX
     }
 
+    /// Returns whether questions are answered now: not while many frames wait, so that what this node has
+    /// to say itself finds room.
+    fn has_time(&self) -> bool {
+        self.own.is_speaking() && !self.out.is_busy()
+    }
+
+    /// Returns whether so many questions of a replica are answered now. Beyond that they are dropped:
+    /// it asks again.
+    fn can_answer(&mut self, handle: Handle, questions: u64) -> bool {
+        let occupied = self.index.set().len();
+        let Some(known) = self.peers.get_mut(handle) else {
+            return false;
+        };
+        if known
+            .budget
+            .allows(questions, occupied, self.now, self.timing.beat)
+        {
+            return true;
+        }
+        let from = known.id().clone();
+        let cause = (Peer::Replica(from.clone()), "pulls");
+        self.note_refusal(cause, || Event::TooManyPulls { from, count: 0 });
+        false
+    }
+
     fn may_answer(&mut self, handle: Handle, limited: Limited) -> bool {
         let now = self.now;
         let pause = self.timing.beat / 4;
@@ -317,10 +342,15 @@ impl Replica {
         known.is_some_and(|known| known.throttle.allows(limited, now, pause))
     }
 
-    /// Answers every question of a frame. An asker that knows more of this node than it does itself
-    /// has heard a second self.
-    pub(super) fn answer_questions(&mut self, from: &Address, items: &List<PullItem>) {
-        if !self.own.is_speaking() {
+    /// Answers every question of a frame, unless the asker has had its share of answers. One that
+    /// knows more of this node than it does itself has heard a second self.
+    pub(super) fn answer_questions(
+        &mut self,
+        from: &Address,
+        handle: Handle,
+        items: &List<PullItem>,
+    ) {
+        if !self.has_time() || !self.can_answer(handle, items.len()) {
             return;
         }
         let version = self.index.version();
@@ -459,11 +489,12 @@ impl Replica {
     pub(super) fn answer_parts(
         &mut self,
         from: &Address,
+        handle: Handle,
         item: PullItem,
         reply: u32,
         wanted: impl Iterator<Item = u32>,
     ) {
-        if !self.own.is_speaking() {
+        if !self.has_time() {
             return;
         }
         if self.long_replies.is_kept(reply, from, item.partition) {
@@ -472,7 +503,7 @@ impl Replica {
             }
         } else {
             let items = List::new(self.config.shape, [item]);
-            self.answer_questions(from, &items);
+            self.answer_questions(from, handle, &items);
         }
     }
 

@@ -1,5 +1,7 @@
 //! Frames that no honest peer sends, and the bounds of answers.
 
+mod bounds;
+
 use super::*;
 use crate::codec::{Mode, Shape};
 use crate::id::OP_MAX;
@@ -7,7 +9,7 @@ use crate::replica::Signal;
 use crate::replica::message::{
     Answer, Beat, Data, Delta, Mark, Part, Position, PullItem, Repair, Row, Same, TooLong,
 };
-use crate::replica::output::{Found, Pushed, Served};
+use crate::replica::output::{Found, Outcome, Pushed, Report, Served};
 use crate::replica::partition_set::PartitionSet;
 
 const PARTITION: u16 = 3;

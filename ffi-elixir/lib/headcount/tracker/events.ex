@@ -147,6 +147,9 @@ defmodule Headcount.Tracker.Events do
   defp describe({:unreadable, from, what}),
     do: {:warning, "frames of #{from} cannot be read: #{what}"}
 
+  defp describe({:too_many_pulls, name}),
+    do: {:warning, "#{name} asks for entries without end: its further questions are dropped"}
+
   defp describe({:others_refused, _count}),
     do:
       {:warning,

@@ -82,6 +82,7 @@ rustler::atoms! {
     other_list,
     other_payloads,
     others_refused,
+    too_many_pulls,
     owner_gone,
     patch,
     payload,

@@ -214,6 +214,7 @@ fn event_term<'a>(env: Env<'a>, cluster: &Cluster, event: &Event) -> Term<'a> {
             cluster.topics.note_lost_leaves();
             named(atoms::diffs_dropped(), &cluster.presence.id())
         }
+        Event::TooManyPulls { from, .. } => named(atoms::too_many_pulls(), from),
         Event::OthersRefused { count } => (atoms::others_refused(), count).encode(env),
         other => (atoms::other(), format!("{other:?}")).encode(env),
     }
