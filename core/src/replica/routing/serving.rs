@@ -249,16 +249,19 @@ impl Replica {
         if !self.own.is_speaking() || !self.has_started {
             return;
         }
-        let beat = self.beat(Vec::new());
-        let index = self.index_since(0);
         let now = self.now;
         let pause = self.timing.beat / 2;
         if let Some(known) = self.peers.get_mut(handle)
             && known.throttle.allows(Limited::Welcome, now, pause)
         {
             let to = known.address().clone();
+            let beat = self.beat(Vec::new());
             self.send(&to, &beat);
-            self.send(&to, &index);
+            // The replica asks for the index when it hears the Beat, though it is on its way.
+            if self.may_answer(handle, Limited::IndexAnswer) {
+                let index = self.index_since(0);
+                self.send(&to, &index);
+            }
         }
     }
 
