@@ -35,8 +35,9 @@ impl<T: Copy> ByName<T> {
 
     /// Returns the value of exactly that replica. O(1).
     pub(crate) fn get_exact(&self, id: &ReplicaId) -> Option<T> {
-        let (held, value) = self.get(id.name())?;
-        (held == id).then_some(*value)
+        let hash = self.hasher.hash_one(id.name());
+        let held = self.table.find(hash, |(held, _)| held == id);
+        held.map(|(_, value)| *value)
     }
 
     /// Sets the value of a replica, in the place of one of its name. O(1) amortised.

@@ -9,6 +9,15 @@ use crate::id::ReplicaId;
 use crate::replica::{Access, Partitions, Position, Replica};
 use crate::tracker::{Entry, OriginInfo};
 
+/// The state of an origin in a partition.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) partition: u16,
+    pub(crate) info: OriginInfo,
+    /// The life that is held of it.
+    pub(crate) life: Option<u64>,
+}
+
 impl Presence {
     /// Returns a second process with the same memory, as cloning a virtual machine makes it.
     pub(crate) fn fork(&self) -> Self {
@@ -55,6 +64,22 @@ impl Presence {
         shard.tracker(topic).list(topic).for_each(each);
     }
 
+    /// Calls `each` for the visible entries of all topics that are wanted, whether they may be read or
+    /// not.
+    pub(crate) fn for_each_held_in(
+        &self,
+        is_wanted: impl Fn(&str) -> bool,
+        mut each: impl FnMut(Entry<'_>),
+    ) {
+        for shard in &self.shards {
+            for (_, tracker) in shard.read().trackers() {
+                for topic in tracker.topics().filter(|topic| is_wanted(topic)) {
+                    tracker.list(topic).for_each(&mut each);
+                }
+            }
+        }
+    }
+
     /// Calls `each` for the visible counts of a topic, whether they may be read or not.
     pub(crate) fn for_each_count_held(&self, topic: &str, each: impl FnMut(Entry<'_>)) {
         if let Some(shard) = self.count_shards.get(usize::from(self.number_of(topic))) {
@@ -75,11 +100,6 @@ impl Presence {
         access
     }
 
-    /// Returns all partitions, those of counts included.
-    pub(crate) fn partitions(&self) -> impl Iterator<Item = u16> + use<> {
-        (0..self.shape.all_partitions()).map(|partition| partition as u16)
-    }
-
     /// Returns what is held of another replica in a partition.
     pub(crate) fn position(&self, id: &ReplicaId, partition: u16) -> Option<Position> {
         self.shard_of(partition).read().position(id, partition)
@@ -93,15 +113,30 @@ impl Presence {
         tracker.origin_info(id)
     }
 
-    /// Returns the state of every origin in every partition that has a tracker.
-    pub(crate) fn origins(&self) -> Vec<(u16, OriginInfo)> {
-        let mut all = Vec::new();
+    /// Puts the state of every origin in every partition that has a tracker into `all`, and nothing
+    /// else.
+    pub(crate) fn origins(&self, all: &mut Vec<Held>) {
+        all.clear();
+        for shard in self.all_shards() {
+            let shard = shard.read();
+            let held = shard.held();
+            all.extend(held.map(|(partition, info, life)| Held {
+                partition,
+                info,
+                life,
+            }));
+        }
+    }
+
+    /// Calls `each` for the own origin in every partition that has a tracker.
+    pub(crate) fn for_each_own(&self, mut each: impl FnMut(u16, OriginInfo)) {
         for shard in self.all_shards() {
             for (partition, tracker) in shard.read().trackers() {
-                all.extend(tracker.origins().map(|info| (partition, info)));
+                if let Some(info) = tracker.origins().next() {
+                    each(partition, info);
+                }
             }
         }
-        all
     }
 
     /// Returns the bytes of all own entries, without frames.

@@ -60,6 +60,8 @@ use crate::replica::{FrameReader, Partitions, Replica};
 pub use self::config::PresenceConfig;
 pub use self::counts::Keys;
 #[cfg(feature = "testing")]
+pub(crate) use self::inspect::Held;
+#[cfg(feature = "testing")]
 pub(crate) use self::restore::read_snapshot;
 pub use self::snapshot::RestoreError;
 pub use self::stats::PresenceStats;

@@ -2,13 +2,14 @@
 //! their Beats.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crdts::{CvRDT, Orswot};
 
 use super::own_entries::Session;
-use super::plan::{self, BEAT_MS, PARTITIONS, Plan};
+use super::plan::{self, BEAT_MS, PARTITIONS, Plan, TOPICS};
 use super::readiness;
-use super::views::entries_of;
+use super::views::{entries_of, session_of, shows};
 use super::world::World;
 use super::{node::Node, steps};
 use crate::codec::Kind;
@@ -44,13 +45,14 @@ pub(super) fn finish(world: &mut World<'_>) -> Result<(), String> {
     }
     // Beats lost before the links were healed may hide a replica until `down_after` from then on.
     let settled_ms = world.run.now_ms + world.run.plan.down_ms + BEAT_MS;
+    let expected = Expected::of(world);
     let mut last = Ok(());
     for _ in 0..BEATS_MAX {
         beat(world)?;
         if world.run.now_ms < settled_ms {
             continue;
         }
-        last = check_equal(world);
+        last = check_equal(world, &expected);
         if last.is_ok() {
             break;
         }
@@ -59,7 +61,7 @@ pub(super) fn finish(world: &mut World<'_>) -> Result<(), String> {
     beat(world)?;
     for _ in 0..QUIET_BEATS {
         let mut kinds = beat(world)?;
-        check_equal(world)?;
+        check_equal(world, &expected)?;
         kinds.remove(&Kind::BEAT);
         if world.run.plan.is_interest {
             kinds.remove(&Kind::ROW);
@@ -112,25 +114,64 @@ fn beat(world: &mut World<'_>) -> Result<BTreeSet<Kind>, String> {
     Ok(kinds)
 }
 
+/// What all nodes must list and count in the end.
+struct Expected {
+    /// The members of the merged sets of all programs, sorted.
+    members: Vec<Session>,
+    topics: Vec<Counts>,
+}
+
+/// What all programs have in a topic.
+struct Counts {
+    entries: usize,
+    /// The distinct keys of each program.
+    keys: Vec<usize>,
+    /// The distinct keys of all programs.
+    all_keys: usize,
+}
+
+impl Expected {
+    /// Merges what the programs have. Nothing ends by itself any more.
+    fn of(world: &World<'_>) -> Self {
+        let mut members = Orswot::default();
+        for node in world.nodes.iter().flatten() {
+            members.merge(node.own.oracle().clone());
+        }
+        let mut members: Vec<_> = members.read().val.into_iter().collect();
+        members.sort_unstable();
+        let counts = |topic: u8| {
+            let of_topic = world.nodes.iter().flatten().map(|node| {
+                let sessions = node.own.sessions().iter();
+                let sessions = sessions.filter(|session| session.0 == topic);
+                let keys: Vec<_> = sessions.map(|session| session.1).collect();
+                (keys.len(), keys.into_iter().collect::<BTreeSet<_>>())
+            });
+            let of_topic: Vec<_> = of_topic.collect();
+            let all: BTreeSet<_> = of_topic.iter().flat_map(|(_, keys)| keys).collect();
+            Counts {
+                entries: of_topic.iter().map(|(entries, _)| entries).sum(),
+                keys: of_topic.iter().map(|(_, keys)| keys.len()).collect(),
+                all_keys: all.len(),
+            }
+        };
+        Self {
+            members,
+            topics: (0..TOPICS as u8).map(counts).collect(),
+        }
+    }
+}
+
 /// Checks that every node knows exactly the other nodes, their indexes and their entries, and
 /// nothing else.
-fn check_equal(world: &World<'_>) -> Result<(), String> {
+fn check_equal(world: &World<'_>, expected: &Expected) -> Result<(), String> {
     let nodes: Vec<(usize, &Node)> = world
         .nodes
         .iter()
         .enumerate()
         .filter_map(|(place, node)| Some((place, node.as_ref()?)))
         .collect();
-    let mut members = Orswot::default();
-    for (_, node) in &nodes {
-        members.merge(node.own.oracle().clone());
-    }
     let plan = &world.run.plan;
     for (place, node) in &nodes {
-        let is_read = |topic: &str| !plan.is_interest || node.watching.contains(topic);
-        let sessions = nodes.iter().flat_map(|(_, node)| node.own.sessions());
-        let read = sessions.filter(|session| is_read(plan::topic(session.0)));
-        let entries = read.count();
         if !node.process.replica().is_speaking() {
             return Err(format!("{place} is silent"));
         }
@@ -148,22 +189,22 @@ fn check_equal(world: &World<'_>) -> Result<(), String> {
         }
         let others = nodes.iter().filter(|(other, _)| other != place);
         let known: BTreeSet<_> = node.process.presence.replicas().into_iter().collect();
-        let expected: BTreeSet<_> = others
+        let alive: BTreeSet<_> = others
             .clone()
             .map(|(_, other)| (other.process.presence.id(), true))
             .collect();
-        if known != expected {
-            return Err(format!("{place} knows {known:?}, alive are {expected:?}"));
+        if known != alive {
+            return Err(format!("{place} knows {known:?}, alive are {alive:?}"));
         }
-        check_members(node, &members, &is_read, entries)
-            .map_err(|what| format!("{place} {what}"))?;
+        let is_read = |topic: u8| !plan.is_interest || node.watching.contains(plan::topic(topic));
+        check_members(node, expected, &is_read).map_err(|what| format!("{place} {what}"))?;
         if !node.watching.is_ready() {
             return Err(format!("{place} is not ready to read all that it watches"));
         }
         if !node.counting.is_ready() {
             return Err(format!("{place} is not ready to count all that it watches"));
         }
-        check_counts(node, &nodes).map_err(|what| format!("{place} {what}"))?;
+        check_counts(node, expected).map_err(|what| format!("{place} {what}"))?;
         let watched = readiness::partitions(node, plan);
         for (_, other) in others {
             check_held(node, other, &watched, plan).map_err(|what| format!("{place} {what}"))?;
@@ -176,35 +217,34 @@ fn check_equal(world: &World<'_>) -> Result<(), String> {
 /// programs may have the same member.
 fn check_members(
     node: &Node,
-    members: &Orswot<Session, u64>,
-    is_read: &dyn Fn(&str) -> bool,
-    entries: usize,
+    expected: &Expected,
+    is_read: &dyn Fn(u8) -> bool,
 ) -> Result<(), String> {
-    let name = |session: Session| {
-        let (topic, key, owner) = node.own.names(session);
-        (topic, key, owner.to_owned())
-    };
-    let expected = members.read().val.into_iter().map(name);
-    let expected: BTreeSet<_> = expected.filter(|(topic, ..)| is_read(topic)).collect();
     let presence = &node.process.presence;
-    let mut listed = BTreeSet::new();
+    let mut listed = Vec::new();
     let mut counted = 0;
-    for topic in plan::topics().filter(|topic| is_read(topic)) {
+    let mut entries = 0;
+    for (number, topic) in (0..).zip(plan::topics()) {
+        if !is_read(number) {
+            continue;
+        }
         let count = presence.count(topic);
         counted += count.map_err(|error| error.to_string())?;
-        let each = |entry: Entry<'_>| {
-            let key = entry.key_str().unwrap_or_default().to_owned();
-            let owner = String::from_utf8_lossy(entry.owner()).into_owned();
-            listed.insert((topic, key, owner));
-        };
+        entries += expected.topics[usize::from(number)].entries;
+        let each = |entry: Entry<'_>| listed.push(session_of(number, &entry));
         let read = presence.for_each(topic, each);
         read.map_err(|error| error.to_string())?;
     }
-    if listed == expected && counted == entries {
+    listed.sort_unstable();
+    listed.dedup();
+    let members = expected.members.iter();
+    let members = members.filter(|session| is_read(session.0));
+    if members.clone().eq(&listed) && counted == entries {
         return Ok(());
     }
+    let members: Vec<_> = members.collect();
     Err(format!(
-        "lists {listed:?} and counts {counted}, not {expected:?} and {entries}"
+        "lists {listed:?} and counts {counted}, not {members:?} and {entries}"
     ))
 }
 
@@ -217,33 +257,28 @@ fn occupied(node: &Node, plan: &Plan) -> Vec<u16> {
 }
 
 /// Checks that a node counts in each topic whose counts it watches what all programs have in it.
-fn check_counts(node: &Node, nodes: &[(usize, &Node)]) -> Result<(), String> {
-    for (number, topic) in (0..).zip(plan::topics()) {
+fn check_counts(node: &Node, expected: &Expected) -> Result<(), String> {
+    for (expected, topic) in expected.topics.iter().zip(plan::topics()) {
         if !node.counting.contains(topic) {
             continue;
         }
-        let of_topic = nodes.iter().map(|(_, node)| {
-            let sessions = node.own.sessions().iter();
-            let sessions = sessions.filter(|session| session.0 == number);
-            let keys: Vec<_> = sessions.map(|session| session.1).collect();
-            (keys.len(), keys.into_iter().collect::<BTreeSet<_>>())
-        });
-        let of_topic: Vec<_> = of_topic.collect();
-        let entries: usize = of_topic.iter().map(|(entries, _)| entries).sum();
-        let keys = of_topic.iter().map(|(_, keys)| keys.len());
-        let expected = if node.watching.contains(topic) {
-            let all: BTreeSet<_> = of_topic.iter().flat_map(|(_, keys)| keys).collect();
-            (all.len(), all.len())
+        let Counts {
+            entries,
+            keys,
+            all_keys,
+        } = expected;
+        let bounds = if node.watching.contains(topic) {
+            (*all_keys, *all_keys)
         } else {
-            (keys.clone().max().unwrap_or(0), keys.sum())
+            (keys.iter().copied().max().unwrap_or(0), keys.iter().sum())
         };
         let presence = &node.process.presence;
         let counted = presence.count(topic).map_err(|error| error.to_string())?;
         let keys = presence.count_keys(topic);
         let keys = keys.map_err(|error| error.to_string())?;
-        if (counted, (keys.at_least, keys.at_most)) != (entries, expected) {
+        if (counted, (keys.at_least, keys.at_most)) != (*entries, bounds) {
             return Err(format!(
-                "counts {counted} and {keys:?} in {topic}, not {entries} and {expected:?}"
+                "counts {counted} and {keys:?} in {topic}, not {entries} and {bounds:?}"
             ));
         }
     }
@@ -272,12 +307,12 @@ fn check_held(node: &Node, other: &Node, watched: &[u16], plan: &Plan) -> Result
         if held != shown {
             return Err(format!("holds {held:?} of {id}/{partition}, not {shown:?}"));
         }
-        let entries = entries_of(&node.process.presence, id, partition);
         let expected = match partition.checked_sub(PARTITIONS as u16) {
             None => other.model.entries(partition),
-            Some(counted) => other.model.counts(counted),
+            Some(counted) => Arc::new(other.model.counts(counted)),
         };
-        if entries != expected {
+        if !shows(&node.process.presence, id, partition, &expected) {
+            let entries = entries_of(&node.process.presence, id, partition);
             return Err(format!(
                 "shows {entries:?} of {id}/{partition}, not {expected:?}"
             ));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use super::own_entries::Session;
 use super::plan::Plan;
@@ -10,19 +11,15 @@ use super::plan::Plan;
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Content {
     pub(super) version: u64,
-    pub(super) meta: Vec<u8>,
+    pub(super) meta: Arc<[u8]>,
 }
+
+/// Stands for the number of the operation that wrote a count, which is not checked.
+pub(super) const COUNT_VERSION: u64 = 0;
 
 /// Returns the session of the count of a topic.
 pub(super) fn count_of(topic: u8) -> Session {
     (topic, u8::MAX, u8::MAX)
-}
-
-impl Content {
-    /// Returns the content of a count, of which the number of the operation is not checked.
-    pub(super) fn of_count(meta: Vec<u8>) -> Self {
-        Self { version: 0, meta }
-    }
 }
 
 impl fmt::Debug for Content {
@@ -39,18 +36,18 @@ pub(super) type Entries = BTreeMap<Session, Content>;
 /// The own entries of a node, by partition.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Model {
-    partitions: BTreeMap<u16, Entries>,
+    partitions: BTreeMap<u16, Arc<Entries>>,
 }
 
 impl Model {
-    pub(super) fn entries(&self, partition: u16) -> Entries {
+    pub(super) fn entries(&self, partition: u16) -> Arc<Entries> {
         self.partitions.get(&partition).cloned().unwrap_or_default()
     }
 
     pub(super) fn put(&mut self, session: Session, content: Content) {
         let partition = Plan::partition_of(session);
         let entries = self.partitions.entry(partition).or_default();
-        entries.insert(session, content);
+        Arc::make_mut(entries).insert(session, content);
     }
 
     /// Drops all entries but those of some sessions.
@@ -59,7 +56,7 @@ impl Model {
             return;
         }
         for entries in self.partitions.values_mut() {
-            entries.retain(|session, _| sessions.contains(session));
+            Arc::make_mut(entries).retain(|session, _| sessions.contains(session));
         }
     }
 
@@ -72,27 +69,32 @@ impl Model {
         let counts = keys.into_iter().map(|(topic, mut keys)| {
             let entries = keys.len();
             keys.dedup();
-            (
-                count_of(topic),
-                Content::of_count(vec![entries as u8, keys.len() as u8]),
-            )
+            let content = Content {
+                version: COUNT_VERSION,
+                meta: [entries as u8, keys.len() as u8].into(),
+            };
+            (count_of(topic), content)
         });
         counts.collect()
     }
 
     /// Returns the number of entries.
     pub(super) fn len(&self) -> usize {
-        self.partitions.values().map(Entries::len).sum()
+        let entries = self.partitions.values();
+        entries.map(|entries| entries.len()).sum()
     }
 
     /// Returns the sessions of a partition.
     pub(super) fn sessions(&self, partition: u16) -> Vec<Session> {
-        self.entries(partition).into_keys().collect()
+        let entries = self.partitions.get(&partition).into_iter();
+        entries
+            .flat_map(|entries| entries.keys().copied())
+            .collect()
     }
 
     /// Returns the metas of all sessions.
-    pub(super) fn metas(&self) -> BTreeMap<Session, Vec<u8>> {
-        let entries = self.partitions.values().flatten();
+    pub(super) fn metas(&self) -> BTreeMap<Session, Arc<[u8]>> {
+        let entries = self.partitions.values().flat_map(|entries| entries.iter());
         entries
             .map(|(session, content)| (*session, content.meta.clone()))
             .collect()

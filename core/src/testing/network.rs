@@ -1,6 +1,7 @@
 //! `Network`: the links between places, and the frames on them: lost, doubled, reordered, cut off.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,9 +9,9 @@ use bytes::Bytes;
 use super::own_entries::PLACES;
 use super::plan::Plan;
 use super::run::Run;
+use super::sight::Seen;
 use super::stats::Incident;
 use super::weather::Weather;
-use crate::id::ReplicaId;
 use crate::replica::Subscription;
 
 /// A frame between two places.
@@ -19,8 +20,7 @@ pub(super) struct Flight {
     pub(super) from: usize,
     pub(super) to: usize,
     pub(super) frame: Bytes,
-    /// The sender of a Goodbye.
-    pub(super) leaver: Option<ReplicaId>,
+    pub(super) seen: Rc<Seen>,
     sent_ms: u64,
 }
 
@@ -38,10 +38,7 @@ pub(super) struct Sending {
     pub(super) from: usize,
     pub(super) to: Vec<usize>,
     pub(super) frame: Bytes,
-    /// A second frame to the same places.
-    pub(super) extra: Option<Bytes>,
-    /// The sender, if `frame` is its Goodbye.
-    pub(super) leaver: Option<ReplicaId>,
+    pub(super) seen: Rc<Seen>,
 }
 
 /// The links that are cut: `cut[from][to]`.
@@ -130,19 +127,14 @@ impl Network {
     /// Sends a frame to the places that it is addressed to.
     pub(super) fn send<P: Weather>(&mut self, run: &mut Run<'_, P>, sending: &Sending) {
         for &to in &sending.to {
-            let flight = |frame: &Bytes, leaver: Option<&ReplicaId>| Flight {
+            let flight = Flight {
                 from: sending.from,
                 to,
-                frame: frame.clone(),
-                leaver: leaver.cloned(),
+                frame: sending.frame.clone(),
+                seen: Rc::clone(&sending.seen),
                 sent_ms: run.now_ms,
             };
-            let first = flight(&sending.frame, sending.leaver.as_ref());
-            let second = sending.extra.as_ref().map(|extra| flight(extra, None));
-            self.launch(run, first);
-            if let Some(second) = second {
-                self.launch(run, second);
-            }
+            self.launch(run, flight);
         }
     }
 

@@ -1,6 +1,7 @@
 //! `Node`: a running process, and beside it what the checks know of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashSet;
@@ -14,7 +15,7 @@ use super::reader::Reader;
 use super::refusals::Refusals;
 use super::rosters::Rosters;
 use super::truth::Truth;
-use super::views::{Views, entries_of};
+use super::views::{Views, shows};
 use super::watching::Watching;
 use crate::id::ReplicaId;
 use crate::replica::Signal;
@@ -38,7 +39,7 @@ pub(super) struct Node {
     /// The own clocks that the truth knows.
     recorded: BTreeMap<u16, u64>,
     /// The counts that it told last, by their partition.
-    told: BTreeMap<u16, Entries>,
+    told: BTreeMap<u16, Arc<Entries>>,
     pub(super) views: Views,
     pub(super) reader: Reader,
     pub(super) watching: Watching,
@@ -177,14 +178,15 @@ impl Node {
     /// The implementation has more or less, or numbers the operations like some before.
     pub(super) fn record(&mut self, truth: &mut Truth) -> Result<(), String> {
         self.model.retain(self.own.sessions());
-        for partition in self.process.presence.partitions() {
-            let Some(info) = self.process.presence.origin_in(&self.id, partition) else {
-                continue;
-            };
+        let mut changed = Vec::new();
+        self.process.presence.for_each_own(|partition, info| {
             // Clock 0 is a partition in which this node has no life.
-            if info.clock == 0 || self.recorded.get(&partition) == Some(&info.clock) {
-                continue;
+            let is_recorded = || self.recorded.get(&partition) == Some(&info.clock);
+            if info.replica == self.id && info.clock > 0 && !is_recorded() {
+                changed.push((partition, info));
             }
+        });
+        for (partition, info) in changed {
             let expected = match partition.checked_sub(PARTITIONS as u16) {
                 None => self.model.entries(partition),
                 Some(counted) => self.count(partition, counted),
@@ -200,14 +202,12 @@ impl Node {
 
     /// Returns the counts that it tells in a partition, of another one: they were made a moment ago,
     /// unless it has a new identity, which begins with those of the one before.
-    fn count(&mut self, partition: u16, counted: u16) -> Entries {
+    fn count(&mut self, partition: u16, counted: u16) -> Arc<Entries> {
         let is_first = !self.recorded.contains_key(&partition);
         let told = self.told.get(&partition).filter(|_| is_first);
-        let told = told.filter(|told| {
-            let tells = entries_of(&self.process.presence, &self.id, partition);
-            **told == tells
-        });
-        let now = told.cloned().unwrap_or_else(|| self.model.counts(counted));
+        let told = told.filter(|told| shows(&self.process.presence, &self.id, partition, told));
+        let now = told.cloned();
+        let now = now.unwrap_or_else(|| Arc::new(self.model.counts(counted)));
         self.told.insert(partition, now.clone());
         now
     }

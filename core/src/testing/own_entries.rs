@@ -3,6 +3,7 @@
 //! list.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crdts::{CmRDT, Orswot};
@@ -25,6 +26,8 @@ pub(super) struct OwnEntries {
     topic: fn(u8) -> &'static str,
     sessions: Vec<Session>,
     oracle: Orswot<Session, u64>,
+    /// The actor of the oracle: no other process has the same one.
+    actor: u64,
     /// The ends of the leases of entries, in milliseconds of the node's clock.
     leases: BTreeMap<Session, u64>,
     owners: [Owner; OWNERS.len()],
@@ -51,9 +54,7 @@ struct Lost {
 pub(super) struct Operation {
     pub(super) session: Session,
     pub(super) choice: u64,
-    pub(super) meta: Vec<u8>,
-    /// An actor that the oracle has not seen yet.
-    pub(super) actor: u64,
+    pub(super) meta: Arc<[u8]>,
 }
 
 /// The outcome of an operation.
@@ -78,9 +79,15 @@ impl OwnEntries {
             topic,
             sessions: Vec::new(),
             oracle: Orswot::default(),
+            actor: 0,
             leases: BTreeMap::new(),
             owners: Default::default(),
         }
+    }
+
+    /// Gives the process an actor of its own. One that goes on from a copy needs another.
+    pub(super) fn act_as(&mut self, actor: u64) {
+        self.actor = actor;
     }
 
     /// Returns the topic, the key and the owner of a session by name.
@@ -106,7 +113,7 @@ impl OwnEntries {
             if let Some(old) = adopted {
                 self.leave(old);
             }
-            self.join(session, operation.actor);
+            self.join(session);
             ("track", presence.track(&entry).is_ok())
         } else if operation.choice < 7 {
             self.touch(session);
@@ -259,9 +266,9 @@ impl OwnEntries {
         &self.oracle
     }
 
-    fn join(&mut self, session: Session, actor: u64) {
+    fn join(&mut self, session: Session) {
         self.sessions.push(session);
-        let add = self.oracle.read_ctx().derive_add_ctx(actor);
+        let add = self.oracle.read_ctx().derive_add_ctx(self.actor);
         let add = self.oracle.add(session, add);
         self.oracle.apply(add);
     }

@@ -354,7 +354,7 @@ impl Plan {
 
     /// Returns the partition of a session.
     pub(super) fn partition_of(session: Session) -> u16 {
-        Self::shape().partition_of(topic(session.0))
+        NAMES[usize::from(session.0)].1
     }
 
     pub(super) fn shape() -> Shape {
@@ -432,21 +432,24 @@ impl Plan {
     }
 }
 
-/// Topics in every partition.
-static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
+/// Topics in every partition, with these.
+static NAMES: LazyLock<Vec<(String, u16)>> = LazyLock::new(|| {
     let names = (0..).map(|number| format!("t{number}"));
+    let names = names.map(|name| {
+        let partition = Plan::shape().partition_of(&name);
+        (name, partition)
+    });
     let mut counts = [0; PARTITIONS as usize];
-    let mut is_wanted = |name: &String| {
-        let partition = usize::from(Plan::shape().partition_of(name));
-        counts[partition] += 1;
-        counts[partition] <= if partition == 0 { 2 } else { 1 }
+    let mut is_wanted = |(_, partition): &(String, u16)| {
+        counts[usize::from(*partition)] += 1;
+        counts[usize::from(*partition)] <= if *partition == 0 { 2 } else { 1 }
     };
     names.filter(|name| is_wanted(name)).take(TOPICS).collect()
 });
 
 /// Returns the name of a topic by its number.
 pub(super) fn topic(number: u8) -> &'static str {
-    &NAMES[usize::from(number)]
+    &NAMES[usize::from(number)].0
 }
 
 /// Returns the topics of which some users want the Diffs of whole replicas.
@@ -456,7 +459,14 @@ pub(super) fn diff_topics() -> impl Iterator<Item = String> {
 
 /// Returns the names of all topics.
 pub(super) fn topics() -> impl Iterator<Item = &'static str> {
-    NAMES.iter().map(String::as_str)
+    NAMES.iter().map(|(name, _)| name.as_str())
+}
+
+/// Returns the topics of a partition by number and name.
+pub(super) fn topics_in(partition: u16) -> impl Iterator<Item = (u8, &'static str)> {
+    let topics = (0..).zip(NAMES.iter());
+    let topics = topics.filter(move |(_, (_, of))| *of == partition);
+    topics.map(|(number, (name, _))| (number, name.as_str()))
 }
 
 impl Weather for Plan {

@@ -1,6 +1,7 @@
 //! `Reader`: a user of a node that reads its Diffs only. It must hold what the node lists.
 
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::{Equivalent, HashMap, HashSet};
@@ -8,45 +9,116 @@ use hashbrown::{Equivalent, HashMap, HashSet};
 use super::plan;
 use super::process::Process;
 use super::rosters::Rosters;
-use crate::id::{EntryRef, ReplicaId};
+use crate::id::ReplicaId;
 use crate::tracker::{Diff, Encoding, Entry, EntryBuf, Key, LeaveReason, TopicDiff};
 
 /// An entry of a topic, with all its content: twins, and nodes that alter what they send, give the
 /// same version to two entries.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 struct Shown {
-    topic: String,
-    entry: EntryRef,
+    topic: Arc<str>,
+    entry: EntryBuf,
+}
+
+/// The content of an entry in a topic.
+#[derive(PartialEq)]
+struct Content<'a> {
+    version: u64,
     encoding: Encoding,
-    key: Box<[u8]>,
-    owner: Box<[u8]>,
-    meta: Box<[u8]>,
+    key: &'a [u8],
+    owner: &'a [u8],
+    meta: &'a [u8],
+    topic: &'a str,
 }
 
 /// An entry that a node lists in a topic.
 struct Listed<'a>(&'a str, &'a Entry<'a>);
 
-impl Hash for Shown {
+/// An entry that a Diff of a topic names.
+struct Named<'a>(&'a str, &'a EntryBuf);
+
+impl Hash for Content<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.entry.version, &*self.key).hash(state);
+        (self.version, self.key).hash(state);
     }
 }
 
+impl Listed<'_> {
+    fn content(&self) -> Content<'_> {
+        let Self(topic, entry) = *self;
+        Content {
+            version: entry.version(),
+            encoding: entry.encoding(),
+            key: entry.key().bytes,
+            owner: entry.owner(),
+            meta: entry.meta(),
+            topic,
+        }
+    }
+}
+
+impl Named<'_> {
+    fn content(&self) -> Content<'_> {
+        let Self(topic, entry) = *self;
+        Content {
+            version: entry.version(),
+            encoding: entry.encoding(),
+            key: entry.key().bytes,
+            owner: entry.owner(),
+            meta: entry.meta(),
+            topic,
+        }
+    }
+}
+
+impl Shown {
+    fn new(topic: &Arc<str>, entry: &EntryBuf) -> Self {
+        Self {
+            topic: Arc::clone(topic),
+            entry: entry.clone(),
+        }
+    }
+
+    fn named(&self) -> Named<'_> {
+        Named(&self.topic, &self.entry)
+    }
+}
+
+impl Hash for Shown {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.named().content().hash(state);
+    }
+}
+
+impl PartialEq for Shown {
+    fn eq(&self, other: &Self) -> bool {
+        self.named().equivalent(other)
+    }
+}
+
+impl Eq for Shown {}
+
 impl Hash for Listed<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.1.version(), self.1.key().bytes).hash(state);
+        self.content().hash(state);
     }
 }
 
 impl Equivalent<Shown> for Listed<'_> {
     fn equivalent(&self, shown: &Shown) -> bool {
-        let Self(topic, entry) = self;
-        let content = (entry.key().bytes, entry.owner(), entry.meta());
-        *topic == shown.topic
-            && entry.version() == shown.entry.version
-            && entry.key().encoding == shown.encoding
-            && content == (&*shown.key, &*shown.owner, &*shown.meta)
-            && entry.entry_ref() == shown.entry
+        self.content() == shown.named().content() && self.1.entry_ref() == shown.entry.entry_ref()
+    }
+}
+
+impl Hash for Named<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.content().hash(state);
+    }
+}
+
+impl Equivalent<Shown> for Named<'_> {
+    fn equivalent(&self, shown: &Shown) -> bool {
+        self.content() == shown.named().content() && self.1.origin() == shown.entry.origin()
     }
 }
 
@@ -94,7 +166,8 @@ impl Reader {
         if let Some(rosters) = &mut self.rosters {
             rosters.begin(topic, entries)?;
         }
-        let entries = entries.iter().map(|entry| (shown(topic, entry), 0));
+        let topic = topic.into();
+        let entries = entries.iter().map(|entry| (Shown::new(&topic, entry), 0));
         self.shown.extend(entries);
         Ok(())
     }
@@ -105,7 +178,7 @@ impl Reader {
         if let Some(rosters) = &mut self.rosters {
             rosters.end(topic);
         }
-        self.shown.retain(|shown, _| shown.topic != topic);
+        self.shown.retain(|shown, _| *shown.topic != *topic);
     }
 
     /// Applies the Diffs that wait in a node, and compares with its lists once no work is under
@@ -129,7 +202,7 @@ impl Reader {
         }
         let replicas = process.presence.replicas();
         for shown in self.shown.keys() {
-            let id = &shown.entry.origin.replica;
+            let id = &shown.entry.origin().replica;
             let mut known = replicas.iter();
             let is_up = id.name() == name || known.any(|(known, is_up)| *is_up && known == id);
             let is_in_grace = self.gone.get(id).is_some_and(|until_ms| own_ms < *until_ms);
@@ -145,20 +218,18 @@ impl Reader {
         self.comparisons += 1;
         let mut more = Vec::new();
         let mut listed = 0;
-        let mut topics = process.presence.topics();
-        topics.retain(|topic| self.is_followed(topic));
-        for topic in topics {
-            process.presence.for_each_held(&topic, |entry| {
-                match self.shown.get_mut(&Listed(&topic, &entry)) {
-                    Some(last) if *last < self.comparisons => {
-                        *last = self.comparisons;
-                        listed += 1;
-                    }
-                    // Without a Diff, or listed twice.
-                    _ => more.push(shown(&topic, &entry.to_buf())),
-                }
-            });
-        }
+        let mut all = std::mem::take(&mut self.shown);
+        let is_followed = |topic: &str| self.is_followed(topic);
+        let each = |entry: Entry<'_>| match all.get_mut(&Listed(entry.topic(), &entry)) {
+            Some(last) if *last < self.comparisons => {
+                *last = self.comparisons;
+                listed += 1;
+            }
+            // Without a Diff, or listed twice.
+            _ => more.push(Shown::new(&entry.topic().into(), &entry.to_buf())),
+        };
+        process.presence.for_each_held_in(is_followed, each);
+        self.shown = all;
         if more.is_empty() && listed == self.shown.len() {
             self.compare_keys(process)?;
             return self.compare_rosters(process);
@@ -177,9 +248,7 @@ impl Reader {
         }
         let mut keys: HashMap<(&str, Key<'_>), usize> = HashMap::new();
         for shown in self.shown.keys() {
-            let encoding = shown.encoding;
-            let bytes = &*shown.key;
-            let key = (&*shown.topic, Key { encoding, bytes });
+            let key = (&*shown.topic, shown.entry.key());
             *keys.entry(key).or_default() += 1;
         }
         for ((topic, key), sessions) in keys {
@@ -187,7 +256,7 @@ impl Reader {
             let Ok(entries) = process.presence.get_by_key(topic, key) else {
                 continue;
             };
-            let is_shown = |entry: &&EntryBuf| self.shown.contains_key(&shown(topic, entry));
+            let is_shown = |entry: &&EntryBuf| self.shown.contains_key(&Named(topic, entry));
             if entries.len() != sessions || entries.iter().filter(is_shown).count() != sessions {
                 return Err(format!(
                     "has {entries:?} of {topic}/{key:?}, not {sessions}"
@@ -230,18 +299,19 @@ impl Reader {
                 Ok(())
             };
         }
-        let shown = |entry: &EntryBuf| shown(&topic.topic, entry);
+        let shown = |entry| Shown::new(&topic.topic, entry);
+        let name_of = |entry| Named(&topic.topic, entry);
         for join in &topic.joins {
             if self.shown.insert(shown(join), 0).is_some() {
                 return Err(format!("reports a join twice: {join:?} in {topic:?}"));
             }
         }
         for update in &topic.updates {
-            let name = |entry: &EntryBuf| entry.origin().replica.name().to_owned();
-            if name(&update.old) != name(&update.new) {
+            let names = [&update.old, &update.new].map(|entry| entry.origin().replica.name());
+            if names[0] != names[1] {
                 return Err(format!("reports an update of another name: {update:?}"));
             }
-            if self.shown.remove(&shown(&update.old)).is_none() {
+            if self.shown.remove(&name_of(&update.old)).is_none() {
                 return Err(format!("reports an update of nothing: {update:?}"));
             }
             if self.shown.insert(shown(&update.new), 0).is_some() {
@@ -250,24 +320,12 @@ impl Reader {
         }
         for leave in &topic.leaves {
             let is_own = leave.entry.origin().replica.name() == name;
-            if self.shown.remove(&shown(&leave.entry)).is_none() && !is_own {
+            if self.shown.remove(&name_of(&leave.entry)).is_none() && !is_own {
                 return Err(format!("reports a leave of nothing: {leave:?}"));
             }
         }
         self.rosters
             .as_mut()
             .map_or(Ok(()), |rosters| rosters.apply(topic))
-    }
-}
-
-fn shown(topic: &str, entry: &EntryBuf) -> Shown {
-    let key = entry.key();
-    Shown {
-        topic: topic.to_owned(),
-        entry: entry.entry_ref(),
-        encoding: key.encoding,
-        key: key.bytes.into(),
-        owner: entry.owner().into(),
-        meta: entry.meta().into(),
     }
 }

@@ -5,11 +5,12 @@ use super::node::Node;
 use super::plan::{self, Plan};
 use super::truth::Truth;
 use crate::id::ReplicaId;
+use crate::presence::Held;
 use crate::replica::Position;
 
 /// Checks that a node can read what it watches and is ready, and nothing else, and that it holds
 /// nothing of others in partitions that it has not watched.
-pub(super) fn check(node: &Node) -> Result<(), String> {
+pub(super) fn check(node: &Node, origins: &[Held]) -> Result<(), String> {
     let presence = &node.process.presence;
     for topic in plan::topics() {
         let access = presence.access(topic);
@@ -24,10 +25,11 @@ pub(super) fn check(node: &Node) -> Result<(), String> {
             return Err(format!("says {access:?} {of}"));
         }
     }
-    for (partition, info) in presence.origins() {
-        let is_wanted = node.watching.wants(partition) || node.counting.wants(partition);
-        if info.replica != node.id && !is_wanted {
-            let id = &info.replica;
+    for held in origins {
+        let id = &held.info.replica;
+        let partition = held.partition;
+        let is_wanted = || node.watching.wants(partition) || node.counting.wants(partition);
+        if *id != node.id && !is_wanted() {
             return Err(format!("holds {id}/{partition}, which it never watched"));
         }
     }
@@ -44,9 +46,14 @@ pub(super) fn check_deadlines(node: &mut Node, plan: &Plan, own_ms: u64) -> Resu
     }
     let mut over = node.watching.take_over(own_ms, plan.unwatch_ms);
     over.extend(node.counting.take_over(own_ms, plan.unwatch_ms));
-    for (partition, info) in presence.origins() {
-        if info.replica != node.id && over.contains(&partition) {
-            let id = &info.replica;
+    let mut origins = Vec::new();
+    if !over.is_empty() {
+        presence.origins(&mut origins);
+    }
+    for held in &origins {
+        let id = &held.info.replica;
+        let partition = held.partition;
+        if *id != node.id && over.contains(&partition) {
             return Err(format!("holds {id}/{partition}, no longer watched"));
         }
     }

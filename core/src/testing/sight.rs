@@ -34,8 +34,8 @@ pub(super) fn seal(config: &Config) -> Envelope {
 }
 
 /// Looks at a frame.
-pub(super) fn see(config: &Config, frame: &Bytes) -> Seen {
-    let Ok(frame) = decode(&seal(config), frame) else {
+pub(super) fn see(seal: &Envelope, frame: &Bytes) -> Seen {
+    let Ok(frame) = decode(seal, frame) else {
         return Seen::Other(None);
     };
     match (frame.sender, frame.message) {
@@ -66,19 +66,19 @@ fn incident(message: &Message) -> Option<Incident> {
     })
 }
 
-/// Returns the frame that another one brings to a replica by way of others; else that frame itself.
-pub(super) fn unwrap(config: &Config, frame: &Bytes, to: &ReplicaId) -> Bytes {
-    let seal = seal(config);
-    let opened = seal.open(frame).ok();
-    let relayed = opened.filter(|opened| opened.kind == Kind::RELAYED);
-    let relayed = relayed.and_then(|opened| Relayed::read(frame, &opened).ok());
-    let brought = relayed.filter(|relayed| relayed.to == Handle::of(to));
-    brought.map_or_else(|| frame.clone(), |relayed| relayed.frame)
+/// Returns the frame that another one brings to a replica by way of others, if it does.
+pub(super) fn unwrap(seal: &Envelope, frame: &Bytes, to: &ReplicaId) -> Option<Bytes> {
+    if Kind::of(frame) != Kind::RELAYED {
+        return None;
+    }
+    let opened = seal.open(frame).ok()?;
+    let relayed = Relayed::read(frame, &opened).ok()?;
+    (relayed.to == Handle::of(to)).then_some(relayed.frame)
 }
 
 /// Describes a frame in words.
-pub(super) fn describe(config: &Config, frame: &Bytes) -> String {
-    match decode(&seal(config), frame) {
+pub(super) fn describe(seal: &Envelope, frame: &Bytes) -> String {
+    match decode(seal, frame) {
         Ok(frame) => format!("{:?} {:?}", frame.sender, frame.message),
         Err(error) => format!("{error:?}"),
     }

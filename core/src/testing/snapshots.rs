@@ -1,6 +1,7 @@
 //! `Snapshots`: the latest snapshots that nodes took, and what a start from one hands back.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use super::node::Node;
 use super::own_entries::{OWNERS, Session};
@@ -21,7 +22,7 @@ struct Snapshot {
 }
 
 /// The metas of entries.
-type Metas = BTreeMap<Session, Vec<u8>>;
+type Metas = BTreeMap<Session, Arc<[u8]>>;
 
 /// The latest snapshots, the oldest first.
 #[derive(Default)]
@@ -68,7 +69,7 @@ impl Snapshots {
         for topic in &diff {
             let number = plan::topics().position(|name| *name == *topic.topic);
             let entries = topic.joins.iter();
-            metas.extend(entries.map(|entry| (session(number, entry), entry.meta().to_vec())));
+            metas.extend(entries.map(|entry| (session(number, entry), entry.meta().into())));
         }
         if metas != snapshot.metas {
             let expected = &snapshot.metas;

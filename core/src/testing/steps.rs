@@ -99,7 +99,7 @@ fn operate(world: &mut World<'_>) -> Result<(), String> {
             UPDATE
         };
         let meta = meta.repeat(world.run.plan.meta_len() / 8);
-        world.operate(place, session, choice, meta)?;
+        world.operate(place, session, choice, meta.into())?;
     }
     world.after(place)
 }
@@ -119,13 +119,13 @@ fn leave_all(world: &mut World<'_>) -> Result<(), String> {
     };
     if choice % 8 == 7 {
         while let Some(session) = first_session(world, place) {
-            world.operate(place, session, UNTRACK_OWNER, Vec::new())?;
+            world.operate(place, session, UNTRACK_OWNER, [].into())?;
         }
         world.run.note(|| format!("all leave {place}"));
         return world.after(place);
     }
     for session in node.model.sessions(partition) {
-        world.operate(place, session, UNTRACK, Vec::new())?;
+        world.operate(place, session, UNTRACK, [].into())?;
     }
     world
         .run
@@ -142,7 +142,7 @@ pub(super) fn update_all(world: &mut World<'_>) -> Result<(), String> {
             let node = world.nodes[place].as_ref();
             let sessions = node.map(|node| node.model.sessions(partition));
             if let Some(&session) = sessions.unwrap_or_default().first() {
-                world.operate(place, session, UPDATE, b"the end".to_vec())?;
+                world.operate(place, session, UPDATE, (*b"the end").into())?;
             }
         }
         world.after(place)?;

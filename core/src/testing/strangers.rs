@@ -24,7 +24,11 @@ pub(super) fn arrive(world: &mut World<'_>) -> Result<(), String> {
         return Ok(());
     };
     let presence = &node.process.presence;
-    let known = || (presence.id(), presence.origins(), presence.replicas());
+    let known = || {
+        let mut origins = Vec::new();
+        presence.origins(&mut origins);
+        (presence.id(), origins, presence.replicas())
+    };
     let before = known();
     let handled = presence.handle_message(now, &address, &frame);
     let is_right = match (&handled, refusal) {

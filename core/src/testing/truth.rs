@@ -2,6 +2,7 @@
 //! every name.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 
@@ -21,7 +22,7 @@ struct Life {
 /// The real course of a schedule.
 pub(super) struct Truth {
     /// The entries of each origin at each of its clocks.
-    histories: HashMap<Origin, BTreeMap<u64, Entries>>,
+    histories: HashMap<Origin, BTreeMap<u64, Arc<Entries>>>,
     /// The first clock that others were shown of each life.
     starts: HashMap<Origin, BTreeMap<u64, u64>>,
     /// The place that first wrote under an identity.
@@ -88,7 +89,7 @@ impl Truth {
         id: &ReplicaId,
         partition: u16,
         clock: u64,
-        entries: Entries,
+        entries: Arc<Entries>,
     ) -> Result<(), String> {
         if self.forked.contains(id) {
             return Ok(());
@@ -131,7 +132,7 @@ impl Truth {
     /// Returns the entries that an origin had at a clock; `None` if it never was at that clock.
     pub(super) fn entries(&self, id: &ReplicaId, partition: u16, clock: u64) -> Option<&Entries> {
         let history = self.histories.get(&(id.clone(), partition))?;
-        history.get(&clock)
+        history.get(&clock).map(Arc::as_ref)
     }
 
     /// Returns the life of an origin at a clock.

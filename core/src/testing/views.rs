@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
 
-use super::model::{Content, Entries, count_of};
-use super::own_entries::OWNERS;
+use super::model::{COUNT_VERSION, Content, Entries, count_of};
+use super::own_entries::{OWNERS, Session};
 use super::plan::{self, PARTITIONS, Plan};
 use super::truth::{Origin, Truth};
 use crate::id::ReplicaId;
-use crate::presence::Presence;
+use crate::presence::{Held, Presence};
 use crate::replica::Replica;
 use crate::tracker::Entry;
 
@@ -17,10 +17,7 @@ use crate::tracker::Entry;
 #[derive(Clone, Default)]
 pub(super) struct Views {
     names: BTreeMap<String, Name>,
-    /// The furthest (life, clock) seen of each origin.
-    furthest: HashMap<Origin, (u64, u64)>,
-    /// The positions whose entries were checked.
-    checked: HashMap<Origin, (u64, u64)>,
+    origins: HashMap<Origin, View>,
     /// Identities of which it received the Goodbye, and when.
     left: HashMap<ReplicaId, u64>,
     hearing: HashMap<ReplicaId, Heard>,
@@ -38,6 +35,15 @@ struct Name {
     is_known: bool,
     is_up: bool,
     last_ms: u64,
+}
+
+/// A node's knowledge of one origin, as positions: (life, clock).
+#[derive(Clone, Copy, Default)]
+struct View {
+    /// The furthest that was seen.
+    furthest: (u64, u64),
+    /// The one whose entries were checked.
+    checked: Option<(u64, u64)>,
 }
 
 /// The heartbeats of one replica that reached a node.
@@ -120,52 +126,49 @@ impl Views {
         }
     }
 
-    /// Checks everything that the node knows.
+    /// Checks everything that the node knows: of the origins that it holds too.
     pub(super) fn check(
         &mut self,
         presence: &Presence,
+        origins: &[Held],
         truth: &Truth,
         plan: &Plan,
         times: &Times,
     ) -> Result<(), String> {
-        let known: Vec<_> = presence
-            .replica()
-            .replicas()
-            .map(|(id, heartbeat, is_up)| (id.clone(), heartbeat, is_up))
-            .collect();
+        let replica = presence.replica();
+        let known: Vec<_> = replica.replicas().collect();
         // A marker guards for twice `forget_after`, by the clock of its node.
         let guarded_ms = (2 * plan.forget_ms).saturating_sub(times.ahead_ms + 1_000);
         let is_guarded = |since_ms: u64| times.now_ms < since_ms + guarded_ms;
         for name in self.names.values_mut() {
             name.is_known = false;
         }
-        for (id, heartbeat, is_up) in &known {
-            let heartbeat = *heartbeat;
-            let is_up = *is_up;
-            if self
-                .left
-                .get(id)
-                .is_some_and(|&since_ms| is_guarded(since_ms))
-            {
+        let mut is_changed = false;
+        for &(id, heartbeat, is_up) in &known {
+            let left_ms = self.left.get(id);
+            if left_ms.is_some_and(|&since_ms| is_guarded(since_ms)) {
                 return Err(format!("knows {id}, which said Goodbye to it"));
             }
-            let before = self.names.get(id.name());
+            let before = self.names.get_mut(id.name());
             let is_back = |before: &Name| (id, heartbeat) < (&before.id, before.heartbeat);
-            if before.is_some_and(|before| is_guarded(before.last_ms) && is_back(before)) {
+            if let Some(before) = &before
+                && is_guarded(before.last_ms)
+                && is_back(before)
+            {
                 return Err(format!("goes back to {id} at {heartbeat}"));
             }
-            let was_up = before.is_some_and(|before| before.is_up && before.id == *id);
-            let end_ms = truth.end_ms(id);
-            if is_up && !was_up && end_ms + plan.ghost_ms() < times.now_ms {
+            let same = before.as_ref().filter(|before| before.id == *id);
+            let was_up = same.is_some_and(|before| before.is_up);
+            is_changed |= same.is_none();
+            let is_ghost = |end_ms: u64| end_ms + plan.ghost_ms() < times.now_ms;
+            if is_up && !was_up && is_ghost(truth.end_ms(id)) {
+                let end_ms = truth.end_ms(id);
                 return Err(format!("shows {id}, which ended at {end_ms} ms"));
             }
-            let heard = self.hearing.get(id).copied().unwrap_or_default();
-            if !is_up
-                && heard
-                    .sure_ms
-                    .is_some_and(|ms| times.own_ms < ms + plan.down_ms)
-            {
-                return Err(format!("hides {id}, heard at {:?} ms", heard.sure_ms));
+            let heard = || self.hearing.get(id).copied().unwrap_or_default();
+            let is_heard = |ms: u64| times.own_ms < ms + plan.down_ms;
+            if !is_up && heard().sure_ms.is_some_and(is_heard) {
+                return Err(format!("hides {id}, heard at {:?} ms", heard().sure_ms));
             }
             let name = Name {
                 id: id.clone(),
@@ -174,14 +177,20 @@ impl Views {
                 is_up,
                 last_ms: times.now_ms,
             };
-            self.names.insert(id.name().to_owned(), name);
+            match before {
+                Some(before) => *before = name,
+                None => drop(self.names.insert(id.name().to_owned(), name)),
+            }
         }
         let names = &self.names;
-        self.furthest.retain(|(id, _), _| {
-            let name = names.get(id.name());
-            name.is_some_and(|name| name.id == *id && is_guarded(name.last_ms))
-        });
-        self.check_states(presence, &known, truth)
+        // Else each origin is of a replica that is known.
+        if is_changed || names.values().any(|name| !name.is_known) {
+            self.origins.retain(|(id, _), _| {
+                let name = names.get(id.name());
+                name.is_some_and(|name| name.id == *id && is_guarded(name.last_ms))
+            });
+        }
+        self.check_states(presence, origins, &known, truth)
     }
 
     /// Checks that a node whose deadlines were looked at at `own_ms` shows no replica that is
@@ -211,104 +220,145 @@ impl Views {
     fn check_states(
         &mut self,
         presence: &Presence,
-        known: &[(ReplicaId, u64, bool)],
+        origins: &[Held],
+        known: &[(&ReplicaId, u64, bool)],
         truth: &Truth,
     ) -> Result<(), String> {
         let own = presence.id();
-        for (partition, info) in presence.origins() {
+        for held in origins {
+            let partition = held.partition;
+            let info = &held.info;
             let id = &info.replica;
             if *id == own {
                 continue;
             }
-            let Some((_, _, is_up)) = known.iter().find(|(known, ..)| known == id) else {
+            let Some((_, _, is_up)) = known.iter().find(|(known, ..)| *known == id) else {
                 return Err(format!("holds {partition} of {id}, which it does not know"));
             };
             if truth.is_forked(id) {
                 continue;
             }
-            let held = presence.position(id, partition);
             if info.applying {
                 // A first load is unseen; of a change some is seen and some is not.
-                let is_seen = !entries_of(presence, id, partition).is_empty();
-                if held.is_none() && is_seen {
+                if held.life.is_none() && !entries_of(presence, id, partition).is_empty() {
                     return Err(format!("shows a part of {id}/{partition}"));
                 }
                 continue;
             }
-            let Some(held) = held else {
+            let Some(life) = held.life else {
                 return Err(format!("holds {partition} of {id} without a life"));
             };
-            let origin = (id.clone(), partition);
-            let position = (held.life, held.clock);
-            let furthest = self.furthest.entry(origin.clone()).or_default();
-            if position < *furthest {
+            let position = (life, info.clock);
+            let view = self.origins.entry((id.clone(), partition)).or_default();
+            if position < view.furthest {
+                let furthest = view.furthest;
                 return Err(format!(
-                    "goes back from {furthest:?} to {position:?} of {origin:?}"
+                    "goes back from {furthest:?} to {position:?} of {id}/{partition}"
                 ));
             }
-            *furthest = position;
-            if self.checked.get(&origin) == Some(&position) || !is_up {
-                continue;
+            view.furthest = position;
+            if view.checked != Some(position) && *is_up {
+                let is_checked = check_state(presence, held, position, truth)?;
+                view.checked = is_checked.then_some(position).or(view.checked);
             }
-            let life = truth.life_at(id, partition, held.clock);
-            if life != Some(held.life) {
-                return Err(format!(
-                    "holds {position:?} of {origin:?}, whose life was {life:?}"
-                ));
-            }
-            if truth.may_differ(id, partition) {
-                continue;
-            }
-            let entries = entries_of(presence, id, partition);
-            let expected = truth.entries(id, partition, held.clock);
-            if expected != Some(&entries) {
-                return Err(format!(
-                    "holds {entries:?} of {origin:?} at {position:?}, it had {expected:?}"
-                ));
-            }
-            self.checked.insert(origin, position);
         }
         Ok(())
     }
 }
 
+/// Checks that what a node holds of an origin at a position is what that had. Returns whether that is
+/// known.
+fn check_state(
+    presence: &Presence,
+    held: &Held,
+    position: (u64, u64),
+    truth: &Truth,
+) -> Result<bool, String> {
+    let id = &held.info.replica;
+    let partition = held.partition;
+    let (life, clock) = position;
+    let lived = truth.life_at(id, partition, clock);
+    if lived != Some(life) {
+        return Err(format!(
+            "holds {position:?} of {id}/{partition}, whose life was {lived:?}"
+        ));
+    }
+    if truth.may_differ(id, partition) {
+        return Ok(false);
+    }
+    let expected = truth.entries(id, partition, clock);
+    if expected.is_some_and(|expected| shows(presence, id, partition, expected)) {
+        return Ok(true);
+    }
+    let entries = entries_of(presence, id, partition);
+    Err(format!(
+        "holds {entries:?} of {id}/{partition} at {position:?}, it had {expected:?}"
+    ))
+}
+
+/// Returns whether a node shows exactly these entries, or counts, of a replica in one partition.
+pub(super) fn shows(
+    presence: &Presence,
+    id: &ReplicaId,
+    partition: u16,
+    expected: &Entries,
+) -> bool {
+    let mut same = 0;
+    let mut others = 0;
+    for_each_of(presence, id, partition, |session, version, meta| {
+        let known = expected.get(&session);
+        if known.is_some_and(|known| known.version == version && *known.meta == *meta) {
+            same += 1;
+        } else {
+            others += 1;
+        }
+    });
+    others == 0 && same == expected.len()
+}
+
 /// Returns the entries, or counts, of a replica that a node shows in one partition.
 pub(super) fn entries_of(presence: &Presence, id: &ReplicaId, partition: u16) -> Entries {
     let mut entries = Entries::new();
+    for_each_of(presence, id, partition, |session, version, meta| {
+        let meta = meta.into();
+        entries.insert(session, Content { version, meta });
+    });
+    entries
+}
+
+/// Calls `each` for the entries, or counts, of a replica that a node shows in one partition, with their
+/// versions and metas.
+fn for_each_of(
+    presence: &Presence,
+    id: &ReplicaId,
+    partition: u16,
+    mut each: impl FnMut(Session, u64, &[u8]),
+) {
     if let Some(counted) = partition.checked_sub(PARTITIONS as u16) {
-        for (number, topic) in (0..).zip(plan::topics()) {
-            let mut add = |entry: Entry<'_>| {
-                let content = Content::of_count(entry.meta().to_vec());
-                entries.insert(count_of(number), content);
-            };
-            if Plan::partition_of((number, 0, 0)) == counted {
-                presence.for_each_count_held(topic, |entry| {
-                    if entry.replica() == id {
-                        add(entry);
-                    }
-                });
-            }
+        for (number, topic) in plan::topics_in(counted) {
+            presence.for_each_count_held(topic, |entry| {
+                if entry.replica() == id {
+                    each(count_of(number), COUNT_VERSION, entry.meta());
+                }
+            });
         }
-        return entries;
+        return;
     }
-    for (number, topic) in (0..).zip(plan::topics()) {
-        if Plan::partition_of((number, 0, 0)) != partition {
-            continue;
-        }
+    for (number, topic) in plan::topics_in(partition) {
         presence.for_each_held(topic, |entry| {
             if entry.replica() == id {
-                let key = entry.key_str().and_then(|key| key.strip_prefix('k'));
-                let key = key.and_then(|key| key.parse().ok()).unwrap_or(u8::MAX);
-                let owner = |owner: &&str| owner.as_bytes() == entry.owner();
-                let owner = OWNERS.iter().position(owner);
-                let content = Content {
-                    version: entry.version(),
-                    meta: entry.meta().to_vec(),
-                };
-                let owner = owner.map_or(u8::MAX, |owner| owner as u8);
-                entries.insert((number, key, owner), content);
+                each(session_of(number, &entry), entry.version(), entry.meta());
             }
         });
     }
-    entries
+}
+
+/// Returns the session of an entry in a topic, with `u8::MAX` for what no program names.
+pub(super) fn session_of(topic: u8, entry: &Entry<'_>) -> Session {
+    let key = entry.key_str().and_then(|key| key.strip_prefix('k'));
+    let key = key.filter(|key| key.len() == 1 || !key.starts_with(['0', '+']));
+    let key = key.and_then(|key| key.parse().ok()).unwrap_or(u8::MAX);
+    let owner = |owner: &&str| owner.as_bytes() == entry.owner();
+    let owner = OWNERS.iter().position(owner);
+    (topic, key, owner.map_or(u8::MAX, |owner| owner as u8))
 }

@@ -23,6 +23,7 @@ pub(super) struct Watching {
 
 #[derive(Clone)]
 struct Watched {
+    partition: u16,
     watches: u32,
     begun_ms: u64,
     is_ready: bool,
@@ -62,8 +63,8 @@ impl Watching {
     }
 
     pub(super) fn contains_partition(&self, partition: u16) -> bool {
-        let mut topics = self.topics.keys();
-        topics.any(|topic| self.partition_of(topic) == partition)
+        let mut topics = self.topics.values();
+        topics.any(|watched| watched.partition == partition)
     }
 
     /// Returns whether others may be held in a partition: it is watched, or was a moment ago.
@@ -89,6 +90,7 @@ impl Watching {
     /// Begins the first watch of a topic, when these Beats were the last ones.
     pub(super) fn begin(&mut self, topic: &'static str, now_ms: u64, beats: Beats) {
         let watched = Watched {
+            partition: self.partition_of(topic),
             watches: 1,
             begun_ms: now_ms,
             is_ready: false,

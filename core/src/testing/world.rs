@@ -1,5 +1,7 @@
 //! `World`: the nodes, the network between them, and the truth beside both.
 
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::events;
@@ -17,7 +19,9 @@ use super::snapshots::Snapshots;
 use super::stats::Incident;
 use super::truth::Truth;
 use super::views::Times;
+use crate::codec::Envelope;
 use crate::id::ReplicaId;
+use crate::presence::Held;
 use crate::replica::{Destination, Transmit};
 
 /// Frames that may answer each other before the cluster counts as never at rest.
@@ -27,6 +31,8 @@ const DELIVERIES_MAX: usize = 20_000;
 pub(super) struct World<'t> {
     pub(super) run: Run<'t, Plan>,
     pub(super) network: Network,
+    /// The seal of the cluster.
+    seal: Envelope,
     pub(super) truth: Truth,
     /// The process at each place, if one runs there; clones take the places after the first nodes.
     pub(super) nodes: Vec<Option<Node>>,
@@ -35,19 +41,27 @@ pub(super) struct World<'t> {
     /// The wall clock of each name, for incarnations.
     wall: Vec<u64>,
     pub(super) snapshots: Snapshots,
+    /// The number of processes that have begun, as copies too.
+    processes: u64,
+    /// The origins of a node that is being checked: kept for their memory.
+    origins: Vec<Held>,
 }
 
 impl<'t> World<'t> {
     pub(super) fn new(run: Run<'t, Plan>) -> Self {
         let names = run.plan.nodes;
+        let seal = sight::seal(&run.plan.config());
         let mut world = Self {
             run,
             network: Network::new(),
+            seal,
             truth: Truth::new(names),
             nodes: Vec::new(),
             saved: Vec::new(),
             wall: vec![1_000_000; names],
             snapshots: Snapshots::default(),
+            processes: 0,
+            origins: Vec::new(),
         };
         for name in 0..names {
             let place = world.add_place(name);
@@ -111,8 +125,15 @@ impl<'t> World<'t> {
         let mut node = Node::new(process, name);
         node.started_ms = self.run.now_ms;
         node.begin_reading(&self.run.plan);
-        self.nodes[place] = Some(node);
+        self.put(place, node);
         self.network.resubscribe(place, []);
+    }
+
+    /// Puts a process, or the copy of one, in a place.
+    fn put(&mut self, place: usize, mut node: Node) {
+        self.processes += 1;
+        node.own.act_as(self.processes);
+        self.nodes[place] = Some(node);
     }
 
     /// Copies the process at a place, memory and all, to a new place.
@@ -122,7 +143,7 @@ impl<'t> World<'t> {
         };
         self.truth.fork(&twin.process.presence.id());
         let other = self.add_place(self.network.home(place));
-        self.nodes[other] = Some(twin);
+        self.put(other, twin);
         self.resubscribe(other);
         self.run.count(Incident::Clone);
         self.run.note(|| format!("clone {place} to {other}"));
@@ -137,7 +158,7 @@ impl<'t> World<'t> {
         self.truth.fork(&id);
         self.run.note(|| format!("roll {place} back to {id}"));
         self.run.count(Incident::RollBack);
-        self.nodes[place] = Some(saved);
+        self.put(place, saved);
         self.resubscribe(place);
     }
 
@@ -195,7 +216,7 @@ impl<'t> World<'t> {
         place: usize,
         session: Session,
         choice: u64,
-        meta: Vec<u8>,
+        meta: Arc<[u8]>,
     ) -> Result<(), String> {
         self.run.stats.operations += 1;
         let now = self.now(place);
@@ -206,7 +227,6 @@ impl<'t> World<'t> {
             session,
             choice,
             meta,
-            actor: self.run.stats.operations,
         };
         let outcome = node.operate(&mut self.truth, &operation);
         let outcome = outcome.map_err(|what| format!("{place} {what}"))?;
@@ -240,7 +260,7 @@ impl<'t> World<'t> {
             return;
         };
         let id = node.process.presence.id();
-        let seen = sight::see(&self.run.plan.config(), &transmit.frame);
+        let mut seen = sight::see(&self.seal, &transmit.frame);
         let altered = if node.is_altering {
             hostile::altered(&mut self.run, &id, &transmit.frame)
         } else {
@@ -260,6 +280,7 @@ impl<'t> World<'t> {
         let frame = match altered {
             Some((frame, partition)) => {
                 self.truth.taint((id.clone(), partition));
+                seen = sight::see(&self.seal, &frame);
                 frame
             }
             None => transmit.frame,
@@ -272,16 +293,11 @@ impl<'t> World<'t> {
             }
             Destination::Peer(address) => self.network.place_of(address).into_iter().collect(),
         };
-        let leaver = match seen {
-            Seen::Goodbye(leaver) => Some(leaver),
-            _ => None,
-        };
         let sending = Sending {
             from,
             to,
             frame,
-            extra: None,
-            leaver,
+            seen: Rc::new(seen),
         };
         self.network.send(&mut self.run, &sending);
     }
@@ -320,7 +336,7 @@ impl<'t> World<'t> {
             from,
             to,
             frame,
-            leaver,
+            seen: sent,
             ..
         } = flight;
         let now = self.now(to);
@@ -329,19 +345,21 @@ impl<'t> World<'t> {
         let Some(node) = &mut self.nodes[to] else {
             return Ok(());
         };
-        let config = self.run.plan.config();
-        let shown = sight::unwrap(&config, &frame, &node.id);
-        let seen = sight::see(&config, &shown);
-        if let Seen::Beat(id, heartbeat, _) = &seen {
+        let brought = sight::unwrap(&self.seal, &frame, &node.id);
+        let seen = brought.as_ref().map_or_else(
+            || Rc::clone(&sent),
+            |brought| Rc::new(sight::see(&self.seal, brought)),
+        );
+        if let Seen::Beat(id, heartbeat, _) = &*seen {
             node.views.hear_beat(id, *heartbeat);
         }
-        if let Seen::Heartbeat(id, heartbeat) | Seen::Beat(id, heartbeat, _) = &seen {
+        if let Seen::Heartbeat(id, heartbeat) | Seen::Beat(id, heartbeat, _) = &*seen {
             node.views.hear_rival(&node.id, id, *heartbeat, own_ms);
             node.views
                 .hear(&node.process.replica(), id, *heartbeat, own_ms);
         }
         if self.run.is_traced() {
-            let what = sight::describe(&config, &shown);
+            let what = sight::describe(&self.seal, brought.as_ref().unwrap_or(&frame));
             self.run.note(|| format!("{from} -> {to}: {what}"));
         }
         let may_be_late = self.run.plan.is_late(node.process.presence.is_late());
@@ -351,10 +369,10 @@ impl<'t> World<'t> {
         let handled = node.process.handle_message(now, &address, &frame);
         let presence = &node.process.presence;
         let is_late = may_be_late && presence.is_late() && presence.id() == node.id;
-        if let Some(leaver) = leaver
+        if let Seen::Goodbye(leaver) = &*sent
             && leaver.name() != node.id.name()
         {
-            node.views.leave(leaver, self.run.now_ms);
+            node.views.leave(leaver.clone(), self.run.now_ms);
         }
         self.run.stats.frames += 1;
         if let Some(incident) = seen.incident() {
@@ -431,8 +449,9 @@ impl<'t> World<'t> {
         let Some(node) = &mut self.nodes[place] else {
             return Ok(());
         };
+        node.process.presence.origins(&mut self.origins);
         if self.run.plan.is_interest {
-            readiness::check(node)?;
+            readiness::check(node, &self.origins)?;
         }
         node.check_staged()?;
         node.reader.follow(&node.process, own_ms)?;
@@ -446,8 +465,9 @@ impl<'t> World<'t> {
             own_ms,
             ahead_ms: node.ahead_ms,
         };
+        let presence = &node.process.presence;
         node.views
-            .check(&node.process.presence, &self.truth, &self.run.plan, &times)
+            .check(presence, &self.origins, &self.truth, &self.run.plan, &times)
     }
 
     /// Takes the events of a node, and checks what is promised with them.

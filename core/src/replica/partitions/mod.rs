@@ -177,6 +177,18 @@ impl Partitions {
         parts.map(|(partition, part)| (*partition, &part.tracker))
     }
 
+    /// Returns the state of every replica in every partition, with the life that is held of it.
+    #[cfg(feature = "testing")]
+    pub(crate) fn held(&self) -> impl Iterator<Item = (u16, OriginInfo, Option<u64>)> {
+        self.parts.iter().flat_map(|(partition, part)| {
+            let origins = part.tracker.origins();
+            origins.map(|info| {
+                let life = part.life(&info.replica);
+                (*partition, info, life)
+            })
+        })
+    }
+
     /// Does what a replica asks for.
     pub(crate) fn execute(&mut self, action: Action, watched: Watched<'_>) -> Answered {
         match action {
