@@ -130,14 +130,18 @@ fn a_room_is_ready_after_one_round_trip() {
 fn every_broken_rule_is_noticed() {
     // Rules whose violation is seldom visible start close to a seed that shows it.
     let first = |fault| match fault {
-        Fault::IndexWithoutHash | Fault::SweepNothing | Fault::IgnoreBeatGap => 2_000,
-        Fault::RewatchWithOldClock => 4_000,
-        Fault::DropUntold => 6_000,
-        Fault::ColdTakesRepair => 14_000,
-        Fault::DropToggledOnly => 15_000,
-        Fault::MixReplies => 26_000,
-        Fault::ServeUnseen => 35_000,
-        Fault::MarkerWithoutVersion => 510_000,
+        Fault::ColdTakesDelta => 500,
+        Fault::RestoreSameLife => 1_300,
+        Fault::IgnoreBeatGap => 2_000,
+        Fault::SweepNothing => 2_300,
+        Fault::IndexWithoutHash => 2_900,
+        Fault::RewatchWithOldClock => 4_500,
+        Fault::DropUntold => 7_000,
+        Fault::ColdTakesRepair => 14_300,
+        Fault::DropToggledOnly => 15_800,
+        Fault::MixReplies => 26_500,
+        Fault::ServeUnseen => 35_300,
+        Fault::MarkerWithoutVersion => 511_900,
         _ => 0,
     };
     let is_missed = |fault: &Fault| {
