@@ -118,13 +118,13 @@ impl Presence {
     pub(crate) fn origins(&self, all: &mut Vec<Held>) {
         all.clear();
         for shard in self.all_shards() {
-            let shard = shard.read();
-            let held = shard.held();
-            all.extend(held.map(|(partition, info, life)| Held {
-                partition,
-                info,
-                life,
-            }));
+            shard.read().for_each_held(|partition, info, life| {
+                all.push(Held {
+                    partition,
+                    info,
+                    life,
+                });
+            });
         }
     }
 

@@ -1,6 +1,6 @@
 //! `Network`: the links between places, and the frames on them: lost, doubled, reordered, cut off.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ pub(super) struct Network {
     /// The name that runs at each place: a clone has the links of its original.
     homes: Vec<usize>,
     addresses: Vec<Arc<str>>,
-    flights: Vec<Flight>,
+    flights: VecDeque<Flight>,
     cuts: Cuts,
     /// The partitions to which places have subscribed, and from when on.
     groups: BTreeMap<(usize, u16), u64>,
@@ -61,7 +61,7 @@ impl Network {
         Self {
             homes: Vec::new(),
             addresses: (0..PLACES).map(|place| place.to_string().into()).collect(),
-            flights: Vec::new(),
+            flights: VecDeque::new(),
             cuts: Cuts([[false; PLACES]; PLACES]),
             groups: BTreeMap::new(),
         }
@@ -150,24 +150,25 @@ impl Network {
         }
         if run.rng.below(1000) < run.plan.doubled() {
             run.count(Incident::FrameDoubled);
-            self.flights.push(flight.clone());
+            self.flights.push_back(flight.clone());
         }
-        self.flights.push(flight);
+        self.flights.push_back(flight);
     }
 
     /// Takes the next frame off the network.
     pub(super) fn take<P: Weather>(&mut self, run: &mut Run<'_, P>) -> Arrival {
-        if self.flights.is_empty() {
-            return Arrival::Nothing;
-        }
-        let flight = if run.plan.reorders() {
-            let index = run.rng.below(self.flights.len() as u64) as usize;
+        let len = self.flights.len() as u64;
+        let flight = if len > 0 && run.plan.reorders() {
+            let index = run.rng.below(len) as usize;
             if index > 0 {
                 run.count(Incident::FrameReordered);
             }
-            self.flights.swap_remove(index)
+            self.flights.swap_remove_back(index)
         } else {
-            self.flights.remove(0)
+            self.flights.pop_front()
+        };
+        let Some(flight) = flight else {
+            return Arrival::Nothing;
         };
         let is_late = flight.sent_ms.saturating_add(run.plan.delay_ms()) < run.now_ms;
         if is_late {
@@ -205,7 +206,7 @@ impl Network {
         self.addresses[place].clone()
     }
 
-    pub(super) fn flights(&self) -> &[Flight] {
+    pub(super) fn flights(&self) -> &VecDeque<Flight> {
         &self.flights
     }
 

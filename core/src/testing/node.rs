@@ -38,6 +38,8 @@ pub(super) struct Node {
     pub(super) model: Model,
     /// The own clocks that the truth knows.
     recorded: BTreeMap<u16, u64>,
+    /// The own lives that the truth knows.
+    lives: BTreeMap<u16, u64>,
     /// The counts that it told last, by their partition.
     told: BTreeMap<u16, Arc<Entries>>,
     pub(super) views: Views,
@@ -64,6 +66,7 @@ impl Node {
             own: OwnEntries::new(plan::topic),
             model: Model::default(),
             recorded: BTreeMap::new(),
+            lives: BTreeMap::new(),
             told: BTreeMap::new(),
             views: Views::default(),
             reader: Reader::default(),
@@ -221,15 +224,18 @@ impl Node {
     pub(super) fn follow_identity(&mut self, truth: &mut Truth) -> Result<(), String> {
         self.id = self.process.presence.id();
         self.recorded.clear();
+        self.lives.clear();
         self.record(truth)
     }
 
     /// Notes the lives that others are shown.
-    pub(super) fn record_lives(&self, truth: &mut Truth) {
+    pub(super) fn record_lives(&mut self, truth: &mut Truth) {
         let replica = self.process.replica();
         let index = replica.index();
         for partition in index.set().iter() {
-            if let Some(position) = index.position(partition) {
+            if let Some(position) = index.position(partition)
+                && self.lives.insert(partition, position.life) != Some(position.life)
+            {
                 truth.show(&self.id, partition, position.life, position.clock);
             }
         }

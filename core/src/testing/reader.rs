@@ -201,8 +201,13 @@ impl Reader {
             return Ok(());
         }
         let replicas = process.presence.replicas();
+        let mut seen: Vec<&ReplicaId> = Vec::new();
         for shown in self.shown.keys() {
             let id = &shown.entry.origin().replica;
+            if seen.contains(&id) {
+                continue;
+            }
+            seen.push(id);
             let mut known = replicas.iter();
             let is_up = id.name() == name || known.any(|(known, is_up)| *is_up && known == id);
             let is_in_grace = self.gone.get(id).is_some_and(|until_ms| own_ms < *until_ms);
@@ -271,7 +276,7 @@ impl Reader {
             return Ok(());
         };
         let followed = plan::topics().filter(|topic| self.is_followed(topic));
-        let compared = rosters.compare(&process.presence, followed.map(str::to_owned));
+        let compared = rosters.compare(&process.presence, followed);
         self.rosters = Some(rosters);
         compared
     }

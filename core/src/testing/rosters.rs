@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::member_list::{ListOptions, MemberList, SortKey, TextId};
 use crate::presence::Presence;
@@ -14,6 +14,8 @@ use crate::tracker::{EntryBuf, TopicDiff};
 #[derive(Default)]
 pub(super) struct Rosters {
     topics: HashMap<String, Roster<TextId>>,
+    /// The topics of which something has changed since they were compared.
+    changed: HashSet<String>,
     /// True until the lists are read once.
     is_behind: bool,
 }
@@ -22,6 +24,7 @@ impl Clone for Rosters {
     fn clone(&self) -> Self {
         Self {
             topics: HashMap::new(),
+            changed: HashSet::new(),
             is_behind: true,
         }
     }
@@ -52,6 +55,7 @@ impl Rosters {
         if self.is_behind {
             return Ok(());
         }
+        self.changed.get_or_insert_with(&*diff.topic, str::to_owned);
         let topic = self.topics.entry_ref(&*diff.topic);
         check(&topic.or_insert_with(roster).apply(diff, 0))
     }
@@ -61,6 +65,7 @@ impl Rosters {
         if self.is_behind {
             return Ok(());
         }
+        self.changed.get_or_insert_with(topic, str::to_owned);
         let roster = self.topics.entry_ref(topic).or_insert_with(roster);
         check(&roster.reset(entries, 0))
     }
@@ -70,23 +75,27 @@ impl Rosters {
         self.topics.remove(topic);
     }
 
-    /// Compares the rosters with what a node lists in these topics.
+    /// Compares the rosters with what a node lists in these topics: those of which something has
+    /// changed, since the lists of the others are what they were.
     pub(super) fn compare(
         &mut self,
         presence: &Presence,
-        topics: impl Iterator<Item = String>,
+        topics: impl Iterator<Item = &'static str>,
     ) -> Result<(), String> {
         let is_behind = std::mem::take(&mut self.is_behind);
         for topic in topics {
+            if !self.changed.remove(topic) && !is_behind {
+                continue;
+            }
             let mut entries = Vec::new();
-            presence.for_each_held(&topic, |entry| entries.push(entry.to_buf()));
+            presence.for_each_held(topic, |entry| entries.push(entry.to_buf()));
             if is_behind {
-                self.begin(&topic, &entries)?;
+                self.begin(topic, &entries)?;
             }
             let is_name = |key: &&str| key.parse::<TextId>().is_ok();
             let keys = entries.iter().filter_map(EntryBuf::key_str);
             let users: BTreeSet<_> = keys.filter(is_name).collect();
-            let Some(roster) = self.topics.get(&topic) else {
+            let Some(roster) = self.topics.get(topic) else {
                 if users.is_empty() {
                     continue;
                 }

@@ -177,16 +177,16 @@ impl Partitions {
         parts.map(|(partition, part)| (*partition, &part.tracker))
     }
 
-    /// Returns the state of every replica in every partition, with the life that is held of it.
+    /// Calls `each` for the state of every replica in every partition, with the life that is held of
+    /// it.
     #[cfg(feature = "testing")]
-    pub(crate) fn held(&self) -> impl Iterator<Item = (u16, OriginInfo, Option<u64>)> {
-        self.parts.iter().flat_map(|(partition, part)| {
-            let origins = part.tracker.origins();
-            origins.map(|info| {
+    pub(crate) fn for_each_held(&self, mut each: impl FnMut(u16, OriginInfo, Option<u64>)) {
+        for (partition, part) in &self.parts {
+            for info in part.tracker.origins() {
                 let life = part.life(&info.replica);
-                (*partition, info, life)
-            })
-        })
+                each(*partition, info, life);
+            }
+        }
     }
 
     /// Does what a replica asks for.
