@@ -15,7 +15,7 @@ defmodule Headcount.MemberListSaveTest do
     %{path: Path.join(folder, "gespeicherte Mitglieder.bin")}
   end
 
-  defp id(:integer, n), do: n * 0xFFFF_FFFF_FFFF
+  defp id(:integer, n), do: n * 0xFFFF_FFFF_FFFF * (2 * rem(n, 2) - 1)
   defp id(:uuid, n), do: "00000000-0000-4000-8000-#{String.pad_leading("#{n}", 12, "0")}"
   defp id(:text, n), do: "mitglied-#{n}-ü"
 

@@ -65,7 +65,8 @@ defmodule Headcount.MemberListTest do
 
   test "ids are integers, UUIDs or text" do
     for {ids, good, bad} <- [
-          {:integer, [0, 1, 0xFFFFFFFFFFFFFFFF], [-1, 0x10000000000000000, "1", 1.0, :a]},
+          {:integer, [-0x8000000000000000, -5, 0, 1, 0xFFFFFFFFFFFFFFFF],
+           [-0x8000000000000001, 0x10000000000000000, "1", 1.0, :a]},
           {:uuid, ["00000000-0000-0000-0000-00000000000a"], [1, "a", "0000", <<255>>]},
           {:text, ["a", "日本", String.duplicate("x", 64)],
            ["", 1, String.duplicate("x", 65), "\n"]}
@@ -169,7 +170,7 @@ defmodule Headcount.MemberListTest do
     assert {:error, {_, message}} = MemberList.apply_batch(list, bad)
     assert message =~ "?"
 
-    for change <- [{:remove, :x}, {:what, 1}, {:set_group, 1, 1}, :x, {:remove, -1}] do
+    for change <- [{:remove, :x}, {:what, 1}, {:set_group, 1, 1}, :x, {:remove, "1"}] do
       assert_raise ArgumentError, ~r/not a change/, fn ->
         MemberList.apply_batch(list, [{:remove, 1}, change])
       end

@@ -1,7 +1,7 @@
 //! Member ids and sort keys, from Python and back.
 
 use headcount::SortKey;
-use headcount::member_list::{Id, TextId};
+use headcount::member_list::{Id, IntId, TextId};
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -15,7 +15,7 @@ use crate::error::raise;
 /// An id of any of the three kinds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum AnyId {
-    Int(u64),
+    Int(IntId),
     Uuid(u128),
     Text(TextId),
 }
@@ -29,7 +29,7 @@ impl AnyId {
         if id.is_instance(uuid_type(id.py())?)? {
             return u128::from_py(id).map(Self::Uuid);
         }
-        u64::from_py(id).map(Self::Int)
+        IntId::from_py(id).map(Self::Int)
     }
 
     /// Returns the text form, as in messages.
@@ -85,12 +85,14 @@ fn other_kind(kind: &str, id: &AnyId) -> PyErr {
     PyTypeError::new_err(format!("the ids of this list are {kind}, not {other}"))
 }
 
-impl PyId for u64 {
+impl PyId for IntId {
     fn from_py(id: &Bound<'_, PyAny>) -> PyResult<Self> {
-        integer(id)?
-            .ok_or_else(|| wrong("int", id))?
-            .extract()
-            .map_err(|_| PyOverflowError::new_err("an id is from 0 to 2**64 - 1"))
+        let int = integer(id)?.ok_or_else(|| wrong("int", id))?;
+        if let Ok(number) = int.extract::<i64>() {
+            return Ok(Self::from(number));
+        }
+        let natural = int.extract::<u64>().map(Self::from);
+        natural.map_err(|_| PyOverflowError::new_err("an id is from -2**63 to 2**64 - 1"))
     }
 
     fn to_any(&self) -> AnyId {
@@ -174,7 +176,13 @@ impl<'py> IntoPyObject<'py> for &AnyId {
 
     fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
         match self {
-            AnyId::Int(id) => Ok(id.into_pyobject(py)?.into_any()),
+            AnyId::Int(id) => {
+                let number = i128::from(*id);
+                Ok(match i64::try_from(number) {
+                    Ok(number) => number.into_pyobject(py)?.into_any(),
+                    Err(_) => number.into_pyobject(py)?.into_any(),
+                })
+            }
             AnyId::Uuid(id) => {
                 uuid_type(py)?.call1((py.None(), py.None(), py.None(), py.None(), id))
             }

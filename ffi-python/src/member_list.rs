@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use headcount as core;
-use headcount::member_list::{BodyFormat, Epoch, GROUPS_MAX, Id, Matches, TextId};
+use headcount::member_list::{BodyFormat, Epoch, GROUPS_MAX, Id, IntId, Matches, TextId};
 use headcount::{GroupId, ListError, ListOptions, WindowSpec};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
@@ -28,9 +28,9 @@ pub(crate) type FoundInGroup = (String, usize, Option<usize>);
 /// A sorted, grouped, sliced list of members, for any number of threads.
 ///
 /// A row is a member, or the header of a group with members. `len`, indexes, slices and iteration
-/// speak of rows; `in`, `get`, `index` and the writes speak of member ids. Ids are `int` (64
-/// bits), `uuid.UUID` or `str` (64 bytes), one kind for a list. Members of a group are sorted by a
-/// key: a name (in case-insensitive Unicode order), an int, a pair of ints, or up to 64 bytes
+/// speak of rows; `in`, `get`, `index` and the writes speak of member ids. Ids are `int` (-2**63 to
+/// 2**64 - 1), `uuid.UUID` or `str` (64 bytes), one kind for a list. Members of a group are sorted
+/// by a key: a name (in case-insensitive Unicode order), an int, a pair of ints, or up to 64 bytes
 /// that sort as they are.
 ///
 /// >>> ml = MemberList(str, groups=["online", "offline"])
@@ -54,7 +54,7 @@ pub(crate) struct MemberList {
 }
 
 type List<I> = Arc<Locked<ListOrRoster<I>>>;
-pub(crate) type Lists = OfKind<List<u64>, List<u128>, List<TextId>>;
+pub(crate) type Lists = OfKind<List<IntId>, List<u128>, List<TextId>>;
 
 /// The same code for a list of each kind of ids.
 macro_rules! each {
@@ -200,7 +200,7 @@ impl MemberList {
     #[pyo3(signature = (prefix, page = 0, group = None))]
     fn search_window(prefix: Key, page: u32, group: Option<&str>) -> String {
         let spec = match group {
-            Some(group) => WindowSpec::<u64>::search_in(group, &prefix.0, page),
+            Some(group) => WindowSpec::<IntId>::search_in(group, &prefix.0, page),
             None => WindowSpec::search(&prefix.0, page),
         };
         spec.to_string()

@@ -9,7 +9,7 @@ use headcount as core;
 use headcount::Bodies;
 use headcount::codec::DecodeError;
 use headcount::member_list::{
-    BodyFormat, BundleFormat, Discord, ListId, LiveList, TableError, TextId, Watchable,
+    BodyFormat, BundleFormat, Discord, IntId, ListId, LiveList, TableError, TextId, Watchable,
 };
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -269,7 +269,7 @@ impl Bundle {
     #[pyo3(signature = (data, ids = Kind::Text))]
     fn from_binary(py: Python<'_>, data: Buffer, ids: Kind) -> PyResult<Self> {
         py.detach(|| match ids {
-            Kind::Int => Self::read::<u64>(&data),
+            Kind::Int => Self::read::<IntId>(&data),
             Kind::Uuid => Self::read::<u128>(&data),
             Kind::Text => Self::read::<TextId>(&data),
         })

@@ -33,6 +33,6 @@ class SavedFiles(unittest.TestCase):
         with self.assertRaises(DecodeError) as raised:
             load(io.BytesIO(whole + b"x"))
         self.assertEqual((raised.exception.kind, raised.exception.offset), ("damaged", len(whole)))
-        newer = whole[:8] + b"\x02" + whole[9:]
-        with self.assertRaisesRegex(DecodeError, "version 2"):
+        newer = whole[:8] + b"\x03" + whole[9:]
+        with self.assertRaisesRegex(DecodeError, "version 3"):
             load(io.BytesIO(newer))

@@ -16,6 +16,7 @@ KINDS: list[tuple[type, Any]] = [
     (int, lambda n: n * 0xFFFF_FFFF_FFFF),
     (uuid.UUID, lambda n: uuid.UUID(int=n * 0x9E37_79B9_7F4A_7C15_F39C_C060)),
     (str, lambda n: f"mitglied-{n}-ü"),
+    (int, lambda n: (n * 0x55_5555_5555_5555) * (-1) ** n if n else -(2**63)),
 ]
 
 

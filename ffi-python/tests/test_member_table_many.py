@@ -171,7 +171,7 @@ class Refused(unittest.TestCase):
             (headcount.LimitError, "0 to 511, not 512", load, [good, (6, "x", 0, [512])]),
             (headcount.LimitError, "at most 512", load, [good, (6, "x", 0, [1] * 600)]),
             (OverflowError, "", load, [good, (6, "x", 0, [-1])]),
-            (OverflowError, "", load, [good, (-1, "x", 0)]),
+            (OverflowError, "", load, [good, (-(2**63) - 1, "x", 0)]),
             (TypeError, "ids of this list are int", load, [good, ("6", "x", 0)]),
             (TypeError, "", load, [good, (6, "x", 0, 1)]),
             (TypeError, "a sort key is", load, [good, (6, "x", None)]),
@@ -328,7 +328,7 @@ class Model(unittest.TestCase):
                     many.check()
 
     def test_numbers(self) -> None:
-        self.check(int, [*range(60), 2**64 - 1, 2**63])
+        self.check(int, [*range(-30, 30), 2**64 - 1, 2**63, -(2**63)])
 
     def test_uuids(self) -> None:
         rng = random.Random(1)

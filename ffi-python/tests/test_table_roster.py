@@ -256,12 +256,15 @@ class Rosters(unittest.TestCase):
         number, key = MemberTable(int), uuid.UUID(int=2**128 - 1)
         self.t.track("room", "ann", "phone")
         self.t.track("room", str(2**64 - 1), "phone")
+        self.t.track("room", "-5", "phone")
+        self.t.track("room", "-0", "phone")
         self.t.track("room", str(key), "phone")
         change = self.diff()
         applied = Roster(number, lambda entry: (1,)).apply(change)
-        self.assertEqual((applied.changes, applied.foreign), ([(2**64 - 1, "offline", "online")], 2))
+        here = [(id, "offline", "online") for id in (-5, 2**64 - 1)]
+        self.assertEqual((sorted(applied.changes), applied.foreign), (here, 3))
         uuids = Roster(MemberTable(uuid.UUID), lambda entry: (1,)).apply(change)
-        self.assertEqual((uuids.changes, uuids.foreign), ([(key, "offline", "online")], 2))
+        self.assertEqual((uuids.changes, uuids.foreign), ([(key, "offline", "online")], 4))
 
     def test_cycles_are_collected(self) -> None:
         class Owner:
@@ -359,8 +362,8 @@ class Model(unittest.TestCase):
                 self.assertEqual(everyone.group_of(user), group if user in members else None)
 
     def test_numbers(self) -> None:
-        self.check(int, [*range(20), 2**64 - 1], rows_stay=True)
-        self.check(int, [*range(20), 2**64 - 1], rows_stay=False)
+        for rows_stay in (True, False):
+            self.check(int, [*range(-10, 10), 2**64 - 1, -(2**63)], rows_stay=rows_stay)
 
     def test_uuids(self) -> None:
         rng = random.Random(1)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::member_list::ListError;
 use crate::member_list::limits::TEXT_ID_MAX;
 
-mod sealed {
+pub(super) mod sealed {
     #[expect(
         unnameable_types,
         reason = "the usual seal: the ids there are, are those here"
@@ -19,6 +19,8 @@ mod sealed {
         const KIND: u8;
         /// The bytes of a saved id; texts have their length before them.
         const SAVED_LEN: Option<usize>;
+        /// The number in files that have a sign after each id, if the type has ids below 0.
+        const SIGNED_KIND: Option<u8> = None;
 
         /// Returns an id to fill the place of a member that left.
         fn nobody() -> Self;
@@ -30,6 +32,19 @@ mod sealed {
         fn from_saved(bytes: &[u8]) -> Option<Self>
         where
             Self: Sized;
+
+        /// Returns whether the id is below 0, so that only files with signs can have it.
+        fn is_negative(&self) -> bool {
+            false
+        }
+
+        /// Returns the id below 0 that has the same bytes in files.
+        fn negative(self) -> Option<Self>
+        where
+            Self: Sized,
+        {
+            None
+        }
     }
 
     impl Sealed for u64 {
@@ -86,10 +101,11 @@ mod sealed {
     }
 }
 
-/// The id of a member: `u64`, `u128` (a UUID) or [`TextId`].
+/// The id of a member: `u64`, [`IntId`](crate::member_list::IntId) (an integer with a sign), `u128` (a UUID) or
+/// [`TextId`].
 ///
 /// Ids break ties between equal sort keys, so they are ordered. Their text form names them in
-/// windows, checksums and JSON: decimal for `u64`, hyphenated lower-case hex for `u128`, the text
+/// windows, checksums and JSON: decimal for integers, hyphenated lower-case hex for `u128`, the text
 /// itself for [`TextId`].
 pub trait Id: sealed::Sealed + Clone + Ord + Hash + fmt::Debug + Send + Sync + 'static {
     /// Writes the text form.

@@ -32,8 +32,8 @@ use crate::member_list::{Id, ListError, SortKey};
 /// rows. All of it costs O(log n), whatever the row. [`snapshot`](Self::snapshot) is O(1) and gives
 /// readers the list as it is now; writes do not wait for them.
 ///
-/// Ids are `u64`, `u128` (UUIDs) or [`TextId`](crate::member_list::TextId). A member has an id, a
-/// group, a [`SortKey`], attribute bits of the user's choice and a revision, which grows by one
+/// Ids are `u64`, [`IntId`](crate::member_list::IntId), `u128` (UUIDs) or
+/// [`TextId`](crate::member_list::TextId). A member has an id, a group, a [`SortKey`], attribute bits of the user's choice and a revision, which grows by one
 /// with every change of attributes or payload; after 2^32 - 1 comes 0, so it does not repeat for
 /// an id within 2^32 changes, also when the id is removed and put in again.
 ///

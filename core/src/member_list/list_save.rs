@@ -42,6 +42,7 @@ impl<I: Id> MemberList<I> {
         let options = self.options();
         let head = Head {
             kind: Kind::List,
+            signed: self.store.table().has_negative_ids(),
             columns: 1,
             payloads: options.has_payloads(),
             headers: options.has_headers(),

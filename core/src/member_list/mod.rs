@@ -44,6 +44,7 @@ mod error;
 mod frames;
 mod groups;
 mod id;
+mod int_id;
 mod limits;
 mod list;
 mod list_save;
@@ -77,6 +78,7 @@ pub use frames::model::{
     RowUpdate, Shared, WindowVersion,
 };
 pub use id::{Id, TextId};
+pub use int_id::IntId;
 pub use limits::{
     ATTR_SETS_MAX, ATTRS_MAX, BODY_DEPTH_MAX, BUNDLE_FRAMES_MAX, CHUNK_MAX, CHUNK_ROWS,
     CLAUSES_MAX, GROUP_NAME_MAX, GROUPS_MAX, KEY_COLUMNS_MAX, KEY_MAX, LIST_NAME_MAX, LISTS_MAX,

@@ -5,7 +5,7 @@ use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
 
 use crate::member_list::frames::model::Shared;
-use crate::member_list::{Id, SortKey, SortedSet, TextId, WindowSpec};
+use crate::member_list::{Id, IntId, SortKey, SortedSet, TextId, WindowSpec};
 use crate::text_or_bytes;
 
 impl Serialize for SortKey {
@@ -18,6 +18,25 @@ impl<'de> Deserialize<'de> for SortKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let bytes: Vec<u8> = text_or_bytes::deserialize(deserializer)?;
         Self::raw(&bytes).map_err(D::Error::custom)
+    }
+}
+
+/// An integer is written as the number that it is.
+impl Serialize for IntId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        i128::from(*self).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for IntId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = i128::deserialize(deserializer)?;
+        let id = match (u64::try_from(number), i64::try_from(number)) {
+            (Ok(natural), _) => Self::from(natural),
+            (_, Ok(negative)) => Self::from(negative),
+            _ => return Err(D::Error::custom("an id is from -2^63 to 2^64 - 1")),
+        };
+        Ok(id)
     }
 }
 

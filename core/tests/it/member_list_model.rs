@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headcount::member_list::{NewMember, TextId, Upsert};
+use headcount::member_list::{IntId, NewMember, TextId, Upsert};
 use headcount::{GroupId, ListError, ListOptions, MemberList, Row, SortKey, SortedSet};
 use proptest::prelude::*;
 
@@ -410,6 +410,11 @@ proptest! {
     #[test]
     fn list_of_numbers_equals_its_model(headers: bool, keys in Keys::any(), ops in ops()) {
         list_equals_its_model::<u64>(headers, keys, &ops);
+    }
+
+    #[test]
+    fn list_of_signed_numbers_equals_its_model(headers: bool, keys in Keys::any(), ops in ops()) {
+        list_equals_its_model::<IntId>(headers, keys, &ops);
     }
 
     #[test]

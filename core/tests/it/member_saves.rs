@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use headcount::member_list::{
-    Attrs, Clause, ListSpec, LoadError, MemberTable, Savable, SaveError, TableOptions, TextId,
+    Attrs, Clause, IntId, ListSpec, LoadError, MemberTable, Savable, SaveError, SavedIds,
+    TableOptions, TextId,
 };
-use headcount::{Bodies, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
+use headcount::{Bodies, ListOptions, MemberList, Row, SortKey, Viewer, WindowSpec};
 
 use crate::support::list_keys::{FromNumber, Keys};
 use crate::support::saved::{content_of, file_of};
@@ -118,7 +119,7 @@ fn every_damage_is_noticed<I: FromNumber>() {
                     0..8 => matches!(error, LoadError::NotASave),
                     8..12 => matches!(
                         error,
-                        LoadError::NewerVersion { max: 1, .. } | LoadError::NotASave
+                        LoadError::NewerVersion { max: 2, .. } | LoadError::NotASave
                     ),
                     _ => matches!(error, LoadError::Damaged { .. } | LoadError::Cut { .. }),
                 };
@@ -135,6 +136,7 @@ fn every_damage_is_noticed<I: FromNumber>() {
 #[test]
 fn every_cut_and_every_altered_byte_is_an_error() {
     every_damage_is_noticed::<u64>();
+    every_damage_is_noticed::<IntId>();
     every_damage_is_noticed::<u128>();
     every_damage_is_noticed::<TextId>();
 }
@@ -164,6 +166,7 @@ fn every_content_is_refused_or_sound<I: FromNumber>() {
 #[test]
 fn a_content_that_others_made_up_is_refused_or_makes_a_sound_table() {
     every_content_is_refused_or_sound::<u64>();
+    every_content_is_refused_or_sound::<IntId>();
     every_content_is_refused_or_sound::<TextId>();
 }
 
@@ -187,12 +190,72 @@ fn a_file_of_something_else_says_so() {
         assert!(matches!(error, LoadError::NotASave), "{error}");
     }
     let mut newer = table;
-    newer[8] = 2;
+    newer[8] = 3;
     let error = MemberTable::<u64>::load(&newer[..], 0).expect_err("too new");
     assert_eq!(
         error.to_string(),
-        "the file has version 2, known are up to 1"
+        "the file has version 3, known are up to 2"
     );
+}
+
+/// Files have signs only where an id needs one; those without are files of `u64` and of every version before.
+#[test]
+fn only_files_with_ids_below_zero_have_signs() {
+    let mut list = MemberList::<IntId>::new(ListOptions::default());
+    let group = list.add_group("ü").expect("a good name");
+    let saved = |list: &mut MemberList<IntId>| {
+        let mut file = Vec::new();
+        list.save(&mut file).expect("memory takes all");
+        file
+    };
+    let key = SortKey::from_name("the same");
+    for id in [0, u64::MAX, 1 << 63] {
+        list.upsert(id.into(), group, &key, 0).expect("room");
+    }
+    let natural = saved(&mut list);
+    assert_eq!(
+        (natural[8], SavedIds::of(&natural)),
+        (1, Some(SavedIds::U64))
+    );
+    let read = MemberList::<u64>::load(&natural[..], 0).expect("files of before");
+    assert_eq!(read.index_of(&u64::MAX), Some(3));
+    let mut list = MemberList::<IntId>::load(&natural[..], 0).expect("files of before");
+
+    for id in [-1, i64::MIN] {
+        list.upsert(id.into(), group, &key, 0).expect("room");
+    }
+    let signed = saved(&mut list);
+    assert_eq!((signed[8], SavedIds::of(&signed)), (2, Some(SavedIds::Int)));
+    let error = MemberList::<u64>::load(&signed[..], 0).expect_err("a sign");
+    let LoadError::OtherKind { expected, found } = error else {
+        panic!("{error}");
+    };
+    let names = ("list of integers", "list of integers with a sign");
+    assert_eq!((expected, found), names);
+    let read = MemberList::<IntId>::load(&signed[..], 0).expect("it was just saved");
+    let ids = read.iter().filter_map(|row| match row {
+        Row::Member { id, .. } => Some(i128::from(*id)),
+        Row::Header { .. } => None,
+    });
+    let expected = [i64::MIN.into(), -1, 0, 1 << 63, u64::MAX.into()];
+    assert_eq!(ids.collect::<Vec<i128>>(), expected);
+
+    let mut table = MemberTable::<IntId>::new(TableOptions::default()).expect("good options");
+    let spec = ListSpec::new("a", "b").never([IntId::from(-7i64), IntId::from(7u64)]);
+    let list = table.add_list(spec.clone()).expect("a good spec");
+    let mut file = Vec::new();
+    table.save(&mut file).expect("memory takes all");
+    assert_eq!(SavedIds::of(&file), Some(SavedIds::Int), "a list names one");
+    let read = MemberTable::<IntId>::load(&file[..], 0).expect("it was just saved");
+    let found = read.list_named("a").and_then(|list| read.spec(list).ok());
+    assert_eq!(found, table.spec(list).ok());
+
+    for (file, version) in [(natural, 2), (signed, 1)] {
+        let mut other = file;
+        other[8] = version;
+        let error = MemberList::<IntId>::load(&other[..], 0).expect_err("another version");
+        assert!(matches!(error, LoadError::Invalid { .. }), "{error}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use headcount::member_list::{Attrs, MemberTable, PAYLOAD_MAX, TableOptions, TextId};
+use headcount::member_list::{Attrs, IntId, MemberTable, PAYLOAD_MAX, TableOptions, TextId};
 use headcount::{GroupId, ListOptions, MemberList, Row, SortKey};
 use proptest::prelude::*;
 
@@ -59,6 +59,11 @@ proptest! {
     }
 
     #[test]
+    fn tables_of_signed_numbers_are_loaded_as_they_were(seed: u64, keys in Keys::any()) {
+        saved_table_equals_its_beginning::<IntId>(seed, keys, 200);
+    }
+
+    #[test]
     fn tables_of_uuids_are_loaded_as_they_were(seed: u64, keys in Keys::any()) {
         saved_table_equals_its_beginning::<u128>(seed, keys, 200);
     }
@@ -71,6 +76,11 @@ proptest! {
     #[test]
     fn lists_of_numbers_are_loaded_as_they_were(seed: u64, keys in Keys::any()) {
         saved_list_equals_its_beginning::<u64>(seed, keys);
+    }
+
+    #[test]
+    fn lists_of_signed_numbers_are_loaded_as_they_were(seed: u64, keys in Keys::any()) {
+        saved_list_equals_its_beginning::<IntId>(seed, keys);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use headcount::id::{Dot, EntryRef, Origin};
-use headcount::member_list::{Bundle, RowKey, TextId};
+use headcount::member_list::{Bundle, IntId, RowKey, TextId};
 use headcount::tracker::{Encoding, Key, VersionVector};
 use headcount::{
     Bodies, Diff, EntryBuf, GroupId, ListOptions, MemberList, NewEntry, ReplicaId, SortKey,
@@ -73,6 +73,8 @@ fn ids_come_back_as_they_were() {
         json!([255, 0])
     );
     assert_eq!(there_and_back(&TextId::new("ann").unwrap()), "ann");
+    assert_eq!(there_and_back(&IntId::from(i64::MIN)), i64::MIN);
+    assert_eq!(there_and_back(&IntId::from(u64::MAX)), u64::MAX);
     assert_eq!(
         there_and_back(&WindowSpec::anchored(77_u64, 50, 49)),
         "a:77:50:49"
@@ -139,6 +141,7 @@ fn what_the_constructors_refuse_is_refused() {
     refused::<Dot>(&json!({"origin": origin, "birth": 1_u64 << 62}), "2^62");
     refused::<SortKey>(&json!("x".repeat(65)), "65");
     refused::<TextId>(&json!("a\nb"), "control");
+    refused::<IntId>(&json!(1e30), "i128");
     refused::<WindowSpec<u64>>(&json!("a:77:50:4900"), "rows");
     refused::<Status>(&json!("gone"), "gone");
 }

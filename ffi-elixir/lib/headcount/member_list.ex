@@ -21,7 +21,7 @@ defmodule Headcount.MemberList do
 
   A member has
 
-    * an id: a 64-bit non-negative integer, a UUID in its text form or a short text, see `new/1`
+    * an id: an integer from -2^63 to 2^64 - 1, a UUID in its text form or a short text, see `new/1`
     * a group, by name
     * a sort key: `name: "Zoe"` (Unicode order without case), `key: <<...>>` (at most 64 bytes,
       compared as they are), `key: 42` or `key: {42, 7}` (64-bit non-negative integers)
@@ -59,7 +59,7 @@ defmodule Headcount.MemberList do
   @typedoc "A list. It is mutable: two variables may hold the same one."
   @type t :: %__MODULE__{ref: reference()}
 
-  @type id :: non_neg_integer() | String.t()
+  @type id :: integer() | String.t()
   @type group :: String.t()
 
   @typedoc "A number, or that of a node."

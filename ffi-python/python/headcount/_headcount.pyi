@@ -415,10 +415,10 @@ class MemberList(Generic[_I]):
     """A sorted, grouped, sliced list of members, for any number of threads.
 
     A row is a member, or the header of a group with members. `len`, indexes, slices and iteration
-    speak of rows; `in`, `get`, `index` and the writes speak of member ids. Ids are `int` (64 bits),
-    `uuid.UUID` or `str` (64 bytes), one kind for a list. Members of a group are sorted by a key: a
-    name (in case-insensitive Unicode order), an int, a pair of ints, or up to 64 bytes that sort as
-    they are.
+    speak of rows; `in`, `get`, `index` and the writes speak of member ids. Ids are `int` (-2**63 to
+    2**64 - 1), `uuid.UUID` or `str` (64 bytes), one kind for a list. Members of a group are sorted
+    by a key: a name (in case-insensitive Unicode order), an int, a pair of ints, or up to 64 bytes
+    that sort as they are.
     """
 
     @overload

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use headcount as core;
-use headcount::member_list::{BodyFormat, Id, ListId, TableError, TextId};
+use headcount::member_list::{BodyFormat, Id, IntId, ListId, TableError, TextId};
 use headcount::{GroupId, ListError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
@@ -24,7 +24,7 @@ use crate::viewer::{Viewer, window_names};
 use crate::windows::{Bundle, Shown, Source};
 
 pub(crate) type TableOf<I> = Arc<Locked<TableOrRoster<I>>>;
-pub(crate) type Tables = OfKind<TableOf<u64>, TableOf<u128>, TableOf<TextId>>;
+pub(crate) type Tables = OfKind<TableOf<IntId>, TableOf<u128>, TableOf<TextId>>;
 
 /// A list of a `MemberTable`, live: it shows the list as it is when it is asked.
 ///

@@ -1,7 +1,7 @@
 //! Bytes into a loaded table or list.
 
 use headcount::member_list::{
-    Attrs, Clause, Id, ListSpec, LoadError, MemberTable, SavedIds, TableOptions, TextId,
+    Attrs, Clause, Id, IntId, ListSpec, LoadError, MemberTable, SavedIds, TableOptions, TextId,
 };
 use headcount::{ListOptions, MemberList, SortKey};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -27,13 +27,16 @@ pub fn load(data: &[u8]) {
         Some(SavedIds::Text) => loads(&file, |number| {
             TextId::new(&number.to_string()).expect("digits are an id")
         }),
+        Some(SavedIds::Int) => loads(&file, |number| IntId::from(number.cast_signed())),
         Some(SavedIds::U64) | None => loads(&file, |number| number),
     }
 }
 
-/// Makes a file of a content.
+/// Makes a file of a content. Ids with a sign are of version 2.
 pub(crate) fn file_of(content: &[u8]) -> Vec<u8> {
-    let mut file = b"HCmember\x01\0\0\0".to_vec();
+    let version = 1 + u8::from(content.get(1) == Some(&3));
+    let mut file = b"HCmember".to_vec();
+    file.extend([version, 0, 0, 0]);
     for (number, block) in (0..).zip(content.chunks(1 << 16).chain([&[][..]])) {
         let len = u32::try_from(block.len()).expect("a block is short");
         file.extend(len.to_le_bytes());

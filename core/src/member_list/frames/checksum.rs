@@ -3,8 +3,8 @@
 use std::any::Any;
 use std::fmt;
 
-use crate::member_list::Id;
 use crate::member_list::frames::model::FrameRow;
+use crate::member_list::{Id, IntId};
 
 /// The checksum of a window: CRC-32 (IEEE) over one line for each row.
 ///
@@ -75,11 +75,18 @@ pub(crate) fn push_id<I: Id>(out: &mut Vec<u8>, id: &I) {
         }
     }
     // Formatting by the standard library would take a third of the time of a tick.
-    match (id as &dyn Any).downcast_ref::<u64>() {
-        Some(&id) => push_decimal(out, id),
-        None => id
-            .write_text(&mut Bytes(out))
-            .expect("memory takes everything"),
+    let any: &dyn Any = id;
+    if let Some(&id) = any.downcast_ref::<u64>() {
+        push_decimal(out, id);
+    } else if let Some(&id) = any.downcast_ref::<IntId>() {
+        let number = i128::from(id);
+        if number < 0 {
+            out.push(b'-');
+        }
+        push_decimal(out, number.unsigned_abs() as u64);
+    } else {
+        id.write_text(&mut Bytes(out))
+            .expect("memory takes everything");
     }
 }
 
@@ -132,6 +139,10 @@ mod tests {
             .collect();
         edges.iter().for_each(check);
         check(&u64::MAX);
+        for id in edges.into_iter().chain([u64::MAX, 1 << 63]) {
+            check(&IntId::from(id));
+            check(&IntId::from(id.cast_signed().wrapping_neg()));
+        }
         check(&(u128::MAX / 3));
         check(&TextId::new("ada:1|x").expect("a good id"));
     }

@@ -11,7 +11,9 @@ use crate::member_list::load_error::LoadError;
 
 /// The first bytes of a saved file.
 const MAGIC: [u8; 8] = *b"HCmember";
-/// The version that is written, and the last one that is read.
+/// The last version that is read, in which ids have a sign.
+const SIGNED_VERSION: u32 = 2;
+/// The version of all other files.
 const VERSION: u32 = 1;
 /// Bytes of magic and version.
 const START: u64 = 12;
@@ -38,9 +40,10 @@ pub(crate) struct BlockWriter {
 
 impl BlockWriter {
     /// Appends the beginning of a file.
-    pub(crate) fn start(out: &mut Vec<u8>) {
+    pub(crate) fn start(signed: bool, out: &mut Vec<u8>) {
+        let version = if signed { SIGNED_VERSION } else { VERSION };
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&version.to_le_bytes());
     }
 
     /// Appends the blocks that are full.
@@ -86,6 +89,7 @@ pub(crate) struct BlockReader<R> {
     offset: u64,
     is_short: bool,
     is_over: bool,
+    signed: bool,
 }
 
 impl<R: Read> BlockReader<R> {
@@ -105,10 +109,10 @@ impl<R: Read> BlockReader<R> {
         let version = [start[8], start[9], start[10], start[11]];
         let version = u32::from_le_bytes(version);
         match version {
-            VERSION => {}
+            VERSION | SIGNED_VERSION => {}
             0 => return Err(LoadError::NotASave),
             _ => {
-                let max = VERSION;
+                let max = SIGNED_VERSION;
                 return Err(LoadError::NewerVersion { version, max });
             }
         }
@@ -121,7 +125,13 @@ impl<R: Read> BlockReader<R> {
             offset: START,
             is_short: false,
             is_over: false,
+            signed: version == SIGNED_VERSION,
         })
+    }
+
+    /// Returns whether the version is that of files whose ids have a sign.
+    pub(crate) const fn is_signed(&self) -> bool {
+        self.signed
     }
 
     /// Returns where in the file the next byte is.

@@ -13,12 +13,14 @@ const SLOTS_MAX: u64 = 1 << 31;
 /// The ids of a saved table or list, which tell the type to load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SavedIds {
-    /// `u64`.
+    /// `u64`, or [`IntId`](crate::member_list::IntId) of which none is below 0.
     U64,
     /// `u128`, UUIDs.
     U128,
     /// [`TextId`](crate::member_list::TextId).
     Text,
+    /// [`IntId`](crate::member_list::IntId) of which some are below 0.
+    Int,
 }
 
 impl SavedIds {
@@ -43,6 +45,7 @@ impl SavedIds {
             0 => Some(Self::U64),
             1 => Some(Self::U128),
             2 => Some(Self::Text),
+            3 => Some(Self::Int),
             _ => None,
         }
     }
@@ -65,6 +68,8 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
     pub(crate) kind: Kind,
+    /// Each id has its sign after it.
+    pub(crate) signed: bool,
     pub(crate) columns: usize,
     pub(crate) payloads: bool,
     /// Of lists.
@@ -87,7 +92,7 @@ impl Head {
         let payloads = if self.payloads { PAYLOADS } else { 0 };
         let headers = if self.headers { HEADERS } else { 0 };
         out.push(self.kind as u8);
-        out.push(I::KIND);
+        out.push(I::SIGNED_KIND.filter(|_| self.signed).unwrap_or(I::KIND));
         out.push(self.columns as u8);
         out.push(payloads | headers);
         out.extend_from_slice(&self.shown.to_le_bytes());
@@ -104,7 +109,8 @@ impl Head {
     ) -> Result<Self, LoadError> {
         let found = reader.u8()?;
         let ids = reader.u8()?;
-        let expected = name_of(kind as u8, I::KIND);
+        let signed = I::SIGNED_KIND == Some(ids);
+        let expected = name_of(kind as u8, if signed { ids } else { I::KIND });
         let found = name_of(found, ids);
         match (expected, found) {
             (Some(expected), Some(found)) if expected != found => {
@@ -112,6 +118,9 @@ impl Head {
             }
             (_, None) => return Err(reader.invalid("it is neither a table nor a list")),
             _ => {}
+        }
+        if signed != reader.is_signed() {
+            return Err(reader.invalid("files of this version have other ids"));
         }
         let columns = usize::from(reader.u8()?);
         if !(1..=KEY_COLUMNS_MAX).contains(&columns) || kind == Kind::List && columns > 1 {
@@ -123,6 +132,7 @@ impl Head {
         }
         let head = Self {
             kind,
+            signed,
             columns,
             payloads: flags & PAYLOADS != 0,
             headers: flags & HEADERS != 0,
@@ -154,9 +164,11 @@ fn name_of(kind: u8, ids: u8) -> Option<&'static str> {
         (0, 0) => "table of integers",
         (0, 1) => "table of UUIDs",
         (0, 2) => "table of texts",
+        (0, 3) => "table of integers with a sign",
         (1, 0) => "list of integers",
         (1, 1) => "list of UUIDs",
         (1, 2) => "list of texts",
+        (1, 3) => "list of integers with a sign",
         _ => return None,
     })
 }

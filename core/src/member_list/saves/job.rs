@@ -87,6 +87,8 @@ pub struct SaveJob<I> {
     token: Arc<()>,
     blocks: BlockWriter,
     is_started: bool,
+    /// Each id has its sign after it.
+    signed: bool,
     members: Option<MemberWriter<I>>,
     sections: VecDeque<Section>,
     order: Option<Order>,
@@ -116,7 +118,8 @@ impl<I: Id> SaveJob<I> {
             token,
             blocks,
             is_started: false,
-            members: Some(MemberWriter::new(table)),
+            signed: head.signed,
+            members: Some(MemberWriter::new(table, head.signed)),
             sections,
             order: None,
             is_over: false,
@@ -146,7 +149,7 @@ impl<I: Id> SaveJob<I> {
         }
         let start = out.len();
         if !self.is_started {
-            BlockWriter::start(out);
+            BlockWriter::start(self.signed, out);
             self.is_started = true;
         }
         let classes = parts.classes.as_deref();

@@ -32,6 +32,8 @@ pub(crate) struct MemberWriter<I> {
     cells: CowVec<Cell<I>>,
     payloads: Option<CowVec<Bytes>>,
     columns: usize,
+    /// Each id has its sign after it.
+    signed: bool,
     /// The next slot.
     slot: usize,
     /// Keys and classes of the page of that slot, and how many bytes of them are written.
@@ -43,11 +45,12 @@ pub(crate) struct MemberWriter<I> {
 }
 
 impl<I: Id> MemberWriter<I> {
-    pub(crate) fn new(table: &Table<I>) -> Self {
+    pub(crate) fn new(table: &Table<I>, signed: bool) -> Self {
         Self {
             cells: table.cells.clone(),
             payloads: table.payloads.clone(),
             columns: table.columns(),
+            signed,
             slot: 0,
             page: Box::default(),
             read: 0,
@@ -108,7 +111,7 @@ impl<I: Id> MemberWriter<I> {
             None => out.extend_from_slice(&cell.attrs.to_le_bytes()),
         }
         let cell = &self.cells[self.slot];
-        cell.id.save(out);
+        write_id(&cell.id, self.signed, out);
         out.extend_from_slice(&cell.revision.to_le_bytes());
         if let Some(payloads) = &self.payloads {
             let payload = &payloads[self.slot];
@@ -162,7 +165,7 @@ pub(crate) fn read_members<I: Id>(
             None => (0, reader.u32()?),
         };
         let cell = Cell {
-            id: read_id(reader)?,
+            id: read_id(reader, head.signed)?,
             revision: reader.u32()?,
             attrs,
         };
@@ -270,13 +273,31 @@ pub(crate) fn read_attrs(reader: &mut BlockReader<impl Read>) -> Result<Attrs, L
     Ok(Attrs::from_words(words))
 }
 
-/// Reads an id.
-pub(crate) fn read_id<I: Id>(reader: &mut BlockReader<impl Read>) -> Result<I, LoadError> {
+/// Appends an id, and its sign if ids have one.
+pub(crate) fn write_id<I: Id>(id: &I, signed: bool, out: &mut Vec<u8>) {
+    id.save(out);
+    if signed {
+        out.push(id.is_negative().into());
+    }
+}
+
+/// Reads an id, and its sign if ids have one.
+pub(crate) fn read_id<I: Id>(
+    reader: &mut BlockReader<impl Read>,
+    signed: bool,
+) -> Result<I, LoadError> {
     let len = match I::SAVED_LEN {
         Some(len) => len,
         None => reader.u8()?.into(),
     };
-    let id = I::from_saved(reader.take(len)?);
+    let mut id = I::from_saved(reader.take(len)?);
+    if signed {
+        id = match reader.u8()? {
+            0 => id,
+            1 => id.and_then(I::negative),
+            _ => None,
+        };
+    }
     id.ok_or_else(|| reader.invalid("an id is none"))
 }
 

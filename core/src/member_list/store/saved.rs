@@ -69,7 +69,9 @@ impl<I: Id> Table<I> {
     /// Adds a slot of a saved table, which is in no tree and not in the index. O(1).
     pub(crate) fn push_saved(&mut self, member: Option<Cell<I>>, key: &[u8]) -> u32 {
         let is_free = member.is_none();
-        let slot = self.push_slot(member.unwrap_or_default(), key);
+        let cell = member.unwrap_or_default();
+        self.negative |= cell.id.is_negative();
+        let slot = self.push_slot(cell, key);
         if is_free {
             self.keys.set_free(slot, self.free.len());
             self.free.push(slot);

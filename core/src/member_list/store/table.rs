@@ -48,6 +48,8 @@ pub(crate) struct Table<I> {
     more_keys: Vec<Keys<()>>,
     /// The class of the attributes of each member, where members have more than their cell shows.
     classes: Option<Column<u32>>,
+    /// There is or was a member with an id below 0.
+    pub(super) negative: bool,
     pub(super) free: Vec<u32>,
     pub(super) index: Index,
     pub(super) hasher: DefaultHashBuilder,
@@ -119,6 +121,7 @@ impl<I: Id> Table<I> {
             keys: Keys::default(),
             more_keys: Vec::new(),
             classes: None,
+            negative: false,
             free: Vec::new(),
             index: Index::default(),
             hasher: DefaultHashBuilder::default(),
@@ -141,6 +144,11 @@ impl<I: Id> Table<I> {
         self.cells.len()
     }
 
+    /// Returns whether a member has an id below 0, or had one. O(1).
+    pub(crate) const fn has_negative_ids(&self) -> bool {
+        self.negative
+    }
+
     /// Members. O(1).
     pub(crate) fn len(&self) -> usize {
         self.index.len()
@@ -155,6 +163,7 @@ impl<I: Id> Table<I> {
 
     /// A slot for a new member. It is in no tree yet. O(1).
     pub(crate) fn add(&mut self, id: I, key: &[u8], revision: u32, attrs: u32) -> u32 {
+        self.negative |= id.is_negative();
         let hash = self.hasher.hash_one(&id);
         let cell = Cell {
             id,
@@ -246,6 +255,7 @@ impl<I: Id> Table<I> {
         for some in order.chunks(FILLED_AT_ONCE) {
             rows.extend(some.iter().map(|&at| staged.rows[at as usize].clone()));
             for row in &rows {
+                self.negative |= row.id.is_negative();
                 self.keys.push_from(&row.key, &staged.long);
             }
             self.cells.extend(rows.drain(..).map(|row| Cell {

@@ -47,8 +47,10 @@ impl<I: Id> MemberTable<I> {
     ///
     /// [`SaveError::Running`] while another save is neither over nor dropped.
     pub fn begin_save(&mut self) -> Result<SaveJob<I>, SaveError> {
+        let signed = self.table.has_negative_ids() || self.lists.iter().any(names_negative);
         let head = Head {
             kind: Kind::Table,
+            signed,
             columns: self.table.columns(),
             payloads: self.table.payloads.is_some(),
             headers: false,
@@ -58,7 +60,11 @@ impl<I: Id> MemberTable<I> {
             slots: self.table.slots() as u64,
             members: self.table.len() as u64,
         };
-        let sections: VecDeque<Section> = self.lists.iter().map(section).collect();
+        let sections: VecDeque<Section> = self
+            .lists
+            .iter()
+            .map(|list| section(list, signed))
+            .collect();
         SaveJob::begin(self.parts(), &head, sections)
     }
 
@@ -103,7 +109,7 @@ impl<I: Id> MemberTable<I> {
         let classes = Some(&mut table.classes);
         read_members(&mut reader, &head, &mut table.table, classes)?;
         while read_more(&mut reader)? {
-            table.load_list(&mut reader)?;
+            table.load_list(&mut reader, head.signed)?;
         }
         reader.end()?;
         table.build_if_empty();
@@ -111,17 +117,21 @@ impl<I: Id> MemberTable<I> {
         Ok(table)
     }
 
-    fn load_list(&mut self, reader: &mut BlockReader<impl Read>) -> Result<(), LoadError> {
+    fn load_list(
+        &mut self,
+        reader: &mut BlockReader<impl Read>,
+        signed: bool,
+    ) -> Result<(), LoadError> {
         let owners = reader.u32()? as usize;
         let flags = reader.u8()?;
         let is_known = flags & !(CURRENT | COMPLETE | NEXT) == 0;
         if owners == 0 || flags & (CURRENT | NEXT) == 0 || !is_known {
             return Err(reader.invalid("a list has no order"));
         }
-        let columns = self.table.columns();
+        let ids = (self.table.columns(), signed);
         let mut spec = |flag| match flags & flag {
             0 => Ok(None),
-            _ => read_spec::<I>(reader, columns).map(Some),
+            _ => read_spec::<I>(reader, ids).map(Some),
         };
         let current = spec(CURRENT)?;
         let next = spec(NEXT)?;
@@ -155,8 +165,15 @@ impl<I: Id> MemberTable<I> {
     }
 }
 
+/// Returns whether a list names an id below 0: in the order of ids those come first.
+fn names_negative<I: Id>(list: &List<I>) -> bool {
+    let specs = list.current.iter().chain(&list.next);
+    let mut first = specs.flat_map(|ruled| [ruled.spec.always.first(), ruled.spec.never.first()]);
+    first.any(|id| id.is_some_and(I::is_negative))
+}
+
 /// Returns what a save writes of a list.
-fn section<I: Id>(list: &List<I>) -> Section {
+fn section<I: Id>(list: &List<I>, signed: bool) -> Section {
     let owners = list.owners as u32;
     let spec = |ruled: &Ruled<I>| Arc::clone(&ruled.spec);
     let current = list.current.as_ref();
@@ -172,7 +189,7 @@ fn section<I: Id>(list: &List<I>) -> Section {
         out.extend_from_slice(&owners.to_le_bytes());
         out.push(flags);
         for spec in current.iter().chain(&next) {
-            write_spec(spec, out);
+            write_spec(spec, signed, out);
         }
         for group in groups.iter().flat_map(|groups| groups.infos()) {
             out.push(flag(group.hidden, HIDDEN) | flag(group.collapsed, COLLAPSED));

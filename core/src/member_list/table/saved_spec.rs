@@ -7,7 +7,7 @@ use crate::member_list::attrs::{Attrs, Clause};
 use crate::member_list::limits::{CLAUSES_MAX, GROUPS_MAX, PERSONAL_MAX};
 use crate::member_list::load_error::LoadError;
 use crate::member_list::saves::blocks::{BlockReader, put_text};
-use crate::member_list::saves::members::{read_attrs, read_id};
+use crate::member_list::saves::members::{read_attrs, read_id, write_id};
 use crate::member_list::table::spec::ListSpec;
 use crate::member_list::{Id, TableError};
 
@@ -16,7 +16,7 @@ const HEADERS: u8 = 2;
 const ADMIT: u8 = 4;
 
 /// Appends a spec.
-pub(super) fn write_spec<I: Id>(spec: &ListSpec<I>, out: &mut Vec<u8>) {
+pub(super) fn write_spec<I: Id>(spec: &ListSpec<I>, signed: bool, out: &mut Vec<u8>) {
     put_text(&spec.name, out);
     out.push(spec.column as u8);
     let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
@@ -31,7 +31,7 @@ pub(super) fn write_spec<I: Id>(spec: &ListSpec<I>, out: &mut Vec<u8>) {
     }
     for ids in [&spec.always, &spec.never] {
         out.extend_from_slice(&(ids.len() as u32).to_le_bytes());
-        ids.iter().for_each(|id| id.save(out));
+        ids.iter().for_each(|id| write_id(id, signed, out));
     }
     out.extend_from_slice(&(spec.groups.len() as u32).to_le_bytes());
     for (clause, name) in &spec.groups {
@@ -50,7 +50,7 @@ fn write_clause(clause: &Clause, out: &mut Vec<u8>) {
 /// Reads a spec of a table with this many key columns.
 pub(super) fn read_spec<I: Id>(
     reader: &mut BlockReader<impl Read>,
-    columns: usize,
+    (columns, signed): (usize, bool),
 ) -> Result<ListSpec<I>, LoadError> {
     let name = reader.text()?;
     let column = usize::from(reader.u8()?);
@@ -68,7 +68,7 @@ pub(super) fn read_spec<I: Id>(
     let mut personal = || {
         let ids = reader.u32()? as usize;
         let ids = up_to(reader, "members named by a list", ids, PERSONAL_MAX)?;
-        let ids = (0..ids).map(|_| read_id(reader));
+        let ids = (0..ids).map(|_| read_id(reader, signed));
         ids.collect::<Result<BTreeSet<I>, LoadError>>()
     };
     let always = personal()?;

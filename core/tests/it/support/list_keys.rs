@@ -1,7 +1,7 @@
 //! Keys and ids like those of real lists, for the tests of the order.
 
 use headcount::SortKey;
-use headcount::member_list::{Id, TextId};
+use headcount::member_list::{Id, IntId, TextId};
 use proptest::prelude::*;
 
 /// A kind of sort key. Most share more leading bytes than a leaf of the tree stores of them.
@@ -107,6 +107,17 @@ pub(crate) trait FromNumber: Id {
 impl FromNumber for u64 {
     fn from_number(number: u64) -> Self {
         number
+    }
+}
+
+/// Integers below 0, small ones, and those that no `i64` holds.
+impl FromNumber for IntId {
+    fn from_number(number: u64) -> Self {
+        match number % 3 {
+            0 => Self::from(-1 - number.cast_signed()),
+            1 => Self::from(number),
+            _ => Self::from(u64::MAX - number),
+        }
     }
 }
 

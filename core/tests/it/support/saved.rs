@@ -18,9 +18,11 @@ pub(crate) fn content_of(file: &[u8]) -> Vec<u8> {
     content
 }
 
-/// Makes a file of a content: right in form, whatever the content.
+/// Makes a file of a content: right in form, whatever the content. Ids with a sign are of version 2.
 pub(crate) fn file_of(content: &[u8]) -> Vec<u8> {
-    let mut file = b"HCmember\x01\0\0\0".to_vec();
+    let version = 1 + u8::from(content.get(1) == Some(&3));
+    let mut file = b"HCmember".to_vec();
+    file.extend([version, 0, 0, 0]);
     for (number, block) in content.chunks(BLOCK).chain([&[][..]]).enumerate() {
         file.extend((block.len() as u32).to_le_bytes());
         file.extend(xxh3_64_with_seed(block, number as u64).to_le_bytes());

@@ -11,10 +11,13 @@ use crate::member_list::frames::model::{
     RowUpdate,
 };
 use crate::member_list::limits::{GROUP_NAME_MAX, TEXT_ID_MAX, WINDOW_ROWS_MAX};
-use crate::member_list::{Id, TextId};
+use crate::member_list::{Id, IntId, TextId};
 
 /// Longest body.
 const BODY_MAX: usize = 1 << 20;
+
+/// The byte before an id below 0, with which no integer begins.
+const NEGATIVE: u8 = 255;
 
 const DELTA: u8 = 1;
 const RENAMED: u8 = 2;
@@ -336,11 +339,19 @@ fn read_body(from: &mut Reader<'_>, at: usize, tag: u8) -> Result<BodyChange, De
     }
 }
 
-/// Integers as they are, UUIDs as 16 bytes, text as text.
+/// Integers as they are, those below 0 from -1 downwards; UUIDs as 16 bytes, text as text.
 fn write_id<I: Id>(out: &mut Writer, id: &I) {
     let id: &dyn std::any::Any = id;
     if let Some(id) = id.downcast_ref::<u64>() {
         out.u64(*id);
+    } else if let Some(&id) = id.downcast_ref::<IntId>() {
+        match u64::try_from(i128::from(id)) {
+            Ok(id) => out.u64(id),
+            Err(_) => {
+                out.u8(NEGATIVE);
+                out.u64((-1 - i128::from(id)) as u64);
+            }
+        }
     } else if let Some(id) = id.downcast_ref::<u128>() {
         out.raw(&id.to_be_bytes());
     } else if let Some(id) = id.downcast_ref::<TextId>() {
@@ -353,6 +364,8 @@ fn read_id<I: Id>(from: &mut Reader<'_>) -> Result<I, DecodeError> {
     let same = |id: &dyn std::any::Any| id.downcast_ref::<I>().cloned();
     let id = if TypeId::of::<I>() == TypeId::of::<u64>() {
         same(&from.u64()?)
+    } else if TypeId::of::<I>() == TypeId::of::<IntId>() {
+        read_int(from)?.and_then(|id| same(&id))
     } else if TypeId::of::<I>() == TypeId::of::<u128>() {
         let bytes = from.raw(16)?;
         same(
@@ -364,6 +377,16 @@ fn read_id<I: Id>(from: &mut Reader<'_>) -> Result<I, DecodeError> {
         I::parse_text(from.str(TEXT_ID_MAX)?)
     };
     id.ok_or_else(|| Reader::invalid(at, "not an id"))
+}
+
+fn read_int(from: &mut Reader<'_>) -> Result<Option<IntId>, DecodeError> {
+    let mut ahead = from.clone();
+    if ahead.u8()? != NEGATIVE {
+        return Ok(Some(from.u64()?.into()));
+    }
+    let below = ahead.u64()?;
+    *from = ahead;
+    Ok(i64::try_from(below).ok().map(|below| (-1 - below).into()))
 }
 
 /// The next of ascending positions, written as the gap before it.

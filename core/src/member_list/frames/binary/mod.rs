@@ -279,17 +279,20 @@ mod tests {
     use super::*;
     use crate::member_list::client::Client;
     use crate::member_list::{
-        Bodies, ListOptions, MemberList, SortKey, TextId, Viewer, WindowSpec,
+        Bodies, IntId, ListOptions, MemberList, SortKey, TextId, Viewer, WindowSpec,
     };
 
     /// Bundles of a list with everything in it: rows, moves, patches, counts, bases.
     fn bundles() -> Vec<Bundle<TextId>> {
+        bundles_of(|at| TextId::new(&format!("user {at}")).expect("a good id"))
+    }
+
+    fn bundles_of<I: Id>(id: impl Fn(usize) -> I) -> Vec<Bundle<I>> {
         let mut list = MemberList::new(ListOptions::default().payloads(true));
         let groups = list
             .set_groups(&["mods", "online", "offline"])
             .expect("good names");
         list.begin_epoch("room:1", 1);
-        let id = |at: usize| TextId::new(&format!("user {at}")).expect("a good id");
         let name = |at: usize| SortKey::from_name(&format!("{at:03}"));
         for at in 0..20 {
             list.upsert(id(at), groups[at % 3], &name(at), at as u32 % 2)
@@ -332,6 +335,31 @@ mod tests {
                 Bundle::<u64>::from_binary(&bytes).is_err(),
                 "ids of another type"
             );
+        }
+    }
+
+    #[test]
+    fn integers_are_read_as_they_are_or_refused() {
+        let edges = [i64::MIN, i64::MIN + 1, -252, -251, -2, -1, 0, 250];
+        let above = [251, 252, 255, 256, 1 << 16, 1 << 32, 1 << 63, u64::MAX];
+        let id = |at: usize| match at {
+            0..8 => IntId::from(edges[at]),
+            8..16 => IntId::from(above[at - 8]),
+            _ => IntId::from(at as u64),
+        };
+        let bundles = bundles_of(id);
+        for bundle in &bundles {
+            let bytes = bundle.to_binary_in(BundleFormat::Two);
+            assert_eq!(Bundle::from_binary(&bytes).as_ref(), Ok(bundle));
+        }
+        // It has all rows.
+        let bytes = bundles[0].to_binary();
+        assert!(Bundle::<u64>::from_binary(&bytes).is_err(), "below 0");
+        let natural = bundles_of(|at| above[at % 8].wrapping_sub(1_000 * at as u64));
+        for (bundle, signed) in natural.iter().zip(bundles_of(|at| {
+            IntId::from(above[at % 8].wrapping_sub(1_000 * at as u64))
+        })) {
+            assert_eq!(bundle.to_binary(), signed.to_binary(), "both are integers");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Ids, sort keys and rows between Elixir and Rust.
 
-use headcount::member_list::{GroupInfo, Id, TextId, Upsert};
+use headcount::member_list::{GroupInfo, Id, IntId, TextId, Upsert};
 use headcount::{GroupId, Row, SortKey};
 use rustler::{Binary, Decoder, Encoder, Env, Error, NewBinary, NifResult, Term};
 
@@ -13,13 +13,20 @@ pub(crate) trait TermId: Id {
     fn to_term<'a>(&self, env: Env<'a>) -> Term<'a>;
 }
 
-impl TermId for u64 {
+impl TermId for IntId {
     fn from_term(term: Term<'_>) -> Option<Self> {
-        term.decode().ok()
+        let number = term.decode::<i64>().map(Self::from);
+        number
+            .or_else(|_| term.decode::<u64>().map(Self::from))
+            .ok()
     }
 
     fn to_term<'a>(&self, env: Env<'a>) -> Term<'a> {
-        self.encode(env)
+        let number = i128::from(*self);
+        match i64::try_from(number) {
+            Ok(number) => number.encode(env),
+            Err(_) => (number as u64).encode(env),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Ticks and viewers.
 
 use headcount::member_list::{
-    BodyFormat, Bundle, BundleFormat, Discord, Epoch, HeldWindow, Id, ListId, LiveList,
+    BodyFormat, Bundle, BundleFormat, Discord, Epoch, HeldWindow, Id, IntId, ListId, LiveList,
     MemberTable, TableError, TableTick, TextId, Tick, Watchable, WindowError,
 };
 use headcount::{Bodies, MemberList, Viewer, WindowSpec};
@@ -17,10 +17,10 @@ use crate::{atoms, errors};
 
 /// A tick of a list, or of all lists of a table.
 pub(crate) enum Ticks {
-    Number(Tick<u64>),
+    Number(Tick<IntId>),
     Uuid(Tick<u128>),
     Text(Tick<TextId>),
-    NumberTable(TableTick<u64>),
+    NumberTable(TableTick<IntId>),
     UuidTable(TableTick<u128>),
     TextTable(TableTick<TextId>),
 }
@@ -35,7 +35,7 @@ impl RefUnwindSafe for Published {}
 impl Resource for Published {}
 
 enum Viewers {
-    Number(Viewer<u64>),
+    Number(Viewer<IntId>),
     Uuid(Viewer<u128>),
     Text(Viewer<TextId>),
 }
@@ -143,7 +143,7 @@ macro_rules! kind {
     };
 }
 
-kind!(u64, Number);
+kind!(IntId, Number);
 kind!(u128, Uuid);
 kind!(TextId, Text);
 

@@ -11,7 +11,7 @@ mod save;
 mod table;
 mod write;
 
-use headcount::member_list::{BodyFormat, TextId};
+use headcount::member_list::{BodyFormat, IntId, TextId};
 use headcount::{ListOptions, MemberList, Snapshot};
 use rustler::{Atom, Resource, ResourceArc};
 
@@ -22,7 +22,7 @@ use crate::shared::Shared;
 
 /// A list of members whose ids are numbers, UUIDs or text.
 pub(crate) enum Lists {
-    Number(ListOrRoster<u64>),
+    Number(ListOrRoster<IntId>),
     Uuid(ListOrRoster<u128>),
     Text(ListOrRoster<TextId>),
 }
@@ -37,7 +37,7 @@ pub(crate) struct List {
 impl Resource for List {}
 
 pub(crate) enum Snapshots {
-    Number(Snapshot<u64>),
+    Number(Snapshot<IntId>),
     Uuid(Snapshot<u128>),
     Text(Snapshot<TextId>),
 }

@@ -1,5 +1,6 @@
 //! Reads of a list and of its snapshots.
 
+use headcount::member_list::IntId;
 use headcount::{SortKey, WindowSpec};
 use rustler::{Encoder, Env, ResourceArc, Term};
 
@@ -178,7 +179,7 @@ fn member_list_search_prefix<'a>(
 /// Returns the name of the window that shows a page of what a search finds, in all groups or in one.
 #[rustler::nif]
 fn search_window(prefix: super::convert::Sort, page: u32, group: Option<&str>) -> String {
-    let window: WindowSpec<u64> = match group {
+    let window: WindowSpec<IntId> = match group {
         Some(group) => WindowSpec::search_in(group, &prefix.0, page),
         None => WindowSpec::search(&prefix.0, page),
     };

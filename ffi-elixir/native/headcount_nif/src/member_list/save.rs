@@ -2,7 +2,7 @@
 
 use headcount::MemberList;
 use headcount::member_list::{
-    BodyFormat, Epoch, Id, LoadError, MemberTable, SaveError, SaveJob, SavedIds, TextId,
+    BodyFormat, Epoch, Id, IntId, LoadError, MemberTable, SaveError, SaveJob, SavedIds, TextId,
 };
 use rustler::{Atom, Encoder, Env, Resource, ResourceArc, Term};
 use std::fs::File;
@@ -16,7 +16,7 @@ use crate::shared::{Patience, Shared, answer};
 use crate::{atoms, errors};
 
 enum Jobs {
-    Number(SaveJob<u64>),
+    Number(SaveJob<IntId>),
     Uuid(SaveJob<u128>),
     Text(SaveJob<TextId>),
 }
@@ -194,7 +194,7 @@ fn load_lists(path: &str, epoch: Epoch) -> Result<Lists, LoadError> {
         Some(SavedIds::U128) => load(whole, epoch).map(Lists::Uuid),
         Some(SavedIds::Text) => load(whole, epoch).map(Lists::Text),
         // The load says why it is none.
-        Some(SavedIds::U64) | None => load(whole, epoch).map(Lists::Number),
+        Some(SavedIds::U64 | SavedIds::Int) | None => load(whole, epoch).map(Lists::Number),
     }
 }
 
@@ -207,7 +207,7 @@ fn load_tables(path: &str, first_epoch: Epoch) -> Result<Tables, LoadError> {
         Some(SavedIds::U128) => load(whole, first_epoch).map(Tables::Uuid),
         Some(SavedIds::Text) => load(whole, first_epoch).map(Tables::Text),
         // The load says why it is none.
-        Some(SavedIds::U64) | None => load(whole, first_epoch).map(Tables::Number),
+        Some(SavedIds::U64 | SavedIds::Int) | None => load(whole, first_epoch).map(Tables::Number),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Many changes and many new members of a table at once. All terms are read before the table is locked.
 
 use headcount::member_list::{
-    Fields, ListMove, NewTableMember, TableBatchReport, TableChange, TableError, TextId,
+    Fields, IntId, ListMove, NewTableMember, TableBatchReport, TableChange, TableError, TextId,
 };
 use rustler::schedule::consume_timeslice;
 use rustler::types::tuple::get_tuple;
@@ -28,7 +28,7 @@ twins! {
             return atoms::busy().encode(env);
         }
         match table.ids {
-            Ids::Number => apply::<u64>(env, patience, &table, &changes, rows),
+            Ids::Number => apply::<IntId>(env, patience, &table, &changes, rows),
             Ids::Uuid => apply::<u128>(env, patience, &table, &changes, rows),
             Ids::Text => apply::<TextId>(env, patience, &table, &changes, rows),
         }
@@ -88,7 +88,7 @@ fn table_bulk_load<'a>(
     members: Vec<Term<'a>>,
 ) -> Term<'a> {
     match table.ids {
-        Ids::Number => load::<u64>(env, &table, &members),
+        Ids::Number => load::<IntId>(env, &table, &members),
         Ids::Uuid => load::<u128>(env, &table, &members),
         Ids::Text => load::<TextId>(env, &table, &members),
     }

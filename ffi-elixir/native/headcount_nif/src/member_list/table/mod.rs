@@ -7,7 +7,7 @@ mod write;
 
 use headcount::Bodies;
 use headcount::member_list::{
-    Attrs, BodyFormat, Epoch, Id, ListId, MemberTable, TableError, TableOptions, TextId,
+    Attrs, BodyFormat, Epoch, Id, IntId, ListId, MemberTable, TableError, TableOptions, TextId,
 };
 use rustler::{Atom, Encoder, Env, NifResult, Resource, ResourceArc, Term};
 use std::time::Duration;
@@ -23,7 +23,7 @@ use spec::{Specs, attrs};
 
 /// A table of members whose ids are numbers, UUIDs or text.
 pub(crate) enum Tables {
-    Number(TableOrRoster<u64>),
+    Number(TableOrRoster<IntId>),
     Uuid(TableOrRoster<u128>),
     Text(TableOrRoster<TextId>),
 }

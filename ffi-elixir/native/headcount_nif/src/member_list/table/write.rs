@@ -1,7 +1,7 @@
 //! Writes of members of a table.
 
 use headcount::SortKey;
-use headcount::member_list::{Attrs, Fields, ListMove, TableError, TextId};
+use headcount::member_list::{Attrs, Fields, IntId, ListMove, TableError, TextId};
 use rustler::{Binary, Encoder, Env, ResourceArc, Term};
 
 use super::{Ids, Table, attrs};
@@ -153,7 +153,7 @@ fn table_set_attrs_many<'a>(
         Err(error) => return errors::table(env, &error),
     };
     match table.ids {
-        Ids::Number => set_many::<u64>(env, &table, &ids, &change),
+        Ids::Number => set_many::<IntId>(env, &table, &ids, &change),
         Ids::Uuid => set_many::<u128>(env, &table, &ids, &change),
         Ids::Text => set_many::<TextId>(env, &table, &ids, &change),
     }
