@@ -14,6 +14,7 @@ use crate::bounds::{self, BATCH_MAX, collect, copied, look, push, room_for};
 use crate::convert::{Buffer, type_name};
 use crate::id::{AnyId, Key, PyId};
 use crate::json::{plain_to_json, to_json};
+use crate::kept::{Content, Kept};
 
 /// About what a member takes while many are put in, with its share of tables that grow.
 pub(crate) const MEMBER_LEN: usize = 512;
@@ -359,19 +360,18 @@ pub(crate) struct BulkReport {
     /// The number of members that were added.
     #[pyo3(get)]
     loaded: usize,
-    duplicates: Vec<(usize, AnyId)>,
+    duplicates: Kept<Vec<(usize, AnyId)>>,
 }
+
+impl Content for (usize, AnyId) {}
 
 impl<I: PyId> From<core::member_list::BulkReport<I>> for BulkReport {
     fn from(report: core::member_list::BulkReport<I>) -> Self {
-        let duplicates = report
-            .duplicates
-            .iter()
-            .map(|(at, id)| (*at, id.to_any()))
-            .collect();
+        let duplicates = report.duplicates.iter();
+        let duplicates: Vec<_> = duplicates.map(|(at, id)| (*at, id.to_any())).collect();
         Self {
             loaded: report.loaded,
-            duplicates,
+            duplicates: Kept::new(duplicates),
         }
     }
 }

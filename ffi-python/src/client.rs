@@ -19,6 +19,7 @@ use crate::convert::Buffer;
 use crate::error::{DecodeError, raise};
 use crate::held_windows::held_list;
 use crate::json::{Json, from_json, to_json};
+use crate::kept::Content;
 use crate::sync::Locked;
 use crate::viewer::window_names;
 use crate::windows::Bundle;
@@ -37,6 +38,8 @@ pub(crate) struct Client {
     core: Locked<core::member_list::client::Client<TextId>>,
     dicts: Arc<RowDicts>,
 }
+
+impl Content for core::member_list::client::Client<TextId> {}
 
 #[pymethods]
 impl Client {

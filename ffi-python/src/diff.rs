@@ -10,6 +10,7 @@ use pyo3::types::{PyList, PyTuple};
 
 use crate::bounds::{self, room_for, yielding};
 use crate::entry::Entry;
+use crate::kept::{Content, Kept};
 use crate::verbs::ENTRY_LEN;
 
 /// Changes per topic: a mapping of topics to `TopicDiff`, empty when nothing changed.
@@ -30,7 +31,7 @@ use crate::verbs::ENTRY_LEN;
 /// False
 #[pyclass(frozen, mapping, module = "headcount")]
 #[derive(Debug)]
-pub(crate) struct Diff(Vec<Arc<core::TopicDiff>>, IsLossy);
+pub(crate) struct Diff(Kept<Vec<Arc<core::TopicDiff>>>, IsLossy);
 
 /// True if a diff lost versions that came and went.
 type IsLossy = bool;
@@ -38,14 +39,15 @@ type IsLossy = bool;
 impl From<core::Diff> for Diff {
     fn from(diff: core::Diff) -> Self {
         let is_lossy = diff.is_lossy();
-        Self(diff.into_iter().map(Arc::new).collect(), is_lossy)
+        let changes: Vec<_> = diff.into_iter().map(Arc::new).collect();
+        Self(Kept::new(changes), is_lossy)
     }
 }
 
 impl Diff {
     /// Returns the same changes. O(topics).
     pub(crate) fn share(&self) -> Self {
-        Self(self.0.clone(), self.1)
+        Self(Kept::new((*self.0).clone()), self.1)
     }
 
     fn topic(&self, topic: &str) -> Option<TopicDiff> {
@@ -53,7 +55,7 @@ impl Diff {
             .0
             .binary_search_by(|change| (*change.topic).cmp(topic))
             .ok()?;
-        Some(TopicDiff(Arc::clone(&self.0[at])))
+        Some(TopicDiff::from(Arc::clone(&self.0[at])))
     }
 
     fn topics(&self) -> impl Iterator<Item = &core::TopicDiff> {
@@ -166,7 +168,23 @@ fn view<'py>(diff: &Bound<'py, Diff>, kind: &str) -> PyResult<Bound<'py, PyAny>>
 /// The changes of one topic.
 #[pyclass(frozen, module = "headcount")]
 #[derive(Debug)]
-pub(crate) struct TopicDiff(pub(crate) Arc<core::TopicDiff>);
+pub(crate) struct TopicDiff(pub(crate) Kept<Arc<core::TopicDiff>>);
+
+impl From<Arc<core::TopicDiff>> for TopicDiff {
+    fn from(change: Arc<core::TopicDiff>) -> Self {
+        Self(Kept::new(change))
+    }
+}
+
+/// The last one frees the entries.
+impl Content for Arc<core::TopicDiff> {
+    fn parts(&self) -> usize {
+        match Self::strong_count(self) {
+            1 => self.len(),
+            _ => 0,
+        }
+    }
+}
 
 /// Returns the entries that are new in a topic.
 fn joins(change: &core::TopicDiff) -> impl Iterator<Item = Entry> {

@@ -123,8 +123,8 @@ impl Source {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Item>, Lagged>> {
         match self {
             Self::Changes(first, changes) => match first.take() {
-                Some(state) => Poll::Ready(Ok(Some(Item::Change(TopicDiff(state))))),
-                None => items(changes, context, |change| Item::Change(TopicDiff(change))),
+                Some(state) => Poll::Ready(Ok(Some(Item::Change(state.into())))),
+                None => items(changes, context, |change| Item::Change(change.into())),
             },
             Self::Events(events) => items(events, context, |event| Item::Event(event.into())),
             Self::Refusals(refusals) => items(refusals, context, |refusal| {

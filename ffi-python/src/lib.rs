@@ -21,6 +21,7 @@ mod held_windows;
 mod id;
 mod item;
 mod json;
+mod kept;
 mod keys;
 mod list_or_roster;
 mod list_writes;

@@ -10,6 +10,8 @@ use headcount::{
     EntryBuf, GroupId, ListError, ListOptions, MemberList, Placement, Roster, RosterOptions,
 };
 
+use crate::kept::Content;
+
 /// A list or a table, over which a roster can be.
 pub(crate) trait Rostered<I: Id>: RosterTarget<I> + Debug + Sized {
     /// Makes one without members.
@@ -24,6 +26,9 @@ pub(crate) trait Rostered<I: Id>: RosterTarget<I> + Debug + Sized {
     fn of(roster: &Roster<I, Self>) -> &Self;
 
     fn of_mut(roster: &mut Roster<I, Self>) -> &mut Self;
+
+    /// Returns the number of members.
+    fn members(&self) -> usize;
 
     /// Returns the group of this name that a roster can put rows into.
     fn group_for_rows(&self, name: &str) -> Result<GroupId, ListError>;
@@ -50,6 +55,10 @@ impl<I: Id> Rostered<I> for MemberList<I> {
         roster.list_mut()
     }
 
+    fn members(&self) -> usize {
+        self.member_count()
+    }
+
     fn group_for_rows(&self, name: &str) -> Result<GroupId, ListError> {
         self.group(name)
     }
@@ -74,6 +83,10 @@ impl<I: Id> Rostered<I> for MemberTable<I> {
 
     fn of_mut(roster: &mut Roster<I, Self>) -> &mut Self {
         roster.table_mut()
+    }
+
+    fn members(&self) -> usize {
+        self.len()
     }
 
     /// The lists of a table choose the groups themselves.
@@ -132,6 +145,12 @@ impl<I: Id, L: Rostered<I>> Held<I, L> {
                 Ok(false)
             }
         }
+    }
+}
+
+impl<I: Id, L: Rostered<I> + Send> Content for Held<I, L> {
+    fn parts(&self) -> usize {
+        self.members()
     }
 }
 

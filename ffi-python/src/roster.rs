@@ -20,6 +20,7 @@ use crate::diff::TopicDiff;
 use crate::entry::Entry;
 use crate::error::raise;
 use crate::id::{AnyId, PyId};
+use crate::kept::{Content, Kept};
 use crate::list_or_roster::{Held, Rostered};
 use crate::mapped::Mapped;
 use crate::member_list::{MemberList, each};
@@ -422,12 +423,16 @@ fn wall_clock_s() -> u64 {
         .as_secs()
 }
 
+impl Content for (AnyId, &'static str, &'static str) {}
+
+impl Content for (AnyId, String) {}
+
 /// The effect of a diff on the statuses that others see.
 #[pyclass(frozen, generic, module = "headcount")]
 #[derive(Debug, Default)]
 pub(crate) struct RosterReport {
-    changes: Vec<(AnyId, &'static str, &'static str)>,
-    refused: Vec<(AnyId, String)>,
+    changes: Kept<Vec<(AnyId, &'static str, &'static str)>>,
+    refused: Kept<Vec<(AnyId, String)>>,
     #[pyo3(get)]
     /// The number of keys that are not ids of the list. They were ignored.
     foreign: usize,
@@ -448,8 +453,8 @@ impl RosterReport {
         let rows = report.refused.iter();
         let rows = rows.map(|(id, error)| (id.to_any(), error.to_string()));
         Self {
-            changes: report.changes.iter().map(change).collect(),
-            refused: entries.chain(rows).collect(),
+            changes: Kept::new(report.changes.iter().map(change).collect()),
+            refused: Kept::new(entries.chain(rows).collect()),
             foreign: report.foreign,
         }
     }

@@ -12,6 +12,7 @@ use crate::bounds;
 use crate::convert::{Rows, grouped, repr};
 use crate::error::{HiddenMember, raise};
 use crate::id::{AnyId, PyId};
+use crate::kept::{Content, Kept};
 use crate::sync::Locked;
 
 /// A member's row.
@@ -245,6 +246,16 @@ impl<I: PyId> Finding for core::Snapshot<I> {
     }
 }
 
+/// The last one frees the members that no list has any more.
+impl<R: Reading + ?Sized> Content for Arc<R> {
+    fn parts(&self) -> usize {
+        match Arc::strong_count(self) {
+            1 => self.members_len(),
+            _ => 0,
+        }
+    }
+}
+
 /// Copies rows. Neighbours are mostly of one group, so its name is copied once for them all.
 fn own<'a, 'n, I: PyId>(
     rows: impl IntoIterator<Item = core::Row<'a, I>>,
@@ -321,10 +332,12 @@ pub(crate) fn absent(id: String, is_member: bool) -> PyErr {
 /// An iterator over the rows of a list as it was when it was asked for.
 #[pyclass(frozen, module = "headcount")]
 pub(crate) struct RowIterator {
-    list: Arc<dyn Reading>,
+    list: Kept<Arc<dyn Reading>>,
     reverse: bool,
     state: Locked<Walk>,
 }
+
+impl Content for Walk {}
 
 #[derive(Debug)]
 struct Walk {
@@ -342,7 +355,7 @@ impl RowIterator {
             page: Vec::new().into_iter(),
         };
         Self {
-            list,
+            list: Kept::new(list),
             reverse,
             state: Locked::new(walk),
         }

@@ -15,6 +15,7 @@ use crate::bounds::bytes;
 use crate::error::{ListError, raise};
 use crate::files::{Sink, Source, failed};
 use crate::id::{OfKind, PyId};
+use crate::kept::Content;
 use crate::list_or_roster::{ListOrRoster, TableOrRoster};
 use crate::sync::Locked;
 
@@ -22,7 +23,7 @@ use crate::sync::Locked;
 const SAVE_STEP: usize = 256 << 10;
 
 /// A list or table that can be saved and loaded.
-pub(crate) trait Saved: Sized + Send + Sync {
+pub(crate) trait Saved: Content + Sync {
     type Id: PyId;
 
     fn begin_save(&mut self) -> Result<SaveJob<Self::Id>, SaveError>;

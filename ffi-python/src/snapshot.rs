@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use crate::bounds::{self, room_for};
 use crate::convert::{Place, out_of_range, place};
 use crate::id::AnyId;
+use crate::kept::Kept;
 use crate::member_list::{ROW_LEN, describe};
 use crate::row::{Finding, Group, Reading, Row, RowIterator, absent};
 
@@ -30,7 +31,7 @@ const PLACE_LEN: usize = 64;
 /// (True, 1, False)
 #[pyclass(frozen, generic, weakref, module = "headcount")]
 pub(crate) struct Snapshot {
-    list: Arc<dyn Finding>,
+    list: Kept<Arc<dyn Finding>>,
     /// Done when the ids have a table.
     ids: Once,
 }
@@ -38,12 +39,13 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     pub(crate) fn new(list: Arc<dyn Finding>) -> Self {
         let ids = Once::new();
+        let list = Kept::new(list);
         Self { list, ids }
     }
 
     /// Returns an iterator over the rows.
     pub(crate) fn walk(&self, reverse: bool) -> RowIterator {
-        let list: Arc<dyn Reading> = Arc::<dyn Finding>::clone(&self.list);
+        let list: Arc<dyn Reading> = Arc::<dyn Finding>::clone(&*self.list);
         RowIterator::new(list, reverse)
     }
 

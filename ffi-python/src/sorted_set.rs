@@ -9,6 +9,7 @@ use pyo3::types::PyList;
 use crate::bounds::{self, BATCH_MAX, SHORT, YIELD_EVERY, room_for, yielding};
 use crate::convert::{Place, Rows, out_of_range, place, repr};
 use crate::item::Item;
+use crate::kept::{Content, Kept};
 use crate::ranked::{NODE_LEN, Rank, Ranked, Shared, build};
 use crate::sync::Locked;
 
@@ -130,7 +131,9 @@ impl SortedTree {
         let entries = bounds::collect(values, "values", BATCH_MAX, |value| self.ranked(value))?;
         room_for(entries.len(), NODE_LEN)?;
         let tree = py.detach(|| build(entries));
-        drop(self.tree.write(py, |old| std::mem::replace(old, tree))?);
+        drop(Kept::new(
+            self.tree.write(py, |old| std::mem::replace(old, tree))?,
+        ));
         Ok(())
     }
 
@@ -220,7 +223,7 @@ impl SortedTree {
 
     /// Remove all values.
     fn clear(&self, py: Python<'_>) -> PyResult<()> {
-        drop(self.tree.write(py, std::mem::take)?);
+        drop(Kept::new(self.tree.write(py, std::mem::take)?));
         Ok(())
     }
 
@@ -377,6 +380,21 @@ fn pick(tree: &Tree<Shared>, rows: Rows) -> PyResult<Vec<Shared>> {
     })
 }
 
+/// The values need the interpreter when they are freed. It is let go of between them.
+impl Content for Tree<Shared> {
+    fn parts(&self) -> usize {
+        self.len()
+    }
+
+    fn free(self, py: Python<'_>) {
+        let mut entries: Vec<Shared> = Vec::new();
+        if entries.try_reserve_exact(self.len()).is_ok() {
+            py.detach(|| entries.extend(self));
+            yielding(py, entries.into_iter()).for_each(drop);
+        }
+    }
+}
+
 /// An iterator over a `SortedSet` as it was when it was asked for.
 #[pyclass(frozen, module = "headcount")]
 #[derive(Debug)]
@@ -393,6 +411,16 @@ struct Walk {
     page: std::vec::IntoIter<Shared>,
     /// The number of values that were asked for.
     count: usize,
+}
+
+impl Content for Walk {
+    fn parts(&self) -> usize {
+        self.tree.len()
+    }
+
+    fn free(self, py: Python<'_>) {
+        self.tree.free(py);
+    }
 }
 
 impl Walk {

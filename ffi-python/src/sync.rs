@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::error::ForkError;
+use crate::kept::{Content, Kept};
 
 /// The number of forks between the first process and this one.
 static FORKS: AtomicU32 = AtomicU32::new(0);
@@ -56,16 +57,16 @@ pub(crate) fn watch_forks(module: &Bound<'_, PyModule>) -> PyResult<()> {
 /// the lock and a thread that waits for it has let go of the interpreter: neither can deadlock. All verbs
 /// raise `ForkError` in a child of the process that made the value.
 #[derive(Debug)]
-pub(crate) struct Locked<T> {
+pub(crate) struct Locked<T: Content> {
     birth: Birth,
-    value: RwLock<T>,
+    value: RwLock<Kept<T>>,
 }
 
-impl<T: Send + Sync> Locked<T> {
+impl<T: Content + Sync> Locked<T> {
     pub(crate) fn new(value: T) -> Self {
         Self {
             birth: Birth::now(),
-            value: RwLock::new(value),
+            value: RwLock::new(Kept::new(value)),
         }
     }
 

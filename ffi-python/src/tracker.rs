@@ -8,6 +8,7 @@ use crate::bounds::{self, room_for};
 use crate::convert::{Buffer, Meta, Name, grouped, new_entry};
 use crate::diff::Diff;
 use crate::error::raise;
+use crate::kept::Content;
 use crate::keys::Keys;
 use crate::replica::{Replica, new_id};
 use crate::sync::Locked;
@@ -36,6 +37,12 @@ use crate::verbs::{ENTRY_LEN, Reads, entry_verbs, making_verbs, reference};
 #[derive(Debug)]
 pub(crate) struct Tracker {
     core: Locked<core::Tracker>,
+}
+
+impl Content for core::Tracker {
+    fn parts(&self) -> usize {
+        self.len()
+    }
 }
 
 making_verbs!(Tracker);

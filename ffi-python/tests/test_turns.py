@@ -1,4 +1,4 @@
-"""Long calls let other threads run while they make objects.
+"""Long calls let other threads run while they make objects, and objects while their content is freed.
 
 The interpreter hands over only where a call lets go of it. Another thread notes, whenever it runs, how many objects
 there are: with some of those that the call makes and without the others, it ran in the middle.
@@ -56,11 +56,13 @@ def presence() -> Presence:
 class Turns(unittest.TestCase):
     def setUp(self) -> None:
         self.marks: set[int] = set()
+        self.turns = 0
         end = threading.Event()
 
         def turn() -> None:
             while not end.is_set():
                 self.marks.add(sys.getallocatedblocks())
+                self.turns += 1
                 time.sleep(0)
 
         self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
@@ -86,6 +88,55 @@ class Turns(unittest.TestCase):
             if between and tenth > MANY // 20:
                 return
         self.fail("no other thread ran while the call made objects")
+
+    def lets_others_run_when_freed(
+        self, make: Callable[[], Any], free: Callable[[list[Any]], object] = list.clear
+    ) -> None:
+        """With the long interval of `setUp`, a turn between the two looks is a release within the freeing."""
+        tries_end = time.monotonic() + 60
+        while time.monotonic() < tries_end:
+            held = [make()]
+            before = self.turns
+            free(held)
+            after = self.turns
+            if after > before:
+                return
+        self.fail("no other thread ran while the content was freed")
+
+    def test_what_is_freed(self) -> None:
+        members = [(f"user {number}", "g", number) for number in range(MANY)]
+        rows = [(id, number) for id, _, number in members]
+
+        def member_list() -> MemberList[str]:
+            ml = MemberList(groups=["g"])
+            ml.bulk_load(members)
+            return ml
+
+        def member_table() -> MemberTable[str]:
+            table = MemberTable(str)
+            table.bulk_load(rows)
+            return table
+
+        full, full_table = member_list(), member_table()
+        change = tracker().take_diff()["room"]
+        makes: dict[str, Callable[[], object]] = {
+            "list": member_list,
+            "table": member_table,
+            "snapshot": lambda: member_list().snapshot(),
+            "iterator": lambda: iter(member_list().snapshot()),
+            "duplicates of a list": lambda: full.bulk_load(members),
+            "duplicates of a table": lambda: full_table.bulk_load(rows),
+            "report of a roster": lambda: Roster(MemberList(groups=["g"]), lambda _: ("g", 1)).apply(change),
+            "tracker": tracker,
+            "diff": lambda: tracker().take_diff(),
+            "diff of a topic": lambda: tracker().take_diff()["room"],
+            "set": lambda: SortedSet(range(MANY)),
+            "iterator of a set": lambda: iter(SortedSet(range(MANY))),
+        }
+        for name, make in makes.items():
+            with self.subTest(name):
+                self.lets_others_run_when_freed(make)
+        self.lets_others_run_when_freed(lambda: SortedSet(range(MANY)), lambda held: held[0].clear())
 
     def test_changes(self) -> None:
         for diff, kind in ((joins(), "joins"), (updates(), "updates"), (leaves(), "leaves")):
