@@ -1,5 +1,7 @@
 //! Many members at once: the arguments and reports of `apply_batch` and `bulk_load`.
 
+use std::mem;
+
 use bytes::Bytes;
 use headcount as core;
 use headcount::member_list::BodyFormat;
@@ -88,33 +90,55 @@ pub(crate) fn unknown_change(verb: &str, items: usize) -> PyErr {
     PyValueError::new_err(text)
 }
 
-/// A change whose group, if it has one, is still a name.
+/// Changes, whose groups are still names.
 #[derive(Debug)]
-pub(crate) enum ChangeOf<I> {
+pub(crate) struct Changes<I> {
+    changes: Vec<ChangeOf<I>>,
+    groups: GroupNames,
+}
+
+/// A change; its group, if it has one, is an index of [`GroupNames`].
+#[derive(Debug)]
+enum ChangeOf<I> {
     Upsert {
         id: I,
-        group: PyBackedStr,
+        group: u32,
         key: SortKey,
         attrs: u32,
     },
-    SetGroup(I, PyBackedStr),
+    SetGroup(I, u32),
     Other(core::member_list::Change<I>),
 }
 
-impl<I: PyId> ChangeOf<I> {
+impl<I: PyId> Changes<I> {
     /// Reads the changes of an iterable.
-    pub(crate) fn all(
-        changes: &Bound<'_, PyAny>,
-        format: Option<BodyFormat>,
-    ) -> PyResult<Vec<Self>> {
+    pub(crate) fn read(changes: &Bound<'_, PyAny>, format: Option<BodyFormat>) -> PyResult<Self> {
+        let mut groups = GroupNames::new();
         let changes = collect(changes, "changes", BATCH_MAX, |change| {
-            Self::read(change, format)
+            ChangeOf::read(change, format, &mut groups)
         })?;
         room_for(changes.len(), MEMBER_LEN)?;
-        Ok(changes)
+        Ok(Self { changes, groups })
     }
 
-    fn read(change: &Bound<'_, PyAny>, format: Option<BodyFormat>) -> PyResult<Self> {
+    /// Takes the changes, with the groups that the names say. The names stay, to be let go of with the interpreter.
+    pub(crate) fn resolve(
+        &mut self,
+        list: &core::MemberList<I>,
+    ) -> Result<Vec<core::member_list::Change<I>>, ListError> {
+        let mentioned = self.changes.iter().map(ChangeOf::group);
+        let groups = self.groups.resolve(list, mentioned)?;
+        let changes = mem::take(&mut self.changes).into_iter();
+        Ok(changes.map(|change| change.resolve(&groups)).collect())
+    }
+}
+
+impl<I: PyId> ChangeOf<I> {
+    fn read(
+        change: &Bound<'_, PyAny>,
+        format: Option<BodyFormat>,
+        groups: &mut GroupNames,
+    ) -> PyResult<Self> {
         let tuple = change_tuple(change)?;
         let arg = |at: usize| tuple.get_item(at);
         let id = || I::from_py(&arg(1)?);
@@ -126,7 +150,7 @@ impl<I: PyId> ChangeOf<I> {
                 } else {
                     0
                 };
-                let group = arg(2)?.extract()?;
+                let group = groups.index(&arg(2)?)?;
                 let key = arg(3)?.extract::<Key>()?.0;
                 return Ok(Self::Upsert {
                     id: id()?,
@@ -135,7 +159,7 @@ impl<I: PyId> ChangeOf<I> {
                     attrs,
                 });
             }
-            ("set_group", 3) => return Ok(Self::SetGroup(id()?, arg(2)?.extract()?)),
+            ("set_group", 3) => return Ok(Self::SetGroup(id()?, groups.index(&arg(2)?)?)),
             ("remove", 2) => core::member_list::Change::Remove(id()?),
             ("touch", 2) => core::member_list::Change::Touch(id()?),
             ("set_key", 3) => core::member_list::Change::SetKey(id()?, arg(2)?.extract::<Key>()?.0),
@@ -148,25 +172,16 @@ impl<I: PyId> ChangeOf<I> {
         Ok(Self::Other(change))
     }
 
-    /// Looks the groups up.
-    pub(crate) fn resolve(
-        changes: Vec<Self>,
-        list: &core::MemberList<I>,
-    ) -> Result<Vec<core::member_list::Change<I>>, ListError> {
-        let resolve = |(at, change)| {
-            Self::resolve_one(change, list).map_err(|error| ListError::InBatch {
-                at,
-                error: Box::new(error),
-            })
-        };
-        changes.into_iter().enumerate().map(resolve).collect()
+    /// Returns the group that the change names.
+    const fn group(&self) -> Option<u32> {
+        match self {
+            Self::Upsert { group, .. } | Self::SetGroup(_, group) => Some(*group),
+            Self::Other(_) => None,
+        }
     }
 
-    fn resolve_one(
-        change: Self,
-        list: &core::MemberList<I>,
-    ) -> Result<core::member_list::Change<I>, ListError> {
-        Ok(match change {
+    fn resolve(self, groups: &[GroupId]) -> core::member_list::Change<I> {
+        match self {
             Self::Upsert {
                 id,
                 group,
@@ -174,15 +189,15 @@ impl<I: PyId> ChangeOf<I> {
                 attrs,
             } => core::member_list::Change::Upsert {
                 id,
-                group: list.group(&group)?,
+                group: groups[group as usize],
                 key,
                 attrs,
             },
             Self::SetGroup(id, group) => {
-                core::member_list::Change::SetGroup(id, list.group(&group)?)
+                core::member_list::Change::SetGroup(id, groups[group as usize])
             }
             Self::Other(change) => change,
-        })
+        }
     }
 }
 
@@ -234,6 +249,26 @@ impl GroupNames {
         self.recent[place] = (address, index);
         Ok(index)
     }
+
+    /// Returns the groups of the names. The error has the position of the first item that mentions one that the list
+    /// does not have.
+    fn resolve<I: PyId>(
+        &self,
+        list: &core::MemberList<I>,
+        mentioned: impl Iterator<Item = Option<u32>>,
+    ) -> Result<Vec<GroupId>, ListError> {
+        let groups: Vec<_> = self.names.iter().map(|name| list.group(name)).collect();
+        let wrong = |(at, index): (usize, Option<u32>)| {
+            let error = groups[index? as usize].clone().err()?;
+            let error = Box::new(error);
+            Some(ListError::InBatch { at, error })
+        };
+        let is_wrong = groups.iter().any(Result::is_err);
+        match is_wrong.then(|| mentioned.enumerate().find_map(wrong)) {
+            Some(Some(error)) => Err(error),
+            _ => groups.into_iter().collect(),
+        }
+    }
 }
 
 impl<I: PyId> NewMembers<I> {
@@ -247,16 +282,14 @@ impl<I: PyId> NewMembers<I> {
         Ok(Self { members, groups })
     }
 
-    /// Loads the members, unless a group is unknown.
+    /// Loads the members, unless a group is unknown. The names stay, to be let go of with the interpreter.
     pub(crate) fn load(
-        self,
+        &mut self,
         list: &mut core::MemberList<I>,
     ) -> Result<core::member_list::BulkReport<I>, ListError> {
-        let names = self.groups.names.iter();
-        let groups: Vec<GroupId> = names
-            .map(|name| list.group(name))
-            .collect::<Result<_, _>>()?;
-        let members = self.members.into_iter();
+        let mentioned = self.members.iter().map(|member| Some(member.group));
+        let groups = self.groups.resolve(list, mentioned)?;
+        let members = mem::take(&mut self.members).into_iter();
         list.bulk_load(members.map(|member| core::member_list::NewMember {
             id: member.id,
             group: groups[member.group as usize],

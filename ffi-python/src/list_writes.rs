@@ -3,7 +3,7 @@
 use headcount as core;
 use pyo3::prelude::*;
 
-use crate::batch::{BatchReport, BulkReport, ChangeOf, NewMembers, payload};
+use crate::batch::{BatchReport, BulkReport, Changes, NewMembers, payload};
 use crate::bounds::{BATCH_MAX, collect};
 use crate::error::raise;
 use crate::id::{Key, PyId};
@@ -236,9 +236,9 @@ impl MemberList {
     /// log n).
     fn apply_batch(&self, py: Python<'_>, changes: &Bound<'_, PyAny>) -> PyResult<BatchReport> {
         each!(self, list => {
-            let changes = ChangeOf::all(changes, self.format)?;
+            let mut changes = Changes::read(changes, self.format)?;
             list.write_long(py, |list| {
-                let changes = ChangeOf::resolve(changes, list)?;
+                let changes = changes.resolve(list)?;
                 list.apply_batch(&changes).map(BatchReport::from)
             })?
         })
@@ -249,15 +249,16 @@ impl MemberList {
     /// Ids that exist already, or come twice, are left out and reported. At most 16,777,216 at a
     /// time.
     ///
-    /// Raises `LimitError` when there are more, `MemoryError` when there is no room for them;
-    /// nothing was loaded then.
+    /// Raises as `upsert`, with the position of the first member whose group is unknown,
+    /// `LimitError` when there are more, `MemoryError` when there is no room for them; nothing was
+    /// loaded then.
     pub(crate) fn bulk_load(
         &self,
         py: Python<'_>,
         members: &Bound<'_, PyAny>,
     ) -> PyResult<BulkReport> {
         each!(self, list => {
-            let members = NewMembers::read(members)?;
+            let mut members = NewMembers::read(members)?;
             list.write_long(py, |list| members.load(list).map(BulkReport::from))?
         })
         .map_err(raise)

@@ -208,7 +208,7 @@ class Writes(unittest.TestCase):
         report = ml.bulk_load([(50, "online", "x"), (1, "online", "y"), (50, "offline", "z", 1)])
         self.assertEqual((report.loaded, report.duplicates), (1, [(1, 1), (2, 50)]))
         self.assertEqual(ml.find_prefix("x"), [("online", ml.index(50))])
-        with self.assertRaises(headcount.UnknownGroup):
+        with self.assertRaisesRegex(headcount.UnknownGroup, "^change 1 of the batch"):
             ml.bulk_load([(60, "online", "x"), (61, "nowhere", "x")])
         self.assertNotIn(60, ml)
         with self.assertRaises(ZeroDivisionError):

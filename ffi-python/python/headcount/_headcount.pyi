@@ -511,8 +511,9 @@ class MemberList(Generic[_I]):
         Ids that exist already, or come twice, are left out and reported. At most 16,777,216 at a
         time.
 
-        Raises `LimitError` when there are more, `MemoryError` when there is no room for them;
-        nothing was loaded then.
+        Raises as `upsert`, with the position of the first member whose group is unknown,
+        `LimitError` when there are more, `MemoryError` when there is no room for them; nothing was
+        loaded then.
         """
 
     def get(self, id: _I) -> Member[_I] | None:
