@@ -95,6 +95,31 @@ defmodule Headcount.MemberListTest do
     end
   end
 
+  test "integers below 0 are ordered as numbers, and beyond the bounds the error says these" do
+    list = MemberList.new(groups: ["g"], headers: false)
+    ids = [-0x8000000000000000, -0x7FFFFFFFFFFFFFFF, -5, -1, 0, 3, 0x8000000000000000]
+    for id <- Enum.shuffle(ids), do: MemberList.upsert!(list, id, group: "g", name: "the same")
+    assert Enum.map(list, & &1.id) == ids
+    assert MemberList.index_of_many(list, [-5, -6, 3]) == [2, nil, 5]
+    changes = [{:remove, -5}, {:upsert, -7, group: "g", name: "the same"}]
+    assert {:ok, %{inserted: 1, removed: 1}} = MemberList.apply_batch(list, changes)
+    assert Enum.map(list, & &1.id) == List.replace_at(ids, 2, -7)
+
+    for id <- [-0x8000000000000001, 0x10000000000000000] do
+      raises = &assert_raise(ArgumentError, ~r/from -2\^63 to 2\^64 - 1.*: #{id}$/, &1)
+      raises.(fn -> MemberList.get(list, id) end)
+      raises.(fn -> MemberList.rows_of(list, [1, id]) end)
+      raises.(fn -> MemberList.apply_batch(list, [{:remove, 3}, {:touch, id}]) end)
+      raises.(fn -> MemberList.apply_batch(list, [{:upsert, id, group: "g", key: 1}]) end)
+
+      raises.(fn ->
+        MemberList.bulk_load(list, [{8, group: "g", key: 1}, {id, group: "g", key: 1}])
+      end)
+    end
+
+    assert MemberList.size(list) == 7
+  end
+
   test "many rows are those of single calls" do
     list = MemberList.new(groups: ["a", "hidden", "collapsed"])
 
@@ -166,9 +191,18 @@ defmodule Headcount.MemberListTest do
              MemberList.apply_batch(list, changes)
 
     assert %{payload: "body", attrs: 3, revision: 2, key: "y"} = MemberList.get(list, 1)
-    bad = [{:remove, 1}, {:upsert, 2, group: "?", name: "x"}]
-    assert {:error, {_, message}} = MemberList.apply_batch(list, bad)
-    assert message =~ "?"
+
+    for bad <- [{:upsert, 2, group: "grün", name: "x"}, {:set_group, 1, "grün"}], at <- 0..2 do
+      changes = List.insert_at([{:remove, 1}, {:touch, 1}], at, bad)
+      message = "change #{at} of the batch: there is no group \"grün\""
+      assert MemberList.apply_batch(list, changes) == {:error, {:in_batch, message}}
+      error = assert_raise(Headcount.Error, fn -> MemberList.apply_batch!(list, changes) end)
+      assert error.reason == {:in_batch, message}
+
+      members = for id <- [5, 6], do: {id, group: "a", name: "x"}
+      members = List.insert_at(members, at, {7, group: "grün", name: "x"})
+      assert MemberList.bulk_load(list, members) == {:error, {:in_batch, message}}
+    end
 
     for change <- [{:remove, :x}, {:what, 1}, {:set_group, 1, 1}, :x, {:remove, "1"}] do
       assert_raise ArgumentError, ~r/not a change/, fn ->

@@ -115,6 +115,8 @@ defmodule Headcount.MemberList do
           | {:set_attrs, id(), non_neg_integer()}
           | {:set_payload, id(), binary()}
 
+  @integer_ids -0x8000000000000000..0xFFFFFFFFFFFFFFFF
+
   @defaults [ids: :integer, groups: [], headers: true, payloads: false, name: "", epoch: 1]
 
   # The longest slice that a normal scheduler copies.
@@ -267,7 +269,8 @@ defmodule Headcount.MemberList do
   bang(touch!(list :: t(), id :: id()) :: index() | nil)
 
   @doc """
-  Applies all changes, or none if one is refused. O(changes x log n).
+  Applies all changes, or none if one is refused: `{:error, {:in_batch, message}}`, with the position of the first one
+  that is. O(changes x log n).
 
   Changes of members that do not exist are counted as `missing`. `rows` has `{old_index, index}` for each
   change, in order: the rows of its moment, `nil` for a member without a row.
@@ -283,6 +286,8 @@ defmodule Headcount.MemberList do
         inserted: 2, updated: 0, removed: 1, missing: 1,
         rows: [{nil, 1}, {nil, 2}, {1, nil}, {nil, nil}]
       }}
+      iex> Headcount.MemberList.apply_batch(list, [{:touch, 2}, {:set_group, 2, "?"}])
+      {:error, {:in_batch, "change 1 of the batch: there is no group \\"?\\""}}
   """
   @spec apply_batch(t(), [change()]) ::
           {:ok, batch()} | error()
@@ -293,7 +298,7 @@ defmodule Headcount.MemberList do
         {:ok, Map.put(counts, :rows, rows)}
 
       {:bad_change, at} ->
-        raise ArgumentError, "not a change: #{Headcount.Show.term(Enum.at(changes, at))}"
+        not_a("change", Enum.at(changes, at), 1)
 
       error ->
         error
@@ -306,7 +311,8 @@ defmodule Headcount.MemberList do
   Inserts many new members in any order: `[{id, options}]` as for `upsert/3`. O(n log n).
 
   Members that are in the list, or repeat in the input, are not loaded; they are returned with their
-  places in the input. An error changes nothing.
+  places in the input. An error changes nothing; that of a group that the list does not have is
+  `{:error, {:in_batch, message}}`, with the position of the first such member.
 
       iex> list = Headcount.MemberList.new(groups: ["online"])
       iex> Headcount.MemberList.bulk_load(list, for(id <- [3, 1, 3], do: {id, [group: "online", key: id]}))
@@ -322,7 +328,7 @@ defmodule Headcount.MemberList do
         {:ok, %{loaded: loaded, duplicates: duplicates}}
 
       {:bad_change, at} ->
-        raise ArgumentError, "not a member: #{Headcount.Show.term(Enum.at(members, at))}"
+        not_a("member", Enum.at(members, at), 0)
 
       error ->
         error
@@ -735,10 +741,26 @@ defmodule Headcount.MemberList do
 
   @doc false
   @spec bad_id(term()) :: no_return()
+  def bad_id(id) when is_integer(id) and id not in @integer_ids do
+    raise ArgumentError,
+          "not an id of this list (integers are from -2^63 to 2^64 - 1, see the option :ids of " <>
+            "new/1): #{Headcount.Show.term(id)}"
+  end
+
   def bad_id(id) do
     raise ArgumentError,
           "not an id of this list (see the option :ids of new/1): #{Headcount.Show.term(id)}"
   end
+
+  # An item of many, with the place of its id: what is wrong is the id if no list has such ones.
+  @doc false
+  @spec not_a(String.t(), term(), non_neg_integer()) :: no_return()
+  def not_a(_what, item, at)
+      when is_tuple(item) and is_integer(elem(item, at)) and elem(item, at) not in @integer_ids,
+      do: bad_id(elem(item, at))
+
+  def not_a(what, item, _at),
+    do: raise(ArgumentError, "not a #{what}: #{Headcount.Show.term(item)}")
 
   defimpl Enumerable do
     # All rows of one moment.

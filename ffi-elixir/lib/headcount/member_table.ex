@@ -446,7 +446,7 @@ defmodule Headcount.MemberTable do
         {:ok, if(rows?, do: Map.put(report, :rows, rows(ref, rows)), else: report)}
 
       {:bad_change, at} ->
-        raise ArgumentError, "not a change: #{Headcount.Show.term(Enum.at(changes, at))}"
+        MemberList.not_a("change", Enum.at(changes, at), 1)
 
       error ->
         error
@@ -492,7 +492,7 @@ defmodule Headcount.MemberTable do
         {:ok, %{loaded: loaded, duplicates: duplicates}}
 
       {:bad_change, at} ->
-        raise ArgumentError, "not a member: #{Headcount.Show.term(Enum.at(members, at))}"
+        MemberList.not_a("member", Enum.at(members, at), 0)
 
       error ->
         error

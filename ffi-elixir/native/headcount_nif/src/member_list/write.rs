@@ -129,7 +129,7 @@ twins! {
             env,
             list.shared.write(patience, |lists| {
                 each!(Lists, lists, list => {
-                    match read_all(&changes, |term| change(list, term)) {
+                    match read_all(&changes, in_batch, |term| change(list, term)) {
                         Err(at) => (atoms::bad_change(), at).encode(env),
                         Ok(Err(error)) => errors::described(env, &error),
                         Ok(Ok(changes)) => match list.apply_batch(&changes) {
@@ -166,7 +166,7 @@ fn member_list_bulk_load<'a>(
 ) -> Term<'a> {
     answer(env, list.shared.write(Patience::Endless, |lists| {
         each!(Lists, lists, list => {
-            match read_all(&members, |term| new_member(list, term)) {
+            match read_all(&members, in_batch, |term| new_member(list, term)) {
                 Err(at) => (atoms::bad_change(), at).encode(env),
                 Ok(Err(error)) => errors::described(env, &error),
                 Ok(Ok(members)) => match list.bulk_load(members) {
@@ -182,16 +182,24 @@ fn member_list_bulk_load<'a>(
     }))
 }
 
-/// Returns the changes that the terms describe; `Err` with the index of the first term that is none.
+/// Names the position of what a list refused.
+fn in_batch(at: usize, error: ListError) -> ListError {
+    let error = Box::new(error);
+    ListError::InBatch { at, error }
+}
+
+/// Returns the changes that the terms describe, or the first error with its position; `Err` with the index of the
+/// first term that is none.
 pub(super) fn read_all<'a, T, E>(
     terms: &[Term<'a>],
+    in_batch: impl Fn(usize, E) -> E,
     mut read: impl FnMut(Term<'a>) -> NifResult<Result<T, E>>,
 ) -> Result<Result<Vec<T>, E>, usize> {
     let mut all = Vec::with_capacity(terms.len());
     for (at, &term) in terms.iter().enumerate() {
         match read(term).map_err(|_| at)? {
             Ok(value) => all.push(value),
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return Ok(Err(in_batch(at, error))),
         }
     }
     Ok(Ok(all))

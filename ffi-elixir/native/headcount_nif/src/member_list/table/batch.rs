@@ -42,7 +42,7 @@ fn apply<'a, I: Kind>(
     changes: &[Term<'a>],
     rows: bool,
 ) -> Term<'a> {
-    let changes = match read_in_batch(changes, change::<I>) {
+    let changes = match read_all(changes, in_batch, change::<I>) {
         Err(at) => return (atoms::bad_change(), at).encode(env),
         Ok(Err(error)) => return errors::table(env, &error),
         Ok(Ok(changes)) => changes,
@@ -95,7 +95,7 @@ fn table_bulk_load<'a>(
 }
 
 fn load<'a, I: Kind>(env: Env<'a>, table: &Table, members: &[Term<'a>]) -> Term<'a> {
-    let members = match read_in_batch(members, new_member::<I>) {
+    let members = match read_all(members, in_batch, new_member::<I>) {
         Err(at) => return (atoms::bad_change(), at).encode(env),
         Ok(Err(error)) => return errors::table(env, &error),
         Ok(Ok(members)) => members,
@@ -115,20 +115,10 @@ fn load<'a, I: Kind>(env: Env<'a>, table: &Table, members: &[Term<'a>]) -> Term<
     answer(env, loaded)
 }
 
-/// As [`read_all`]; an error names the position of what was refused.
-fn read_in_batch<'a, T>(
-    terms: &[Term<'a>],
-    read: impl Fn(Term<'a>) -> NifResult<Result<T, TableError>>,
-) -> Result<Result<Vec<T>, TableError>, usize> {
-    let mut position = 0..;
-    read_all(terms, |term| {
-        let at = position.next().unwrap_or_default();
-        let in_batch = |error| TableError::InBatch {
-            at,
-            error: Box::new(error),
-        };
-        read(term).map(|value| value.map_err(in_batch))
-    })
+/// Names the position of what a table refused.
+fn in_batch(at: usize, error: TableError) -> TableError {
+    let error = Box::new(error);
+    TableError::InBatch { at, error }
 }
 
 fn id<I: TermId>(term: Term<'_>) -> NifResult<I> {
