@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import headcount
 from headcount import Clause, Client, ListSpec, ListView, Member, MemberTable
+from together import failures_of
 
 ONLINE, STAFF, MUTED, AGE = 0, 40, 511, 1
 
@@ -350,17 +351,6 @@ class Threads(unittest.TestCase):
 
     def test_writers_readers_and_builders(self) -> None:
         table = MemberTable(int)
-        failures: list[BaseException] = []
-
-        def guarded(work: Callable[[int], object]) -> Callable[[], None]:
-            def run() -> None:
-                try:
-                    for n in range(200):
-                        work(n)
-                except BaseException as failure:
-                    failures.append(failure)
-
-            return run
 
         def build(n: int) -> None:
             view = table.add_list(ListSpec(f"list {n}", "g", admit=[Clause(all=[n % 8])]))
@@ -380,12 +370,7 @@ class Threads(unittest.TestCase):
             lambda n: list(all_view),
             lambda n: viewer.bundle(table.tick(n)),
         ]
-        threads = [threading.Thread(target=guarded(work)) for work in works]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self.assertEqual(failures, [])
+        self.assertEqual(failures_of(works, 200), [])
 
 
 KEYS: list[str | int | bytes | tuple[int, int]] = [

@@ -3,7 +3,6 @@
 import gc
 import io
 import random
-import threading
 import unittest
 import uuid
 import weakref
@@ -24,6 +23,7 @@ from headcount import (
     TopicDiff,
     Tracker,
 )
+from together import failures_of
 
 ONLINE, IDLE, STAFF = 0, 31, 40
 STATUSES = ["online", "idle", "dnd", "invisible"]
@@ -282,17 +282,6 @@ class Rosters(unittest.TestCase):
 
     def test_threads_that_apply_read_and_write(self) -> None:
         roster = self.roster(rows_stay=True)
-        failures: list[BaseException] = []
-
-        def guarded(work: Callable[[int], object]) -> Callable[[], None]:
-            def run() -> None:
-                try:
-                    for n in range(200):
-                        work(n)
-                except BaseException as failure:
-                    failures.append(failure)
-
-            return run
 
         def follow(n: int) -> None:
             self.t.upsert("room", f"user {n % 20}", "phone", status=n % 4)
@@ -308,12 +297,7 @@ class Rosters(unittest.TestCase):
             lambda n: roster.load_offline([(f"user {n % 30}", n)]),
             lambda n: (repr(roster), self.table.tick(n)),
         ]
-        threads = [threading.Thread(target=guarded(work)) for work in works]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self.assertEqual(failures, [])
+        self.assertEqual(failures_of(works, 200), [])
         self.assertEqual(len(ids(self.here)), roster.online_count())
 
 
