@@ -305,10 +305,10 @@ class EndToEnd(unittest.TestCase):
         ml = MemberList(int, groups=["g"], payloads="json")
         viewer = ml.viewer()
         bundles = [viewer.open("c:0")]
-        for id in range(5):
-            ml.upsert(id, "g", -id % 3)
-            ml.set_payload(id, {"n": id})
-            bundle = viewer.bundle(ml.tick(id))
+        for now, id in enumerate((3, -1, 2**64 - 1, -(2**63), 251)):
+            ml.upsert(id, "g", -now % 3)
+            ml.set_payload(id, {"n": now})
+            bundle = viewer.bundle(ml.tick(now))
             assert bundle is not None
             bundles.append(bundle)
         rng = random.Random(3)

@@ -33,9 +33,10 @@ use crate::member_list::{Id, ListError, SortKey};
 /// readers the list as it is now; writes do not wait for them.
 ///
 /// Ids are `u64`, [`IntId`](crate::member_list::IntId), `u128` (UUIDs) or
-/// [`TextId`](crate::member_list::TextId). A member has an id, a group, a [`SortKey`], attribute bits of the user's choice and a revision, which grows by one
-/// with every change of attributes or payload; after 2^32 - 1 comes 0, so it does not repeat for
-/// an id within 2^32 changes, also when the id is removed and put in again.
+/// [`TextId`](crate::member_list::TextId). A member has an id, a group, a [`SortKey`], attribute
+/// bits of the user's choice and a revision, which grows by one with every change of attributes or
+/// payload; after 2^32 - 1 comes 0, so it does not repeat for an id within 2^32 changes, also when
+/// the id is removed and put in again.
 ///
 /// # Example
 ///

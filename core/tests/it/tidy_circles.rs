@@ -50,6 +50,7 @@ const COMMON: &[&str] = &[
     "member_list/attrs",
     "member_list/error",
     "member_list/id",
+    "member_list/int_id",
     "member_list/limits",
     "member_list/load_error",
     "member_list/options",
