@@ -224,9 +224,31 @@ defmodule Headcount.MemberTableBatchTest do
     assert MemberTable.size(payloads) == 0
   end
 
+  test "integers beyond those of ids raise with the bounds, and change nothing" do
+    table = table(:integer, 1, [])
+
+    for id <- [-0x8000_0000_0000_0001, 0x1_0000_0000_0000_0000] do
+      bounds = ~r/from -2\^63 to 2\^64 - 1.*: #{id}$/
+      add = {:upsert, 1, key: 1}
+
+      for change <- [
+            {:remove, id},
+            {:touch, id},
+            {:upsert, id, key: 1},
+            {:set_attrs, id, set: [1]}
+          ],
+          do: raises(bounds, fn -> MemberTable.apply_batch(table, [add, change]) end)
+
+      raises(bounds, fn -> MemberTable.bulk_load(table, [{1, key: 1}, {id, key: 1}]) end)
+      raises(bounds, fn -> MemberTable.get(table, id) end)
+    end
+
+    assert MemberTable.size(table) == 0
+  end
+
   test "what is no change and no member raises, and changes nothing" do
     for {ids, wrong} <- [
-          integer: [-1, "1", :a, 1.0, 0x1_0000_0000_0000_0000],
+          integer: ["1", :a, 1.0, nil],
           uuid: [1, "a", "", <<255>>],
           text: [1, "", "\n", String.duplicate("x", 65), nil]
         ] do

@@ -249,7 +249,7 @@ impl<I: PyId> Finding for core::Snapshot<I> {
 /// The last one frees the members that no list has any more.
 impl<R: Reading + ?Sized> Content for Arc<R> {
     fn parts(&self) -> usize {
-        match Arc::strong_count(self) {
+        match Self::strong_count(self) {
             1 => self.members_len(),
             _ => 0,
         }

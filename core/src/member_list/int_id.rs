@@ -18,7 +18,7 @@ use crate::member_list::id::sealed::Sealed;
 /// assert_eq!(i128::from(below), -5);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(packed(4))]
+#[repr(Rust, packed(4))]
 pub struct IntId {
     /// Not below 0. It comes first, so that the order is that of the numbers.
     is_natural: bool,

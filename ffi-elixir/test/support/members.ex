@@ -22,7 +22,8 @@ defmodule Headcount.Test.Members do
 
   def keys, do: @keys
 
-  def ids(:integer), do: [0xFFFFFFFFFFFFFFFF, 0x8000000000000000 | Enum.to_list(0..50)]
+  def ids(:integer),
+    do: [0xFFFFFFFFFFFFFFFF, 0x8000000000000000, -0x8000000000000000 | Enum.to_list(-25..25)]
 
   def ids(:uuid) do
     for n <- 1..50 do
