@@ -202,6 +202,11 @@ async fn connect(
     missed: Arc<Notify>,
 ) -> Result<Client, async_nats::ConnectError> {
     let addresses = url.addresses().unwrap_or_default().to_vec();
+    // The client reads no user from an address.
+    let options = match url.user() {
+        Some((user, password)) => options.user_and_password(user, password),
+        None => options,
+    };
     options
         .no_echo()
         .name(format!("headcount-server {name}"))

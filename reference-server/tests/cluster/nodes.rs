@@ -2,10 +2,13 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStderr, Command, Stdio},
+    sync::Arc,
+    thread,
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::{net::TcpStream, time::sleep};
 
@@ -29,9 +32,15 @@ impl Nats {
 
     /// Starts a server on this port, where nodes may have looked for it in vain.
     pub(crate) async fn start_on(port: u16) -> Self {
+        Self::start_with(port, &[]).await
+    }
+
+    /// Starts a server with more arguments.
+    pub(crate) async fn start_with(port: u16, more: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let child = Command::new("nats-server")
             .args(["--addr", "127.0.0.1", "--port", &port.to_string()])
+            .args(more)
             .current_dir(dir.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -78,6 +87,7 @@ pub(crate) struct Node {
     pub(crate) address: String,
     admin: String,
     child: Child,
+    log: Arc<Mutex<String>>,
 }
 
 impl Node {
@@ -94,6 +104,15 @@ impl Node {
 
     /// Starts a node and waits until it listens.
     pub(crate) fn launch(database: &str, nats: &str, webhook: &str) -> Self {
+        Self::launch_with(
+            database,
+            nats,
+            &["--webhook", webhook, "--webhook-secret", SECRET],
+        )
+    }
+
+    /// Starts a node with more arguments and waits until it listens.
+    pub(crate) fn launch_with(database: &str, nats: &str, more: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_headcount-server"))
             .args([
                 "--port",
@@ -104,12 +123,14 @@ impl Node {
                 "0",
             ])
             .args(["--database", database, "--nats", nats, "--cluster", "test"])
-            .args(["--webhook", webhook, "--webhook-secret", SECRET])
+            .args(more)
             .args(["--auth-per-minute", "10000", "--refusal-delay-ms", "0"])
             .env("HEADCOUNT_JWT_SECRET", SECRET)
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let log = keep_log(child.stderr.take().unwrap());
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut address = || {
             let line = lines.next().unwrap().unwrap();
@@ -120,7 +141,16 @@ impl Node {
             address: address(),
             admin: address().replace("/admin", ""),
             child,
+            log,
         }
+    }
+
+    /// Waits until the log says something.
+    pub(crate) async fn says(&self, text: &str) {
+        until(text, || async {
+            self.log.lock().contains(text).then_some(())
+        })
+        .await;
     }
 
     /// Returns status and text of a page; `None` if the node does not answer.
@@ -199,6 +229,21 @@ impl Cluster {
             postgres,
         }
     }
+}
+
+/// Shows what a process writes to its log with what the test writes, and keeps it.
+fn keep_log(stderr: ChildStderr) -> Arc<Mutex<String>> {
+    let log = Arc::new(Mutex::new(String::new()));
+    let kept = Arc::clone(&log);
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            eprintln!("{line}");
+            let mut kept = kept.lock();
+            kept.push_str(&line);
+            kept.push('\n');
+        }
+    });
+    log
 }
 
 fn kill(child: &mut Child) {
