@@ -203,6 +203,16 @@ impl App {
         }
     }
 
+    /// Waits until this node knows the others of its cluster, if it has one, and what is online there.
+    pub(crate) async fn know_others(&self) {
+        let presence = &self.hub.presence;
+        presence.synced().await;
+        if let Some(cluster) = &self.cluster {
+            let down_after = Duration::from_millis(self.config.down_after_ms);
+            cluster.heard_all(presence, down_after).await;
+        }
+    }
+
     /// Returns whether start-up is done and no stop has begun.
     pub(crate) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire) && !self.is_draining.load(Ordering::Acquire)

@@ -299,10 +299,9 @@ async fn start(app: Arc<App>, shutdown: CancellationToken) {
         let _ = time::timeout(RETRY, shutdown.cancelled()).await;
     }
     tokio::select! {
-        () = app.hub.presence.synced() => {}
+        () = app.know_others() => app.ready.store(true, Ordering::Release),
         () = shutdown.cancelled() => {}
     }
-    app.ready.store(true, Ordering::Release);
 }
 
 /// Beats until `shutdown`: rooms publish, limits and long-poll sessions expire.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use async_nats::{Client, ConnectOptions, Subscriber};
+use async_nats::{Client, ConnectOptions, Request, Subscriber};
 use headcount::{
     ReplicaId,
     runtime::{
@@ -46,6 +46,8 @@ pub(crate) struct Cluster {
     queue: mpsc::Sender<Event>,
     /// Events that were dropped; each leaves a gap in the numbers.
     dropped: AtomicU64,
+    /// The connections to NATS until this node had joined.
+    connects: u64,
     pub(super) metrics: ClusterMetrics,
     ends: Mutex<Option<Ends>>,
     /// Notified when events were missed.
@@ -102,6 +104,7 @@ impl Cluster {
         let cluster = Self {
             node: Uuid::new_v4(),
             subject,
+            connects: connects(&client),
             client,
             queue,
             dropped: AtomicU64::new(0),
@@ -110,6 +113,32 @@ impl Cluster {
             missed,
         };
         Ok((cluster, node))
+    }
+
+    /// Waits until this node, which has caught up with all nodes that it heard, has heard all. One that had no
+    /// connection to NATS meanwhile heard none, and takes itself for the only one.
+    pub(crate) async fn heard_all(&self, presence: &RoomPresence, down_after: Duration) {
+        let mut connects_before = self.connects;
+        let mut is_behind = false;
+        while !self.is_answered().await || connects(&self.client) != connects_before || is_behind {
+            tracing::warn!("NATS was lost before the other nodes were known: waiting for them");
+            connects_before = connects(&self.client);
+            // All that live speak within it.
+            time::sleep(down_after).await;
+            is_behind = presence.is_behind();
+        }
+    }
+
+    /// Returns whether NATS answers. What was sent to this node before it asked has then arrived.
+    async fn is_answered(&self) -> bool {
+        let statistics = self.client.statistics();
+        let before = statistics.in_bytes.load(Ordering::Relaxed);
+        // Nobody listens there, which NATS says. Where it forbids to ask, it says that, or answers a ping.
+        let nobody = format!("{}.nobody", self.subject);
+        let inbox = format!("{nobody}.{}", self.node);
+        let request = Request::new().inbox(inbox).timeout(Some(2 * PING));
+        let _ = self.client.send_request(nobody, request).await;
+        statistics.in_bytes.load(Ordering::Relaxed) > before
     }
 
     /// Queues an event for the other nodes.
@@ -193,6 +222,11 @@ impl Ends {
     pub(super) fn split(self) -> (mpsc::Receiver<Event>, Subscriber) {
         (self.outgoing, self.incoming)
     }
+}
+
+/// Counts the connections of a client so far.
+fn connects(client: &Client) -> u64 {
+    client.statistics().connects.load(Ordering::Relaxed)
 }
 
 async fn connect(

@@ -200,6 +200,14 @@ impl RoomPresence {
         }
     }
 
+    /// Returns whether this node is still to be sent something of a node that it hears.
+    pub(crate) fn is_behind(&self) -> bool {
+        let peers = self.node_stats().peers;
+        peers
+            .iter()
+            .any(|peer| peer.is_up && peer.partitions_behind > 0)
+    }
+
     /// Tells the other nodes that all entries of this one are over.
     pub(crate) async fn leave(self) {
         if let Source::Cluster(clustered) = self.source {

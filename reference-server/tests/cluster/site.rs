@@ -74,12 +74,22 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) async fn start(nats: &str) -> Self {
+        Self::start_with(nats, None).await
+    }
+
+    /// Starts a proxy that is cut when its first client is about to send this text.
+    pub(crate) async fn start_cut_before(nats: &str, text: &'static str) -> Self {
+        Self::start_with(nats, Some(text)).await
+    }
+
+    async fn start_with(nats: &str, mut cut_before: Option<&'static str>) -> Self {
         let target = nats.strip_prefix("nats://").unwrap().to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("nats://{}", listener.local_addr().unwrap());
         let (passing, watched) = watch::channel(Passing::Freely);
         let slow_pieces = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&slow_pieces);
+        let cutter = passing.clone();
         tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
@@ -88,12 +98,14 @@ impl Proxy {
                 }
                 let passage = Passage {
                     passing: watched.clone(),
+                    cutter: cutter.clone(),
                     slow_pieces: Arc::clone(&counted),
                 };
                 let target = target.clone();
+                let cut_before = cut_before.take();
                 tokio::spawn(async move {
                     let server = TcpStream::connect(target).await.unwrap();
-                    passage.join(client, server).await;
+                    passage.join(client, server, cut_before).await;
                 });
             }
         });
@@ -114,6 +126,11 @@ impl Proxy {
         self.passing.send_replace(Passing::Slowly);
     }
 
+    /// Returns whether nothing is passed on.
+    pub(crate) fn is_cut(&self) -> bool {
+        *self.passing.borrow() == Passing::Never
+    }
+
     pub(crate) fn heal(&self) {
         self.passing.send_replace(Passing::Freely);
     }
@@ -128,16 +145,17 @@ impl Proxy {
 #[derive(Clone)]
 struct Passage {
     passing: watch::Receiver<Passing>,
+    cutter: watch::Sender<Passing>,
     slow_pieces: Arc<AtomicUsize>,
 }
 
 impl Passage {
     /// Passes bytes in both directions, until one end closes or the proxy is cut.
-    async fn join(mut self, client: TcpStream, server: TcpStream) {
+    async fn join(mut self, client: TcpStream, server: TcpStream, cut_before: Option<&str>) {
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
-        let forth = self.clone().pass(from_client, to_server);
-        let back = self.clone().pass(from_server, to_client);
+        let forth = self.clone().pass(from_client, to_server, cut_before);
+        let back = self.clone().pass(from_server, to_client, None);
         tokio::select! {
             _ = forth => {}
             _ = back => {}
@@ -145,12 +163,25 @@ impl Passage {
         }
     }
 
-    async fn pass(self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> io::Result<()> {
+    async fn pass(
+        self,
+        mut from: OwnedReadHalf,
+        mut to: OwnedWriteHalf,
+        cut_before: Option<&str>,
+    ) -> io::Result<()> {
         let mut piece = [0; PIECE];
+        let mut said = String::new();
         loop {
             let size = from.read(&mut piece).await?;
             if size == 0 {
                 return Ok(());
+            }
+            if let Some(text) = cut_before {
+                said += &String::from_utf8_lossy(&piece[..size]);
+                if said.contains(text) {
+                    self.cutter.send_replace(Passing::Never);
+                    return Ok(());
+                }
             }
             let passing = *self.passing.borrow();
             if passing == Passing::Slowly {

@@ -6,12 +6,14 @@ use tokio_tungstenite::{connect_async, tungstenite::Error};
 use crate::{
     nodes::{Cluster, Nats, Node},
     postgres::{Postgres, free_port},
-    site::Site,
+    site::{Proxy, Site},
     until,
     viewer::{User, Viewer},
 };
 
 const WAITING: &str = "starting: NATS is not reached";
+/// Frames that a node sends in a multiple of the time after which a silent one is down.
+const UNSENT: f64 = 12.0;
 
 /// Checks that a node lives, and says that it waits for NATS.
 async fn waits_for_nats(node: &Node) {
@@ -114,4 +116,38 @@ async fn a_node_that_starts_while_nats_is_lost_knows_all_when_it_is_ready() {
     // A node that starts beside others is ready when it knows who is there, and not before.
     let last = Node::start(&cluster.database, &nats, &webhook).await;
     assert_eq!(online(&last, all[0]).await, 4);
+}
+
+/// The node took itself for the only one, and was ready without any of the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_loses_nats_once_it_has_joined_is_not_ready_before_it_knows_all() {
+    let (_site, webhook) = Site::start().await;
+    let cluster = Cluster::start(&webhook).await;
+    let first = &cluster.nodes[0].address;
+    let ada = User::register(first, "ada").await;
+    let (_, rooms) = ada.call(first, "GET", "/rooms", Value::Null).await;
+    let room = rooms["data"][0]["id"].as_str().unwrap();
+    let join = format!("/rooms/{room}/join");
+    assert_eq!(ada.call(first, "POST", &join, json!({})).await.0, 200);
+    let _viewer = Viewer::enter(first, &ada, room).await;
+
+    let proxy = Proxy::start_cut_before(&cluster.nats.url, "PUB headcount.test.all").await;
+    let node = Node::launch(&cluster.database, &proxy.url, &webhook);
+    until("the node speaks to the others", || async {
+        proxy.is_cut().then_some(())
+    })
+    .await;
+    until("it has long spoken in vain", || async {
+        let (status, text) = node.probe("readyz").await?;
+        assert_eq!(status, 503, "{text}");
+        if text == WAITING {
+            return None;
+        }
+        let unsent = node.metric("headcount_cluster_frames_unsent_total").await;
+        (unsent >= UNSENT).then_some(())
+    })
+    .await;
+    proxy.heal();
+    is_ready(&node).await;
+    assert_eq!(online(&node, &ada).await, 1);
 }
