@@ -181,8 +181,12 @@ impl App {
             } => {
                 let shown = hub.show_member(&self.db, room, user, &username).await;
                 self.log_missed(shown);
+                self.log_missed(self.note_member_shown(room).await);
             }
-            Event::MemberRemoved { room, user } => hub.hide_member(room, user).await,
+            Event::MemberRemoved { room, user } => {
+                hub.hide_member(room, user).await;
+                self.log_missed(self.note_member_shown(room).await);
+            }
             Event::RoomLimited { room } => hub.evict_guests(room).await,
             Event::RolesChanged { server } => {
                 let shown = hub.show_roles(&self.db, server).await;

@@ -76,6 +76,7 @@ impl App {
             async move { app.hub.show_member(&app.db, room, id, &name).await }
         })
         .await;
+        self.log_missed(self.note_member_shown(room).await);
         Ok(true)
     }
 
@@ -108,6 +109,7 @@ impl App {
             room: room.id,
             user,
         });
+        self.log_missed(self.note_member_shown(room.id).await);
         Ok(())
     }
 

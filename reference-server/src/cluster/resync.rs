@@ -1,6 +1,10 @@
 //! The repair after missed events: what the rooms and connections here show is compared with the database.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -8,7 +12,7 @@ use uuid::Uuid;
 use super::Cluster;
 use crate::{
     app::App,
-    db::{self, Cursor, StorageError},
+    db::{self, Cursor, MemberChange, StorageError},
     room::Room,
 };
 
@@ -16,7 +20,7 @@ use crate::{
 const PAUSE: Duration = Duration::from_millis(250);
 /// The pause before a repair that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// Stored members that are read at once.
+/// Stored members, or changes of them, that are read at once.
 const MEMBERS_PAGE: u32 = 5_000;
 /// The newest messages that are compared.
 const LATEST: u32 = 50;
@@ -36,7 +40,7 @@ impl App {
         }
     }
 
-    /// Brings everything here to the state of the database. O(open rooms and their members).
+    /// Brings everything here to the state of the database. O(open rooms, and what changed in them).
     async fn repair(&self) -> Result<(), StorageError> {
         tracing::info!("events of the cluster were missed: reading the database");
         let now = db::now_micros() / 1_000_000;
@@ -46,19 +50,30 @@ impl App {
             self.revocations.add(token, expires_at);
         }
         self.revocations.renew_generation();
+        let mut by_server: HashMap<Uuid, Vec<Arc<Room>>> = HashMap::new();
         for room in self.hub.open_rooms() {
             self.repair_room(&room).await?;
+            if let Some(server) = room.server() {
+                by_server.entry(server).or_default().push(room);
+            }
+        }
+        for (server, rooms) in by_server {
+            self.repair_roles(server, &rooms).await?;
         }
         Ok(())
     }
 
     async fn repair_room(&self, room: &Arc<Room>) -> Result<(), StorageError> {
-        if self.db.room(room.tenant(), room.id).await?.is_none() {
+        let Some(stored) = self.db.room(room.tenant(), room.id).await? else {
             self.hub.close(room.id).await;
             return Ok(());
-        }
+        };
         self.repair_messages(room).await?;
-        self.repair_members(room).await
+        self.repair_members(room).await?;
+        if stored.limited {
+            self.hub.evict_guests(room.id).await;
+        }
+        Ok(())
     }
 
     async fn repair_messages(&self, room: &Room) -> Result<(), StorageError> {
@@ -71,11 +86,66 @@ impl App {
         Ok(())
     }
 
+    /// Notes, in a cluster, that a change of a room's members is shown, and now and then up to which number all are.
+    pub(super) async fn note_member_shown(&self, room: Uuid) -> Result<(), StorageError> {
+        let open = self.cluster.as_ref().and_then(|_| self.hub.find(room));
+        match open.filter(|open| open.shown.note_unnumbered()) {
+            Some(open) => self.repair_members(&open).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Shows who is a member: reads the changes after those that are shown, or all members if some of these changes are
+    /// not kept any more.
     async fn repair_members(&self, room: &Room) -> Result<(), StorageError> {
+        loop {
+            let shown = room.shown.members();
+            let page = self.db.member_changes(room.id, shown, MEMBERS_PAGE).await?;
+            self.count_rows(page.len());
+            let Some(last) = page.last().map(|last| last.seq) else {
+                return Ok(());
+            };
+            if page[0].seq != shown + 1 {
+                return self.reread_members(room).await;
+            }
+            let is_last = page.len() < MEMBERS_PAGE as usize;
+            for change in page {
+                self.repair_member(room, &change).await?;
+            }
+            room.shown.note_members(last);
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn repair_member(&self, room: &Room, change: &MemberChange) -> Result<(), StorageError> {
+        let user = change.user_id;
+        match (&change.username, room.is_stored(user)) {
+            (Some(name), false) => self.hub.show_member(&self.db, room.id, user, name).await,
+            (None, true) => self.hide_if_gone(room, user).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Shows that a user is no member, unless it has joined since that was read.
+    async fn hide_if_gone(&self, room: &Room, user: Uuid) -> Result<(), StorageError> {
+        if self.db.role(room.id, user).await?.is_none() {
+            self.hub.hide_member(room.id, user).await;
+        }
+        Ok(())
+    }
+
+    /// Reads all members of a room. O(members).
+    async fn reread_members(&self, room: &Room) -> Result<(), StorageError> {
+        let Some(stored) = self.db.room(room.tenant(), room.id).await? else {
+            return Ok(());
+        };
         let mut gone: HashSet<Uuid> = room.stored_members().into_iter().collect();
         let mut after = Uuid::nil();
         loop {
             let page = self.db.members(room.id, after, MEMBERS_PAGE).await?;
+            self.count_rows(page.len());
             let Some(last) = page.last() else {
                 break;
             };
@@ -91,15 +161,50 @@ impl App {
             }
         }
         for user in gone {
-            // It may have joined after its page was read.
-            if self.db.role(room.id, user).await?.is_none() {
-                self.hub.hide_member(room.id, user).await;
-            }
+            self.hide_if_gone(room, user).await?;
         }
-        self.hub.reload_roles(&self.db, room).await?;
-        if self.db.is_limited(room.id).await? {
-            self.hub.evict_guests(room.id).await;
+        room.shown.note_members(stored.members_seq);
+        Ok(())
+    }
+
+    /// Shows the roles of a server in its open rooms: reads which there are, and those of the users that were given or
+    /// lost some; of all members if some of these changes are not kept any more.
+    async fn repair_roles(&self, server: Uuid, rooms: &[Arc<Room>]) -> Result<(), StorageError> {
+        self.hub.show_roles(&self.db, server).await?;
+        let mut shown = rooms.iter().map(|room| room.shown.holders()).min();
+        while let Some(after) = shown {
+            let page = self.db.holder_changes(server, after, MEMBERS_PAGE).await?;
+            self.count_rows(page.len());
+            let Some(last) = page.last().map(|last| last.seq) else {
+                return Ok(());
+            };
+            if page[0].seq != after + 1 {
+                return self.reread_roles(server, rooms).await;
+            }
+            let users: HashSet<Uuid> = page.iter().map(|change| change.user_id).collect();
+            for user in users {
+                self.hub.show_roles_of(&self.db, server, user).await?;
+            }
+            rooms.iter().for_each(|room| room.shown.note_holders(last));
+            shown = (page.len() == MEMBERS_PAGE as usize).then_some(last);
         }
         Ok(())
+    }
+
+    /// Reads the roles of all members of the open rooms of a server. O(members).
+    async fn reread_roles(&self, server: Uuid, rooms: &[Arc<Room>]) -> Result<(), StorageError> {
+        let newest = self.db.holders_seq(server).await?;
+        for room in rooms {
+            self.hub.reload_roles(&self.db, room).await?;
+            self.count_rows(room.stored_members().len());
+            room.shown.note_holders(newest);
+        }
+        Ok(())
+    }
+
+    fn count_rows(&self, rows: usize) {
+        if let Some(cluster) = &self.cluster {
+            cluster.metrics.repair_rows.increment(rows as u64);
+        }
     }
 }

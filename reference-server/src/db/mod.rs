@@ -1,5 +1,6 @@
 //! `Db`: SQLite with one writer and several readers, or PostgreSQL that several nodes share; embedded migrations.
 
+mod changes;
 mod dms;
 mod error;
 mod identities;
@@ -33,6 +34,7 @@ use writer::Writer;
 
 use crate::metrics::DatabaseMetrics;
 
+pub(crate) use changes::MemberChange;
 pub(crate) use dms::Dm;
 pub use error::StorageError;
 pub(crate) use error::StorageFault;

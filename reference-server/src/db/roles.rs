@@ -210,6 +210,7 @@ impl Db {
         user: Uuid,
     ) -> Result<Vec<ServerRole>, StorageError> {
         let mut tx = self.writer.begin().await?;
+        tx.lock(&server_lock(role.server_id)).await?;
         sql("INSERT INTO role_holders (role_id, user_id)
              SELECT id, $1 FROM roles WHERE id = $2 ON CONFLICT DO NOTHING")
         .bind(user)
@@ -230,6 +231,7 @@ impl Db {
         user: Uuid,
     ) -> Result<Vec<ServerRole>, StorageError> {
         let mut tx = self.writer.begin().await?;
+        tx.lock(&server_lock(role.server_id)).await?;
         sql("DELETE FROM role_holders WHERE role_id = $1 AND user_id = $2")
             .bind(role.id)
             .bind(user)
@@ -318,15 +320,6 @@ impl Db {
         .fetch_all(&self.reader)
         .await?;
         Ok(users.into_iter().map(|(user,)| user).collect())
-    }
-
-    /// Returns whether a room is limited to roles.
-    pub(crate) async fn is_limited(&self, room: Uuid) -> Result<bool, sqlx::Error> {
-        let limited = sql("SELECT count(*) FROM rooms WHERE id = $1 AND limited")
-            .bind(room)
-            .count(&self.reader)
-            .await?;
-        Ok(limited == 1)
     }
 
     /// Returns up to `limit` stored members of a room whom their roles do not admit.

@@ -34,6 +34,9 @@ pub(crate) struct Room {
     /// The number of the newest message, and so of all that were posted.
     pub(crate) last_seq: i64,
     pub(crate) member_count: i64,
+    /// The number of the newest change of its members.
+    #[serde(skip)]
+    pub(crate) members_seq: i64,
     #[serde(serialize_with = "rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     pub(crate) inserted_at: i64,
@@ -137,7 +140,7 @@ macro_rules! select_rooms {
     (with $more:literal, $($rest:tt)*) => {
         concat!(
             "SELECT r.id, r.tenant, r.server_id, r.category_id, r.kind, r.name, r.description, r.owner_id, r.private,
-             r.simulated, r.limited, r.last_seq, r.member_count, r.inserted_at",
+             r.simulated, r.limited, r.last_seq, r.member_count, r.members_seq, r.inserted_at",
             $more,
             " FROM rooms r ",
             $($rest)*

@@ -187,7 +187,7 @@ impl Db {
     }
 }
 
-/// Names the lock under which rooms are added to a server and the server is deleted.
+/// Names the lock under which rooms are added to a server, its roles are given and taken, and it is deleted.
 pub(super) fn server_lock(server: Uuid) -> String {
     format!("server {server}")
 }

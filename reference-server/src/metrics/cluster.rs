@@ -65,6 +65,8 @@ pub(crate) struct ClusterMetrics {
     pub(crate) gaps: Counter,
     pub(crate) repairs: Counter,
     pub(crate) repairs_failed: Counter,
+    /// The rows of members and their roles that were read for them.
+    pub(crate) repair_rows: Counter,
 }
 
 impl ClusterMetrics {
@@ -82,6 +84,10 @@ impl ClusterMetrics {
             ),
             repairs: REPAIRS.counter("ok"),
             repairs_failed: REPAIRS.counter("failed"),
+            repair_rows: causes::counter(
+                "headcount_cluster_repair_rows_total",
+                "Memberships, roles of members, and changes of them that repairs read.",
+            ),
         }
     }
 }

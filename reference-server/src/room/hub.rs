@@ -109,8 +109,13 @@ impl Hub {
             .await?
             .unwrap_or_default();
         let role_changes = self.role_changes.load(Ordering::Acquire);
+        let holders_seq = match info.server_id {
+            Some(server) => db.holders_seq(server).await?,
+            None => 0,
+        };
         let members = load_members(db, &info, &self.node, &self.name_order).await?;
         let room = Arc::new(Room::new(info, &latest, members, self.full_max));
+        room.shown.note_holders(holders_seq);
         room.follow(&self.presence).await;
         self.rooms.lock().insert(room.id, Arc::clone(&room));
         if role_changes != self.role_changes.load(Ordering::Acquire) {

@@ -23,6 +23,7 @@ mod published;
 mod readable;
 mod refused;
 mod server_roles;
+mod shown_changes;
 mod subscribers;
 mod subscription_id;
 mod typing;

@@ -19,6 +19,7 @@ use super::{
     members::{Occupancy, RoomMembers},
     presence::{NewSession, Profile},
     presence_feed::PresenceFeed,
+    shown_changes::ShownChanges,
     subscribers::{Subscriber, Subscribers},
     typing::Typing,
 };
@@ -41,6 +42,7 @@ pub(crate) struct Room {
     opened: Instant,
     /// Held from storing a message to sending it: messages are sent in the order of their numbers.
     pub(crate) posting: tokio::sync::Mutex<()>,
+    pub(crate) shown: ShownChanges,
     /// In a cluster: the changes of presence here on all nodes.
     changes: Mutex<Vec<TopicChanges>>,
     pub(super) state: Mutex<State>,
@@ -98,10 +100,13 @@ impl Room {
     ) -> Self {
         let now = Instant::now();
         let topic: Arc<str> = info.topic().into();
+        let shown = ShownChanges::default();
+        shown.note_members(info.members_seq);
         Self {
             id: info.id,
             opened: now,
             posting: tokio::sync::Mutex::new(()),
+            shown,
             changes: Mutex::default(),
             state: Mutex::new(State {
                 subscribers: Subscribers::default(),
@@ -418,7 +423,7 @@ impl Room {
     }
 
     /// Returns the server of the room; a conversation of two has none.
-    pub(super) fn server(&self) -> Option<Uuid> {
+    pub(crate) fn server(&self) -> Option<Uuid> {
         self.info.server_id
     }
 
@@ -513,7 +518,7 @@ impl Room {
     }
 
     /// Returns whether a user is a stored member.
-    pub(super) fn is_stored(&self, user: Uuid) -> bool {
+    pub(crate) fn is_stored(&self, user: Uuid) -> bool {
         self.state.lock().members.is_stored(user)
     }
 

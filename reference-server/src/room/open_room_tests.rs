@@ -34,6 +34,7 @@ impl Scene {
             simulated: false,
             last_seq: 0,
             member_count: 0,
+            members_seq: 0,
             inserted_at: 0,
         };
         let members = RoomMembers::new(&info.topic(), "node", &Arc::default());

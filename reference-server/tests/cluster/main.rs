@@ -7,6 +7,7 @@ mod agreement;
 mod guarded;
 #[path = "../it/support/http.rs"]
 mod http;
+mod missed_members;
 mod nodes;
 #[path = "../it/support/postgres.rs"]
 mod postgres;

@@ -28,6 +28,7 @@ use Change::{Any, AtLeast, By, MovedIn, Never};
 
 const TROUBLES: Change = MovedIn("cluster/troubles.rs");
 const MOVED: Change = MovedIn("it/metrics_moved.rs");
+const MISSED: Change = MovedIn("cluster/missed_members.rs");
 const METRICS: Change = MovedIn("it/metrics.rs");
 
 /// The changes of all values, those with labels summed up.
@@ -41,6 +42,7 @@ const CHANGES: &[(&str, Change)] = &[
     ("headcount_cluster_frames_refused_total", TROUBLES),
     ("headcount_cluster_frames_unsent_total", TROUBLES),
     ("headcount_cluster_gaps_total", TROUBLES),
+    ("headcount_cluster_repair_rows_total", MISSED),
     ("headcount_cluster_nodes", TROUBLES),
     (
         "headcount_cluster_partitions_behind",
