@@ -361,6 +361,20 @@ impl App {
         Ok((room, role))
     }
 
+    /// Returns the room of a topic with the role of `caller` in it, as [`Self::room_and_role`] does, if the room is open
+    /// and tells both without the database. In a cluster it does not: what another node takes from a user is known here
+    /// a moment later.
+    pub(crate) fn known_room_and_role(
+        &self,
+        caller: &Identity,
+        topic: &str,
+    ) -> Option<(db::Room, Role)> {
+        let (_, id) = topic.split_once(':').filter(|_| self.cluster.is_none())?;
+        let open = self.hub.find(validate::room_id(id)?)?;
+        let (room, role) = open.known_role(caller)?;
+        (*open.topic == *topic && self.has(room)).then(|| (room.clone(), role))
+    }
+
     /// Returns whether a stored room exists for clients.
     fn has(&self, room: &db::Room) -> bool {
         !room.simulated || self.config.demo > 0

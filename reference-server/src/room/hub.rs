@@ -206,6 +206,7 @@ impl Hub {
     pub(crate) async fn evict_guests(&self, room: Uuid) {
         let _lock = self.locks.lock(room).await;
         if let Some(open) = self.begin_eviction(room) {
+            open.note_limited();
             let stored: HashSet<Uuid> = open.stored_members().into_iter().collect();
             open.evict(&self.presence, |user| !stored.contains(&user));
         }

@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -25,7 +28,7 @@ use super::{
 };
 use crate::{
     auth::Identity,
-    db::{self, Message, ServerRole},
+    db::{self, Message, Role, ServerRole},
     metrics::Dropped,
     socket::{Broadcast, Ref, encode},
 };
@@ -39,6 +42,8 @@ pub(crate) struct Room {
     pub(crate) topic: Arc<str>,
     /// The row as it was when the room was opened; only its constant columns are read.
     info: db::Room,
+    /// True once the room is limited to roles, be it for a while.
+    was_limited: AtomicBool,
     opened: Instant,
     /// Held from storing a message to sending it: messages are sent in the order of their numbers.
     pub(crate) posting: tokio::sync::Mutex<()>,
@@ -104,6 +109,7 @@ impl Room {
         shown.note_members(info.members_seq);
         Self {
             id: info.id,
+            was_limited: AtomicBool::new(info.limited),
             opened: now,
             posting: tokio::sync::Mutex::new(()),
             shown,
@@ -124,6 +130,26 @@ impl Room {
             topic,
             info,
         }
+    }
+
+    /// Returns the room, and the role of a user in it, if they are known without the database: not of a room that was
+    /// limited to roles, nor of a user that may not join, or not yet.
+    pub(crate) fn known_role(&self, user: &Identity) -> Option<(&db::Room, Role)> {
+        if self.was_limited.load(Ordering::Acquire) || self.info.tenant != *user.tenant {
+            return None;
+        }
+        let is_in = match user.guest {
+            true => !self.info.private,
+            false => self.is_stored(user.id),
+        };
+        let is_admin = self.info.kind == "group" && self.info.owner_id == Some(user.id);
+        let role = if is_admin { Role::Admin } else { Role::Member };
+        is_in.then_some((&self.info, role))
+    }
+
+    /// Notes that the room was limited to roles.
+    pub(super) fn note_limited(&self) {
+        self.was_limited.store(true, Ordering::Release);
     }
 
     /// Begins to follow the room on all nodes, and takes in who is there.
@@ -494,7 +520,7 @@ impl Room {
         let format = subscriber.visitor.list_format;
         let viewer = subscriber
             .viewer
-            .get_or_insert_with(|| members.viewer(format));
+            .get_or_insert_with(|| Box::new(members.viewer(format)));
         let answer = members.request(viewer, request, format)?;
         subscriber.reply(&self.topic, reference, answer.as_deref().unwrap_or("{}"));
         Ok(())

@@ -81,12 +81,15 @@ async fn room_of(app: &App, caller: &Identity, topic: &str) -> Result<db::Room, 
     Ok(room)
 }
 
-/// Returns the room of a topic with the role of `caller` in it.
+/// Returns the room of a topic with the role of `caller` in it, of an open one without the database if that can be.
 pub(super) async fn room_and_role_of(
     app: &App,
     caller: &Identity,
     topic: &str,
 ) -> Result<(db::Room, Option<Role>), ApiError> {
+    if let Some((room, role)) = app.known_room_and_role(caller, topic) {
+        return Ok((room, Some(role)));
+    }
     let (kind, id) = topic.split_once(':').unwrap_or_default();
     let (room, role) = app.room_and_role(caller, id).await?;
     check_kind(&room, kind)?;

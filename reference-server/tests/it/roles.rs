@@ -125,6 +125,11 @@ async fn a_limited_room_admits_those_with_a_role_while_they_have_it() {
         (StatusCode::OK, &json!(true))
     );
     of_guest.expect("phx_close").await;
+    // The room is open still, and must not admit by what it knew before.
+    let rejoin = json!(["2", "2", topic, "phx_join", {}]);
+    of_guest.send(rejoin).await;
+    let reply = of_guest.reply("2").await;
+    assert_eq!(reply[4]["response"]["reason"], "not a member", "{reply}");
     for user in [&cyd, &guest] {
         is_refused(&server, user, &room).await;
     }
