@@ -126,7 +126,8 @@ impl Connections {
                 name: Arc::clone(&identity.username),
                 guest: identity.guest,
                 status: identity.status,
-                connections: Vec::new(),
+                // Most have one, where a first push would make room for four.
+                connections: Vec::with_capacity(1),
                 left: None,
             }
         });

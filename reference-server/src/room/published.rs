@@ -164,7 +164,7 @@ fn users<'a, M: Iterator<Item = &'a str>>(users: impl Iterator<Item = (&'a str, 
         if out.len() > 1 {
             out.push(',');
         }
-        out.push_str(&serde_json::Value::from(key).to_string());
+        push_quoted(&mut out, key);
         out.push_str(r#":{"metas":["#);
         for (i, meta) in metas.enumerate() {
             if i > 0 {
@@ -176,6 +176,16 @@ fn users<'a, M: Iterator<Item = &'a str>>(users: impl Iterator<Item = (&'a str, 
     }
     out.push('}');
     out
+}
+
+/// Appends a string as JSON: ids as they are, which need no escape.
+fn push_quoted(out: &mut String, text: &str) {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if text.bytes().all(is_plain) {
+        out.extend(["\"", text, "\""]);
+    } else {
+        out.push_str(&serde_json::Value::from(text).to_string());
+    }
 }
 
 /// Encodes a meta: the profile after references and status. Equal sessions give equal text.

@@ -43,8 +43,8 @@ pub(super) struct Subscriber {
     pub(super) is_behind: bool,
     /// The counts that it was last sent, in this period of counts.
     pub(super) sent_counts: Option<Occupancy>,
-    /// Present once the client has opened a window of the member list.
-    pub(super) viewer: Option<Viewer<u128>>,
+    /// Present once the client has opened a window of the member list; most never do.
+    pub(super) viewer: Option<Box<Viewer<u128>>>,
 }
 
 impl Subscriber {

@@ -20,6 +20,8 @@ use crate::metrics::{Dropped, QueueMetrics};
 const FRAMES_MAX: usize = 1_024;
 /// Bytes that may wait.
 const BYTES_MAX: usize = 4 << 20;
+/// The room for frames that an empty queue keeps.
+const FRAMES_KEPT: usize = 4;
 /// Above one over this of either bound, senders leave out frames that can be replaced later: typing,
 /// presence, member list.
 const CONGESTED_FRACTION: usize = 4;
@@ -189,7 +191,13 @@ impl Outbox {
         let frame = queue.frames.pop_front();
         match &frame {
             Some(frame) => queue.bytes -= frame.len(),
-            None => self.congested.store(false, Ordering::Relaxed),
+            None => {
+                self.congested.store(false, Ordering::Relaxed);
+                // A silent client needs not the room of its busiest moment.
+                if queue.frames.capacity() > FRAMES_KEPT {
+                    queue.frames = VecDeque::new();
+                }
+            }
         }
         frame
     }
