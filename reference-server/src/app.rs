@@ -314,6 +314,11 @@ impl App {
         let gone = self.connections.take_gone(now, grace);
         for gone in &gone {
             self.hub.presence.exit_user(gone.user);
+            // It may have come back meanwhile.
+            if let Some(status) = self.connections.chosen_status(gone.user) {
+                let presence = &self.hub.presence;
+                presence.enter_user(gone.user, &gone.tenant, status);
+            }
         }
         for gone in gone.iter().filter(|gone| !gone.was_hidden) {
             self.note_user(EventKind::UserOffline, &gone.tenant, gone.user);

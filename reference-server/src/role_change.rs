@@ -65,6 +65,10 @@ impl App {
         roles: Vec<Uuid>,
     ) -> Result<(), StorageError> {
         self.db.limit_room(room.id, &roles).await?;
+        // What the room shows changes at once, before its users go who are admitted no more.
+        if let Some(server) = room.server_id {
+            self.show_roles_later(server).await;
+        }
         if !roles.is_empty() {
             let id = room.id;
             self.end_refused_later(room).await;

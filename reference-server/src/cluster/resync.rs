@@ -50,6 +50,7 @@ impl App {
             self.revocations.add(token, expires_at);
         }
         self.revocations.renew_generation();
+        self.hub.reload_tables(&self.db).await?;
         let mut by_server: HashMap<Uuid, Vec<Arc<Room>>> = HashMap::new();
         for room in self.hub.open_rooms() {
             self.repair_room(&room).await?;

@@ -3,6 +3,7 @@
 mod changes;
 mod dms;
 mod error;
+mod holders;
 mod identities;
 mod invites;
 mod limits;
@@ -38,6 +39,7 @@ pub(crate) use changes::MemberChange;
 pub(crate) use dms::Dm;
 pub use error::StorageError;
 pub(crate) use error::StorageFault;
+pub(crate) use holders::{Admission, Holder};
 pub(crate) use identities::{Enrolled, ForeignId};
 pub(crate) use invites::Invite;
 pub(crate) use messages::{Author, Cursor, Message, NewMessage, Stored};

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::{
     Occupation, RefusedJoins, Room, RoomOverview, RoomPresence, Subscription, SubscriptionId,
     Visitor, history,
+    limits::ServerTables,
     locks::RoomLocks,
     members::{Occupancy, RoomMembers},
 };
@@ -38,11 +39,13 @@ pub(super) const MEMBERS_PAGE: u32 = 5_000;
 pub(crate) struct Hub {
     pub(crate) presence: RoomPresence,
     rooms: Mutex<HashMap<Uuid, Arc<Room>>>,
+    /// Of servers with limited rooms that are open.
+    pub(super) tables: ServerTables,
     locks: RoomLocks,
     full_max: usize,
-    name_order: Arc<NameOrder>,
+    pub(super) name_order: Arc<NameOrder>,
     /// Names this process in the epochs of its member lists.
-    node: Arc<str>,
+    pub(super) node: Arc<str>,
     pub(crate) refused: RefusedJoins,
     next_subscription: AtomicU64,
     /// Evictions so far: who was admitted to a room before one may be no longer.
@@ -74,6 +77,7 @@ impl Hub {
         Self {
             presence,
             rooms: Mutex::default(),
+            tables: ServerTables::default(),
             locks: RoomLocks::default(),
             full_max,
             name_order: Arc::new(name_order),
@@ -117,6 +121,7 @@ impl Hub {
         let room = Arc::new(Room::new(info, &latest, members, self.full_max));
         room.shown.note_holders(holders_seq);
         room.follow(&self.presence).await;
+        self.show_stored_limit(db, &room).await?;
         self.rooms.lock().insert(room.id, Arc::clone(&room));
         if role_changes != self.role_changes.load(Ordering::Acquire) {
             self.reload_roles(db, &room).await?;
@@ -160,6 +165,9 @@ impl Hub {
             rooms.remove(&room.id);
             self.presence.set_occupied(room.id, room.tenant(), false);
         }
+        drop(rooms);
+        // A connection may still know the room.
+        room.show_list(None);
     }
 
     /// Returns the size of a room. Of one that is not open only the users online are counted, all of them
@@ -355,8 +363,15 @@ impl Hub {
                 room.apply_changes(&self.presence);
             }
         }
+        let changed_users = self.presence.take_changed_users();
+        let tables = self.tables.all();
+        for (_, table) in tables.iter().filter(|_| !changed_users.is_empty()) {
+            let users = changed_users.iter().map(Uuid::as_u128);
+            table.show_statuses(users, &self.presence);
+        }
         if beats.is_multiple_of(BEATS_PER_TICK) {
             let started = Instant::now();
+            tables.iter().for_each(|(_, table)| table.tick(now));
             for room in self.open_rooms() {
                 room.tick(&self.presence, now);
                 room.announce_news(inboxes);

@@ -11,7 +11,7 @@ use super::member_roles::Role;
 
 /// The groups of a room without hoisted roles, in the order of the list. With them, all members that are online and
 /// have none are in `online`.
-const FIXED: [&str; 4] = ["staff", "online", "idle", "offline"];
+pub(super) const FIXED: [&str; 4] = ["staff", "online", "idle", "offline"];
 
 /// The groups of one list, by what they are for.
 #[derive(Debug, Clone)]
@@ -107,7 +107,7 @@ impl MemberGroups {
 
 /// Names the groups of roles as the roles, cut to what a group may be called, and each in another way: a role called
 /// as a fixed group begins with a capital letter, which no other role of the server can.
-fn name_all<'a>(roles: impl Iterator<Item = &'a Role>) -> Vec<(Uuid, String)> {
+pub(super) fn name_all<'a>(roles: impl Iterator<Item = &'a Role>) -> Vec<(Uuid, String)> {
     let mut taken = HashSet::new();
     let name = |role: &Role| {
         let mut name = cut(&role.name, GROUP_NAME_MAX).to_owned();

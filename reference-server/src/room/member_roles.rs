@@ -102,6 +102,13 @@ impl MemberRoles {
         self.holders.get(&id).map(|holder| &holder.look)
     }
 
+    /// Returns the members that have a role. O(members with any role).
+    pub(super) fn holders_of(&self, role: Uuid) -> Vec<u128> {
+        let holders = self.holders.iter();
+        let holders = holders.filter(|(_, holder)| holder.roles.contains(&role));
+        holders.map(|(id, _)| *id).collect()
+    }
+
     /// Returns the hoisted roles, the highest first.
     pub(super) fn hoisted(&self) -> impl Iterator<Item = &Role> {
         self.roles.iter().filter(|role| role.is_hoisted)

@@ -1,12 +1,12 @@
-//! `RoomMembers`: the member list of a room, by group, and the bodies of its rows. The room's lock guards it.
+//! `RoomMembers`: who is in a room or stays a member of it, and the member list that the room shows: its own, by group,
+//! or that of a table if the room is limited to roles. The room's lock guards it.
 
 use std::{sync::Arc, time::Duration};
 
-use headcount::member_list::{Bundle, BundleFormat, Discord, Epoch, NewMember, Tick};
+use headcount::member_list::{BundleFormat, Epoch, NewMember, Rows};
 use headcount::roster::OfflinePolicy;
 use headcount::{
-    GroupId, ListOptions, MemberList, Placement, Roster, RosterOptions, Row, Status, TopicDiff,
-    Viewer, WindowSpec,
+    ListOptions, MemberList, Placement, Roster, RosterOptions, Row, Status, TopicDiff, Viewer,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -16,7 +16,9 @@ use super::{
     cards::{Card, Cards, ShownRow},
     member_groups::MemberGroups,
     member_roles::LookChange,
+    member_windows::{ListFormat, MemberTick, MemberWindows},
     presence::Profile,
+    server_table::LimitedList,
     window_request::{WindowRefusal, WindowRequest},
 };
 use crate::{db, demo::simulated, name_order::NameOrder};
@@ -26,23 +28,12 @@ pub(super) struct RoomMembers {
     roster: Roster<u128>,
     cards: Cards,
     groups: MemberGroups,
-    discord: Discord,
+    windows: MemberWindows,
     order: Arc<NameOrder>,
+    /// Is shown in the place of the room's own list while it is limited to roles.
+    limited: Option<LimitedList>,
     /// True while there may be viewers, or windows that the list keeps for clients that are away.
     is_viewed: bool,
-}
-
-/// The format in which a viewer reads the list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ListFormat {
-    Bundles(BundleFormat),
-    Discord,
-}
-
-impl Default for ListFormat {
-    fn default() -> Self {
-        Self::Bundles(BundleFormat::One)
-    }
 }
 
 impl RoomMembers {
@@ -68,8 +59,9 @@ impl RoomMembers {
             roster,
             cards: Cards::default(),
             groups,
-            discord: Discord::new(topic, "everyone"),
+            windows: MemberWindows::new(topic),
             order: Arc::clone(order),
+            limited: None,
             is_viewed: false,
         }
     }
@@ -270,43 +262,80 @@ impl RoomMembers {
 
     /// Returns the first member of each group whose name begins with `prefix`.
     pub(super) fn find(&self, prefix: &str) -> Vec<Match> {
-        let list = self.roster.list();
-        let found = list.find_prefix(&self.order.prefix(prefix));
-        let matched = |(group, index): (GroupId, usize)| {
-            let Row::Member { id, .. } = list.row_at(index)? else {
-                return None;
-            };
-            Some(Match {
-                group: list.group_name(group)?.to_owned(),
-                index,
-                id: Uuid::from_u128(*id),
-            })
+        let prefix = self.order.prefix(prefix);
+        let Some(limited) = &self.limited else {
+            let list = self.roster.list();
+            let found = list.find_prefix(&prefix).into_iter();
+            let matched =
+                |(group, index)| Match::new(list.group_name(group)?, index, &list.row_at(index)?);
+            return found.filter_map(matched).collect();
         };
-        found.into_iter().filter_map(matched).collect()
+        limited.read(|list, _| {
+            let found = list.find_prefix(&prefix).into_iter();
+            let matched =
+                |(group, index)| Match::new(list.group_name(group)?, index, &list.row_at(index)?);
+            found.filter_map(matched).collect()
+        })
     }
 
     /// Returns the first rows, at most `limit`.
     pub(super) fn first_rows(&self, limit: usize) -> Vec<ShownRow> {
-        let rows = self.roster.list().slice(..limit);
-        let shown = rows.filter_map(|row| match row {
-            Row::Header { name, count, .. } => Some(ShownRow::Group {
-                name: name.to_owned(),
-                count,
-            }),
-            Row::Member { id, .. } => self.cards.show(*id),
+        match &self.limited {
+            Some(limited) => limited.read(|list, cards| shown(list.slice(..limit), cards)),
+            None => shown(self.roster.list().slice(..limit), &self.cards),
+        }
+    }
+
+    /// Returns the list of a table that is shown in the place of the room's own.
+    pub(super) fn limited(&self) -> Option<&LimitedList> {
+        self.limited.as_ref()
+    }
+
+    /// Shows the list of a table, or the list of the room again. Viewers are to be [moved](Self::move_viewer) to it.
+    pub(super) fn show_list(&mut self, limited: Option<LimitedList>) {
+        self.limited = limited;
+        self.windows.begin();
+        self.is_viewed = true;
+    }
+
+    /// Moves a viewer to the list that is shown now. Returns what to send it; nothing, and it is no viewer any more, if
+    /// the list does not admit the user.
+    pub(super) fn move_viewer(
+        &mut self,
+        viewer: &mut Option<Viewer<u128>>,
+        user: Uuid,
+        format: ListFormat,
+    ) -> Option<String> {
+        let mut moved = viewer.take()?;
+        self.note_format(format);
+        let windows = &mut self.windows;
+        let sent = match &self.limited {
+            Some(limited) if !limited.admits(user) => return None,
+            Some(limited) => {
+                limited.show(|list, cards| windows.switch(list, cards, &mut moved, format))
+            }
+            None => windows.switch(self.roster.list_mut(), &self.cards, &mut moved, format),
+        };
+        let sent = sent.inspect_err(|error| {
+            tracing::error!(%error, "the windows of a viewer were refused");
         });
-        shown.collect()
+        *viewer = Some(moved);
+        sent.ok()
     }
 
     /// Returns what changed since the last tick, for all viewers; `None` if there is no viewer, and no client is away
     /// that may come back to its windows.
-    pub(super) fn tick(&mut self, now: Duration, has_viewers: bool) -> Option<Tick<u128>> {
-        if !has_viewers && !self.is_viewed {
-            return None;
+    pub(super) fn tick(&mut self, now: Duration, has_viewers: bool) -> Option<MemberTick> {
+        let has_own = has_viewers && self.limited.is_none();
+        let own = (has_own || self.is_viewed).then(|| {
+            let tick = self.roster.list_mut().tick(now, (&self.cards).into());
+            self.is_viewed = has_own || self.roster.list().resume_bytes() > 0;
+            MemberTick::Room(tick)
+        });
+        match &self.limited {
+            Some(limited) => has_viewers.then(|| MemberTick::Table(limited.tick())),
+            None => own,
         }
-        let tick = self.roster.list_mut().tick(now, (&self.cards).into());
-        self.is_viewed = has_viewers || self.roster.list().resume_bytes() > 0;
-        Some(tick)
     }
 
     /// Returns what to send a viewer after a tick: frames, or fresh windows for those that missed
@@ -314,15 +343,20 @@ impl RoomMembers {
     pub(super) fn bundles(
         &mut self,
         viewer: &mut Viewer<u128>,
-        tick: &Tick<u128>,
+        tick: &MemberTick,
         format: ListFormat,
     ) -> Vec<String> {
-        let mut bundles: Vec<_> = viewer.bundle(tick).into_iter().collect();
+        let mut bundles: Vec<_> = tick.bundle(viewer).into_iter().collect();
         if viewer.is_stale() {
-            bundles.push(viewer.catch_up(self.roster.list_mut(), (&self.cards).into()));
+            bundles.push(match &self.limited {
+                Some(limited) => limited.show(|list, cards| viewer.catch_up(list, cards.into())),
+                None => viewer.catch_up(self.roster.list_mut(), (&self.cards).into()),
+            });
         }
-        let encoded = bundles.iter().map(|bundle| self.encode(bundle, format));
-        encoded.collect()
+        let encoded = bundles.into_iter();
+        encoded
+            .map(|bundle| self.windows.encode(bundle, format))
+            .collect()
     }
 
     /// Returns whether the next tick publishes.
@@ -334,21 +368,19 @@ impl RoomMembers {
     /// Makes the viewer of a subscriber.
     pub(super) fn viewer(&mut self, format: ListFormat) -> Viewer<u128> {
         self.is_viewed = true;
+        self.note_format(format);
         match format {
             ListFormat::Bundles(BundleFormat::One) => Viewer::new(),
             ListFormat::Bundles(BundleFormat::Two) => Viewer::resumable(),
-            ListFormat::Discord => {
-                self.cards.with_discord = true;
-                Viewer::discord()
-            }
+            ListFormat::Discord => Viewer::discord(),
         }
     }
 
-    fn encode(&self, bundle: &Bundle<u128>, format: ListFormat) -> String {
-        text(&match format {
-            ListFormat::Bundles(format) => bundle.to_json_in(format),
-            ListFormat::Discord => self.discord.event(bundle),
-        })
+    fn note_format(&mut self, format: ListFormat) {
+        if format == ListFormat::Discord {
+            self.cards.with_discord = true;
+            self.limited.iter().for_each(LimitedList::show_discord);
+        }
     }
 
     /// Performs a viewer's request. Returns a bundle to answer with, or `None` for a close.
@@ -358,40 +390,32 @@ impl RoomMembers {
         request: &WindowRequest,
         format: ListFormat,
     ) -> Result<Option<String>, WindowRefusal> {
-        let list = self.roster.list_mut();
-        let bodies = (&self.cards).into();
-        let bundle = match request {
-            WindowRequest::Open { window } => {
-                viewer.open(list, WindowSpec::parse(window)?, bodies)?
-            }
-            WindowRequest::Search(search) => {
-                let spec = search.window(list, &self.order)?;
-                viewer.open(list, spec, bodies)?
-            }
-            WindowRequest::Move { from, window } => {
-                let from = WindowSpec::parse(from)?;
-                let to = WindowSpec::parse(window)?;
-                viewer.retarget(list, &from, to, bodies)?
-            }
-            WindowRequest::Close { window } => {
-                let spec = WindowSpec::parse(window)?;
-                viewer.close(&spec)?;
-                let WindowSpec::Chunk(chunk) = spec else {
-                    return Ok(None);
-                };
-                let is_discord = format == ListFormat::Discord;
-                let event = is_discord.then(|| self.discord.invalidate(viewer, chunk));
-                return Ok(event.map(|event| text(&event)));
-            }
-            WindowRequest::Resync { windows } => {
-                let specs: Result<Vec<_>, _> =
-                    windows.iter().map(|name| WindowSpec::parse(name)).collect();
-                viewer.resync(list, &specs?, bodies)?
-            }
-            WindowRequest::Resume { held } => viewer.resume(list, held, bodies)?,
+        let asked = request.windows(|group| self.has_group(group), &self.order)?;
+        let windows = &mut self.windows;
+        let Some(limited) = &self.limited else {
+            let list = self.roster.list_mut();
+            return windows.request(list, &self.cards, viewer, asked, format);
         };
-        Ok(Some(self.encode(&bundle, format)))
+        limited.show(|list, cards| windows.request(list, cards, viewer, asked, format))
     }
+
+    fn has_group(&self, name: &str) -> bool {
+        match &self.limited {
+            Some(limited) => limited.read(|list, _| list.group(name).is_some()),
+            None => self.roster.list().groups().any(|group| group.name == name),
+        }
+    }
+}
+
+fn shown(rows: Rows<'_, u128>, cards: &Cards) -> Vec<ShownRow> {
+    let shown = rows.filter_map(|row| match row {
+        Row::Header { name, count, .. } => Some(ShownRow::Group {
+            name: name.to_owned(),
+            count,
+        }),
+        Row::Member { id, .. } => cards.show(*id),
+    });
+    shown.collect()
 }
 
 /// The size of a room: users that others see as online, and all members.
@@ -416,6 +440,15 @@ pub(super) struct Match {
     id: Uuid,
 }
 
-fn text(json: &[u8]) -> String {
-    String::from_utf8_lossy(json).into_owned()
+impl Match {
+    fn new(group: &str, index: usize, row: &Row<'_, u128>) -> Option<Self> {
+        let Row::Member { id, .. } = row else {
+            return None;
+        };
+        Some(Self {
+            group: group.to_owned(),
+            index,
+            id: Uuid::from_u128(**id),
+        })
+    }
 }

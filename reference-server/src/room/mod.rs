@@ -2,7 +2,8 @@
 //!
 //! The `Hub` owns the open rooms and the presence of all of them. A `Room` is one lock around its parts, which do not
 //! know it: `Subscribers`, `LostSessions`, `PresenceFeed` (with `PublishedPresence`), `RoomMembers` (with `Cards`,
-//! `MemberGroups` and `MemberRoles`), `Typing`, `History`. Lock order: map of the hub, then room, then presence or
+//! `MemberGroups`, `MemberRoles` and `MemberWindows`), `Typing`, `History`. Rooms of a server that are limited to roles
+//! show lists of one `ServerTable`. Lock order: maps of the hub, then room, then table of a server, then presence or
 //! inboxes.
 
 mod cards;
@@ -10,10 +11,12 @@ mod changes;
 mod delivery;
 mod history;
 mod hub;
+mod limits;
 mod locks;
 mod lost;
 mod member_groups;
 mod member_roles;
+mod member_windows;
 mod members;
 mod open_room;
 mod overview;
@@ -23,6 +26,7 @@ mod published;
 mod readable;
 mod refused;
 mod server_roles;
+mod server_table;
 mod shown_changes;
 mod subscribers;
 mod subscription_id;
@@ -32,7 +36,7 @@ mod window_request;
 
 pub(crate) use cards::ShownRow;
 pub(crate) use hub::Hub;
-pub(crate) use members::ListFormat;
+pub(crate) use member_windows::ListFormat;
 pub(crate) use open_room::{Occupation, Room, Subscription};
 pub(crate) use overview::{NodeOverview, Place, RoomOverview};
 pub(crate) use presence::{NewSession, Profile, RoomPresence, session_status};

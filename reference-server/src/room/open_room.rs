@@ -62,7 +62,7 @@ pub(super) struct State {
     feed: PresenceFeed,
     pub(super) members: RoomMembers,
     /// True once the room is dropped from the hub: its users must open it again.
-    is_closed: bool,
+    pub(super) is_closed: bool,
     /// True if a message came since the members were last told of new ones.
     pub(super) has_news: bool,
     pub(super) last_seq: i64,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use headcount::member_list::{BundleFormat, Epoch, HeldWindow};
 
 use super::*;
-use crate::room::members::ListFormat;
+use crate::room::ListFormat;
 use crate::room::{
     presence_feed::{CALM, COUNT_PERIOD},
     published::PublishedPresence,

@@ -6,6 +6,7 @@
 
 use std::{
     borrow::Cow,
+    collections::HashMap,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -118,8 +119,20 @@ pub(crate) struct RoomPresence {
 
 /// The keeper of the entries.
 enum Source {
-    Alone(Box<Presence>),
+    Alone(Box<Alone>),
     Cluster(Box<Clustered>),
+}
+
+struct Alone {
+    presence: Presence,
+    users: Mutex<LocalUsers>,
+}
+
+/// The users that are connected to a server without a cluster, and those whose status has changed.
+#[derive(Default)]
+struct LocalUsers {
+    statuses: HashMap<Uuid, Status>,
+    changed: Vec<Uuid>,
 }
 
 struct Clustered {
@@ -135,8 +148,9 @@ impl RoomPresence {
         let id = ReplicaId::generate("headcount-server", SystemTime::now())
             .expect("the name is short, and the operating system has random numbers");
         let presence = Presence::new(id, PresenceConfig::default());
+        let users = Mutex::default();
         Self {
-            source: Source::Alone(Box::new(presence)),
+            source: Source::Alone(Box::new(Alone { presence, users })),
         }
     }
 
@@ -169,7 +183,7 @@ impl RoomPresence {
 
     pub(super) fn presence(&self) -> &Presence {
         match &self.source {
-            Source::Alone(presence) => presence,
+            Source::Alone(alone) => &alone.presence,
             Source::Cluster(clustered) => clustered.node.presence(),
         }
     }
@@ -235,15 +249,28 @@ impl RoomPresence {
             .unwrap_or_default()
     }
 
-    /// Shows the other nodes that a user is connected to this one, and with which status.
+    /// Shows all nodes that a user is connected to this one, and with which status.
     pub(crate) fn enter_user(&self, user: Uuid, tenant: &str, status: Status) {
+        if let Source::Alone(alone) = &self.source {
+            let users = &mut *alone.users.lock();
+            users.statuses.insert(user, status);
+            users.changed.push(user);
+        }
         self.enter(watch::USERS, user, tenant, status);
     }
 
-    /// Shows the other nodes the new status of a user that is connected to this one.
+    /// Shows all nodes the new status of a user that is connected to this one.
     pub(crate) fn set_user_status(&self, user: Uuid, status: Status) {
-        let Some(node) = self.node() else {
-            return;
+        let node = match &self.source {
+            Source::Alone(alone) => {
+                let users = &mut *alone.users.lock();
+                if let Some(known) = users.statuses.get_mut(&user) {
+                    *known = status;
+                    users.changed.push(user);
+                }
+                return;
+            }
+            Source::Cluster(clustered) => &clustered.node,
         };
         let key = user.to_string();
         let entries = readable(node.get_by_key(watch::USERS, key.as_str()));
@@ -254,10 +281,25 @@ impl RoomPresence {
         }
     }
 
-    /// Shows the other nodes that a user is connected to this one no more.
+    /// Shows all nodes that a user is connected to this one no more.
     pub(crate) fn exit_user(&self, user: Uuid) {
-        if let Some(node) = self.node() {
-            watch::remove(node, watch::USERS, &user.to_string());
+        match &self.source {
+            Source::Alone(alone) => {
+                let users = &mut *alone.users.lock();
+                users.statuses.remove(&user);
+                users.changed.push(user);
+            }
+            Source::Cluster(clustered) => {
+                watch::remove(&clustered.node, watch::USERS, &user.to_string());
+            }
+        }
+    }
+
+    /// Takes the users whose status may have changed since the last call, on any node.
+    pub(super) fn take_changed_users(&self) -> Vec<Uuid> {
+        match &self.source {
+            Source::Alone(alone) => std::mem::take(&mut alone.users.lock().changed),
+            Source::Cluster(clustered) => clustered.watch.lock().take_changed_users(),
         }
     }
 
@@ -282,6 +324,11 @@ impl RoomPresence {
 
     /// Returns the status of a user that is connected to any node, as others see it.
     pub(crate) fn status_of(&self, user: Uuid) -> Status {
+        if let Source::Alone(alone) = &self.source {
+            let status = alone.users.lock().statuses.get(&user).copied();
+            let shown = status.filter(|status| *status != Status::Invisible);
+            return shown.unwrap_or(Status::Offline);
+        }
         let key = user.to_string();
         let entries = readable(self.presence().get_by_key(watch::USERS, key.as_str()));
         let mut statuses = entries

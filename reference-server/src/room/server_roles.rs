@@ -9,7 +9,8 @@ use super::{Hub, Room, hub::MEMBERS_PAGE};
 use crate::db::{Db, StorageError, in_time};
 
 impl Hub {
-    /// Shows the roles of a server as they are stored: their names, order, colours, and which are hoisted.
+    /// Shows the roles of a server as they are stored: their names, order, colours, which are hoisted, and to which its
+    /// rooms are limited.
     pub(crate) async fn show_roles(&self, db: &Db, server: Uuid) -> Result<(), StorageError> {
         self.role_changes.fetch_add(1, Ordering::AcqRel);
         let _turn = in_time(self.role_locks.lock(server)).await?;
@@ -17,7 +18,7 @@ impl Hub {
         for room in self.open_rooms_of(server) {
             room.set_roles(&roles);
         }
-        Ok(())
+        self.show_limits(db, server, &roles).await
     }
 
     /// Shows the roles that a user has on a server as they are stored.
@@ -33,16 +34,29 @@ impl Hub {
         for room in self.open_rooms_of(server) {
             room.set_roles_of(user, &roles);
         }
-        Ok(())
+        self.show_holder(db, server, user, &roles).await
     }
 
-    /// Shows the roles of the server of an open room, and those that its members have, as they are stored.
+    /// Shows in a room that is being opened whom it admits, as it is stored.
+    pub(super) async fn show_stored_limit(&self, db: &Db, room: &Room) -> Result<(), StorageError> {
+        let Some(server) = room.server() else {
+            return Ok(());
+        };
+        let _turn = self.role_locks.lock(server).await;
+        let roles = db.roles(server).await?;
+        self.show_limit_of(db, room, &roles).await
+    }
+
+    /// Shows the roles of the server of an open room, those that its members have, and whom it admits, as they are
+    /// stored.
     pub(crate) async fn reload_roles(&self, db: &Db, room: &Room) -> Result<(), StorageError> {
         let Some(server) = room.server() else {
             return Ok(());
         };
         let _turn = in_time(self.role_locks.lock(server)).await?;
-        room.set_roles(&db.roles(server).await?);
+        let roles = db.roles(server).await?;
+        room.set_roles(&roles);
+        self.show_limit_of(db, room, &roles).await?;
         let mut after = Uuid::nil();
         loop {
             let page = db.members(room.id, after, MEMBERS_PAGE).await?;
@@ -84,7 +98,7 @@ impl Hub {
         Ok(())
     }
 
-    fn open_rooms_of(&self, server: Uuid) -> impl Iterator<Item = Arc<Room>> {
+    pub(super) fn open_rooms_of(&self, server: Uuid) -> impl Iterator<Item = Arc<Room>> {
         let rooms = self.open_rooms().into_iter();
         rooms.filter(move |room| room.server() == Some(server))
     }

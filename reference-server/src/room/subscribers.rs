@@ -6,10 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use headcount::{Status, Viewer};
 use uuid::Uuid;
 
-use super::{
-    members::{ListFormat, Occupancy},
-    subscription_id::SubscriptionId,
-};
+use super::{member_windows::ListFormat, members::Occupancy, subscription_id::SubscriptionId};
 use crate::{
     auth::Identity,
     metrics::Dropped,

@@ -79,6 +79,8 @@ pub(super) struct Watch {
     topics: [WatchedTopic; 2],
     /// What another node is to report, with the time until which it may have failed to.
     recent: VecDeque<(Instant, Transition)>,
+    /// The users of whom changes were taken.
+    changed_users: Vec<Uuid>,
     /// True if the node had caught up with the others when changes were last taken.
     pub(super) is_synced: bool,
 }
@@ -95,6 +97,7 @@ impl Watch {
         Self {
             topics,
             recent: VecDeque::new(),
+            changed_users: Vec::new(),
             is_synced: false,
         }
     }
@@ -132,9 +135,18 @@ impl Watch {
                     }
                 }
             }
+            if &*watched.topic == USERS {
+                let users = keys.keys().filter_map(|key| key.parse::<Uuid>().ok());
+                self.changed_users.extend(users);
+            }
             transitions.extend(watched.look_at(node, keys));
         }
         transitions
+    }
+
+    /// Takes the users of whom changes were taken since the last call.
+    pub(super) fn take_changed_users(&mut self) -> Vec<Uuid> {
+        std::mem::take(&mut self.changed_users)
     }
 
     /// Returns what this node is to report, of which `new` was just taken: all that the node before it may have failed

@@ -1,9 +1,9 @@
-//! `WindowRequest`: what a client asks of a member list, and why that is refused.
+//! `WindowRequest`: what a client asks of a member list, the windows that it means, and why that is refused.
 
 use std::fmt;
 
+use headcount::WindowSpec;
 use headcount::member_list::{HeldWindow, WindowError};
-use headcount::{MemberList, WindowSpec};
 use serde::Deserialize;
 
 use crate::name_order::NameOrder;
@@ -22,6 +22,44 @@ pub(crate) enum WindowRequest {
     Resume { held: Vec<HeldWindow> },
 }
 
+/// A request with the windows that it names.
+#[derive(Debug)]
+pub(super) enum AskedWindows<'a> {
+    Open(WindowSpec<u128>),
+    Move {
+        from: WindowSpec<u128>,
+        to: WindowSpec<u128>,
+    },
+    Close(WindowSpec<u128>),
+    Resync(Vec<WindowSpec<u128>>),
+    Resume(&'a [HeldWindow]),
+}
+
+impl WindowRequest {
+    /// Reads the names of windows, for a list with these groups.
+    pub(super) fn windows(
+        &self,
+        is_group: impl Fn(&str) -> bool,
+        order: &NameOrder,
+    ) -> Result<AskedWindows<'_>, WindowRefusal> {
+        let parse = |name: &String| WindowSpec::parse(name);
+        Ok(match self {
+            Self::Open { window } => AskedWindows::Open(parse(window)?),
+            Self::Search(search) => AskedWindows::Open(search.window(is_group, order)?),
+            Self::Move { from, window } => AskedWindows::Move {
+                from: parse(from)?,
+                to: parse(window)?,
+            },
+            Self::Close { window } => AskedWindows::Close(parse(window)?),
+            Self::Resync { windows } => {
+                let windows: Result<Vec<_>, WindowError> = windows.iter().map(parse).collect();
+                AskedWindows::Resync(windows?)
+            }
+            Self::Resume { held } => AskedWindows::Resume(held),
+        })
+    }
+}
+
 /// A page of the members whose names begin with a text, in all groups or in one.
 #[derive(Debug, Deserialize)]
 pub(crate) struct SearchRequest {
@@ -34,9 +72,9 @@ pub(crate) struct SearchRequest {
 
 impl SearchRequest {
     /// Returns the window that shows it. The text becomes the beginning of a key as names become keys.
-    pub(super) fn window(
+    fn window(
         &self,
-        list: &MemberList<u128>,
+        is_group: impl Fn(&str) -> bool,
         order: &NameOrder,
     ) -> Result<WindowSpec<u128>, WindowRefusal> {
         if self.text.len() > SEARCH_MAX {
@@ -48,9 +86,7 @@ impl SearchRequest {
         }
         let spec = match &self.group {
             None => WindowSpec::search(&prefix, self.page),
-            Some(group) if list.groups().any(|known| known.name == *group) => {
-                WindowSpec::search_in(group, &prefix, self.page)
-            }
+            Some(group) if is_group(group) => WindowSpec::search_in(group, &prefix, self.page),
             Some(_) => return Err(WindowRefusal::UnknownGroup),
         };
         spec.check()?;

@@ -90,3 +90,73 @@ async fn a_role_that_is_given_on_one_node_moves_its_member_on_another() {
         .await;
     }
 }
+
+/// One who has the role is in the list wherever it is connected, whether it was ever in the room or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limited_room_lists_whom_it_admits_with_their_statuses_on_other_nodes() {
+    let (_site, webhook) = Site::start().await;
+    let mut cluster = Cluster::start(&webhook).await;
+    let proxy = Proxy::start(&cluster.nats.url).await;
+    cluster.nodes[2] = Node::start(&cluster.database, &proxy.url, &webhook).await;
+    let [first, second, third] = &cluster.nodes[..] else {
+        panic!("three nodes");
+    };
+    let ada = User::register(&first.address, "ada").await;
+    let bob = User::register(&first.address, "bob").await;
+    let guild = call(&ada, first, "POST", "/servers", json!({ "name": "Guild" })).await;
+    let at = |rest: &str| format!("/servers/{}/{rest}", id_of(&guild));
+    let crew = json!({ "name": "Crew" });
+    let crew = call(&ada, first, "POST", &at("roles"), crew).await;
+    let mut rooms = Vec::new();
+    for name in ["hall", "yard"] {
+        rooms.push(call(&ada, first, "POST", &at("rooms"), json!({ "name": name })).await);
+    }
+    let limit = format!("/rooms/{}/roles", id_of(&rooms[0]));
+    let only_crew = json!({ "role_ids": [crew["id"]] });
+    call(&ada, first, "PUT", &limit, only_crew.clone()).await;
+    let mut at_third = Viewer::enter(&third.address, &ada, id_of(&rooms[0])).await;
+    let alone = ["staff (1)", "ada online"];
+    shows(&mut at_third, &alone).await;
+    let holding = at(&format!("members/{}/roles/{}", bob.id, id_of(&crew)));
+    call(&ada, first, "PUT", &holding, json!({})).await;
+    shows(
+        &mut at_third,
+        &[&alone[..], &["offline (1)", "bob offline"]].concat(),
+    )
+    .await;
+
+    let join = format!("/rooms/{}/join", id_of(&rooms[1]));
+    call(&bob, second, "POST", &join, json!({})).await;
+    let _at_second = Viewer::enter(&second.address, &bob, id_of(&rooms[1])).await;
+    let with_bob = [&alone[..], &["online (1)", "bob online"]].concat();
+    shows(&mut at_third, &with_bob).await;
+    let hidden = json!({ "status": "invisible" });
+    call(&bob, second, "PUT", "/auth/status", hidden).await;
+    shows(
+        &mut at_third,
+        &[&alone[..], &["offline (1)", "bob offline"]].concat(),
+    )
+    .await;
+    call(
+        &bob,
+        second,
+        "PUT",
+        "/auth/status",
+        json!({ "status": "online" }),
+    )
+    .await;
+    shows(&mut at_third, &with_bob).await;
+
+    // A node that is cut off reads which roles and limits it missed.
+    proxy.cut();
+    call(&ada, first, "DELETE", &holding, json!({})).await;
+    proxy.heal();
+    shows(&mut at_third, &alone).await;
+    proxy.cut();
+    call(&ada, first, "PUT", &limit, json!({ "role_ids": [] })).await;
+    call(&ada, first, "PUT", &holding, json!({})).await;
+    proxy.heal();
+    shows(&mut at_third, &alone).await;
+    call(&ada, first, "PUT", &limit, only_crew).await;
+    shows(&mut at_third, &with_bob).await;
+}

@@ -20,7 +20,7 @@ use crate::{
 const ROUNDS: usize = 60;
 const STEPS: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The owner of the server comes first.
+/// The owner of the server comes first. The last one is never connected.
 const USERS: [&str; 5] = ["ada", "bob", "cyd", "dan", "eve"];
 const ROOMS: [&str; 3] = ["attic", "bridge", "cellar"];
 const ROLE_NAMES: [&str; 8] = [
@@ -49,6 +49,8 @@ struct Model {
     /// The highest first.
     roles: Vec<Role>,
     rooms: [Room; ROOMS.len()],
+    /// The users that are invisible to others.
+    hidden: BTreeSet<usize>,
 }
 
 impl Model {
@@ -79,11 +81,29 @@ impl Model {
         admitted.map(|room| ROOMS[room]).collect()
     }
 
+    /// Returns the users that the member list of a room shows, and those of them that it shows online: of a limited
+    /// room all whom it admits, whether they were ever there or not.
+    fn shown(&self, room: usize) -> [BTreeSet<usize>; 2] {
+        let Room {
+            limit,
+            members,
+            online,
+        } = &self.rooms[room];
+        let [listed, mut online] = if limit.is_some() {
+            let listed = (0..USERS.len()).filter(|user| self.admits(room, *user));
+            let listed: BTreeSet<usize> = listed.collect();
+            let connected = (0..USERS.len() - 1).collect();
+            [listed.clone(), &listed & &connected]
+        } else {
+            [members.clone(), online.clone()]
+        };
+        online.retain(|user| !self.hidden.contains(user));
+        [listed, online]
+    }
+
     /// Returns the rows of the member list of a room.
     fn rows(&self, room: usize) -> Vec<String> {
-        let Room {
-            members, online, ..
-        } = &self.rooms[room];
+        let [members, online] = &self.shown(room);
         let mut hoisted = self.roles.iter().filter(|role| role.hoisted).peekable();
         let has_hoisted = hoisted.peek().is_some();
         let mut left = online.clone();
@@ -151,9 +171,11 @@ impl Scene {
         let server = Server::start().await;
         let mut users = Vec::new();
         let mut sockets = Vec::new();
-        for name in USERS {
+        for name in &USERS {
             let user = server.register(name).await;
-            sockets.push(server.connect(&user).await);
+            if *name != USERS[USERS.len() - 1] {
+                sockets.push(server.connect(&user).await);
+            }
             users.push(user);
         }
         let guild = made(&server, &users[0], "/servers", json!({ "name": "Guild" })).await;
@@ -167,6 +189,7 @@ impl Scene {
         let model = Model {
             roles: Vec::new(),
             rooms: Default::default(),
+            hidden: BTreeSet::new(),
         };
         let mut scene = Self {
             server,
@@ -227,7 +250,8 @@ impl Scene {
             50..60 => self.edit().await,
             60..66 => self.order().await,
             66..76 => self.limit(room).await,
-            76..94 => self.enter(room, user).await,
+            76..90 => self.enter(room, user).await,
+            90..95 => self.hide(user).await,
             _ => self.leave(room, user).await,
         };
         self.model.evict();
@@ -362,6 +386,20 @@ impl Scene {
             assert_eq!(status, StatusCode::OK, "{answer}");
         }
         format!("{} leaves {}", USERS[user], ROOMS[room])
+    }
+
+    /// Makes a user invisible, or visible again.
+    async fn hide(&mut self, user: usize) -> String {
+        let status = if self.model.hidden.remove(&user) {
+            "online"
+        } else {
+            self.model.hidden.insert(user);
+            "invisible"
+        };
+        let body = json!({ "status": status });
+        let (code, answer) = self.call(user, Method::PUT, "/auth/status", body).await;
+        assert_eq!(code, StatusCode::OK, "{answer}");
+        format!("{} is {status}", USERS[user])
     }
 
     async fn check(&mut self, what: &str) {
