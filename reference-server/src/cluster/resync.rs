@@ -50,7 +50,6 @@ impl App {
             self.revocations.add(token, expires_at);
         }
         self.revocations.renew_generation();
-        self.hub.reload_tables(&self.db).await?;
         let mut by_server: HashMap<Uuid, Vec<Arc<Room>>> = HashMap::new();
         for room in self.hub.open_rooms() {
             self.repair_room(&room).await?;
@@ -192,9 +191,10 @@ impl App {
         Ok(())
     }
 
-    /// Reads the roles of all members of the open rooms of a server. O(members).
+    /// Reads the roles of all members of the open rooms of a server, and everyone with a role. O(members).
     async fn reread_roles(&self, server: Uuid, rooms: &[Arc<Room>]) -> Result<(), StorageError> {
         let newest = self.db.holders_seq(server).await?;
+        self.hub.reload_table(&self.db, server).await?;
         for room in rooms {
             self.hub.reload_roles(&self.db, room).await?;
             self.count_rows(room.stored_members().len());

@@ -145,16 +145,17 @@ impl Hub {
         Ok(())
     }
 
-    /// Brings the members of all tables to those that are stored.
-    pub(crate) async fn reload_tables(&self, db: &Db) -> Result<(), StorageError> {
-        for (server, table) in self.tables.all() {
-            let _turn = in_time(self.role_locks.lock(server)).await?;
-            let roles = db.roles(server).await?;
-            table.set_roles(&roles);
-            table.build().await;
-            let members = load_holders(db, server, &roles).await?;
-            table.reload(&members, &self.presence).await;
-        }
+    /// Brings the members of the table of a server, if there is one, to those that are stored.
+    pub(crate) async fn reload_table(&self, db: &Db, server: Uuid) -> Result<(), StorageError> {
+        let Some(table) = self.tables.find(server) else {
+            return Ok(());
+        };
+        let _turn = in_time(self.role_locks.lock(server)).await?;
+        let roles = db.roles(server).await?;
+        table.set_roles(&roles);
+        table.build().await;
+        let members = load_holders(db, server, &roles).await?;
+        table.reload(&members, &self.presence).await;
         Ok(())
     }
 }

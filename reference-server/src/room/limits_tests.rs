@@ -163,8 +163,10 @@ async fn missed_changes_are_read_from_the_database() {
         .await
         .unwrap();
     model.limits[3] = Some([model.roles[1].role.id].into());
-    scene.hub.reload_tables(&scene.db).await.unwrap();
-    for room in scene.hub.open_rooms() {
+    let open = scene.hub.open_rooms();
+    let server = open[0].server().unwrap();
+    scene.hub.reload_table(&scene.db, server).await.unwrap();
+    for room in open {
         scene.hub.reload_roles(&scene.db, &room).await.unwrap();
     }
     scene.check("repaired");
