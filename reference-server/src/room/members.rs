@@ -302,7 +302,7 @@ impl RoomMembers {
     /// the list does not admit the user.
     pub(super) fn move_viewer(
         &mut self,
-        viewer: &mut Option<Viewer<u128>>,
+        viewer: &mut Option<Box<Viewer<u128>>>,
         user: Uuid,
         format: ListFormat,
     ) -> Option<String> {
