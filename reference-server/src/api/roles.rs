@@ -326,8 +326,8 @@ pub(super) async fn of_room(
     ok(app.db.roles_of_room(room.id).await?)
 }
 
-/// `PUT /rooms/:id/roles {role_ids}`: limits a room to users with one of the roles; none opens it to all. By the owner
-/// of its server.
+/// `PUT /rooms/:id/roles {role_ids}`: limits a room to users with one of the roles, whom its member list then shows;
+/// none opens it to all. By the owner of its server.
 #[utoipa::path(
     put,
     path = "/rooms/{id}/roles",

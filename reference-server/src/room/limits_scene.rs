@@ -27,8 +27,8 @@ use crate::{
     socket::{Outbox, Vsn},
 };
 
-/// Beats in which all rooms publish at least once.
-const BEATS: u32 = 5;
+/// Beats in which all rooms publish, windows of searches too, which do so once a second.
+const BEATS: u32 = 25;
 
 /// A client of a room, with what it shows.
 pub(super) struct Shown {
@@ -54,6 +54,14 @@ impl Shown {
         let number = self.client.open(window);
         let answer = self.ask(request);
         self.client.answer(number, &answer);
+    }
+
+    pub(super) fn close_search(&mut self) {
+        let window = "q:61:0".to_owned();
+        self.client.close(&window);
+        let request = WindowRequest::Close { window };
+        let closed = self.open.request_window(self.subscription, &None, &request);
+        closed.expect("it is open");
     }
 
     /// Takes what was sent; asks for windows where that is not enough.

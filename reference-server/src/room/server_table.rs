@@ -306,6 +306,19 @@ impl State {
         for (role, bit) in before {
             if !self.attrs.contains_key(&role) {
                 self.write_holders(role, attrs([bit]), Attrs::EMPTY);
+                self.remove_without_role(role);
+            }
+        }
+    }
+
+    /// Removes those of whom a deleted role was the last one.
+    fn remove_without_role(&mut self, role: Uuid) {
+        let statuses = attrs([ONLINE, IDLE]);
+        for id in self.cards.roles.holders_of(role) {
+            let member = self.table.get(&id);
+            let left = member.map(|member| member.attrs.with(&statuses, &Attrs::EMPTY));
+            if left.is_none_or(|left| left.is_empty()) {
+                self.remove(id);
             }
         }
     }

@@ -403,6 +403,12 @@ impl Scene {
     }
 
     async fn check(&mut self, what: &str) {
+        for socket in &mut self.sockets {
+            // Their users stay connected, however slow the machine is.
+            let heartbeat = json!([null, what, "phoenix", "heartbeat", {}]);
+            socket.send(heartbeat).await;
+            socket.reply(what).await;
+        }
         for (user, name) in USERS.iter().enumerate() {
             let path = format!("{}/rooms", self.at);
             let (_, answer) = self.server.get(&self.users[user], &path).await;
