@@ -42,7 +42,6 @@ const CHANGES: &[(&str, Change)] = &[
     ("headcount_cluster_frames_refused_total", TROUBLES),
     ("headcount_cluster_frames_unsent_total", TROUBLES),
     ("headcount_cluster_gaps_total", TROUBLES),
-    ("headcount_cluster_repair_rows_total", MISSED),
     ("headcount_cluster_nodes", TROUBLES),
     (
         "headcount_cluster_partitions_behind",
@@ -50,6 +49,7 @@ const CHANGES: &[(&str, Change)] = &[
     ),
     ("headcount_cluster_received_bytes_total", TROUBLES),
     ("headcount_cluster_received_frames_total", TROUBLES),
+    ("headcount_cluster_repair_rows_total", MISSED),
     ("headcount_cluster_repairs_total", TROUBLES),
     ("headcount_cluster_sent_bytes_total", TROUBLES),
     ("headcount_cluster_sent_frames_total", TROUBLES),

@@ -63,7 +63,8 @@ async fn a_join_of_an_open_room_costs_no_query_and_one_after_a_leave_is_refused(
         .unwrap();
     let mut of_bob = server.connect(&bob).await;
     of_bob.join(&topic, "1").await;
-    of_ada.join(&topic, "2").await;
+    let rejoined = of_ada.push(&topic, "2", "phx_join", json!({})).await;
+    assert_eq!(rejoined["status"], "ok", "{rejoined}");
     assert_eq!(server.post(&bob, &join, json!({})).await.0, StatusCode::OK);
     let leave = format!("/rooms/{room}/leave");
     assert_eq!(server.delete(&bob, &leave).await.0, StatusCode::OK);
