@@ -405,9 +405,9 @@ impl Scene {
     async fn check(&mut self, what: &str) {
         for socket in &mut self.sockets {
             // Their users stay connected, however slow the machine is.
-            let heartbeat = json!([null, what, "phoenix", "heartbeat", {}]);
+            let heartbeat = json!([null, "beat", "phoenix", "heartbeat", {}]);
             socket.send(heartbeat).await;
-            socket.reply(what).await;
+            socket.reply("beat").await;
         }
         for (user, name) in USERS.iter().enumerate() {
             let path = format!("{}/rooms", self.at);
