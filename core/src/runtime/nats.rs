@@ -9,10 +9,10 @@ use std::fmt;
 use std::time::Duration;
 
 pub use async_nats;
-pub use options::{NatsOptions, NatsOptionsError};
+pub use options::{NatsOptions, NatsOptionsError, with_user_of};
 
 use async_nats::connection::State;
-use async_nats::{Client, ConnectOptions, Subscriber};
+use async_nats::{Client, ConnectOptions, ServerAddr, Subscriber};
 use futures_util::StreamExt;
 use futures_util::stream::{AbortHandle, Abortable, SelectAll, abortable, select_all};
 
@@ -78,7 +78,8 @@ impl fmt::Debug for NatsTransport {
 }
 
 impl NatsTransport {
-    /// Connects to NATS servers (addresses separated by commas) and joins the cluster of that name.
+    /// Connects to NATS servers (addresses separated by commas, as whom
+    /// [the first one with a user](with_user_of) says) and joins the cluster of that name.
     /// The transport reconnects after a lost connection for as long as the node runs.
     ///
     /// # Errors
@@ -105,8 +106,9 @@ impl NatsTransport {
             .reconnect_delay_callback(|attempts| {
                 Duration::from_millis(100 * attempts.clamp(1, 20) as u64)
             });
-        let servers: Vec<String> = servers.split(',').map(str::to_owned).collect();
-        let client = options.connect(servers).await;
+        let servers: Result<Vec<ServerAddr>, _> = servers.split(',').map(str::parse).collect();
+        let servers = servers.map_err(|e| NatsError(e.into()))?;
+        let client = with_user_of(options, &servers).connect(servers).await;
         Self::from_client(client.map_err(|e| NatsError(e.into()))?, cluster).await
     }
 

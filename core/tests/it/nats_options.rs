@@ -20,9 +20,12 @@ fn none() -> NatsOptions {
 }
 
 async fn join(port: u16, options: NatsOptions) -> Result<NatsTransport, String> {
-    let servers = format!("nats://127.0.0.1:{port}");
+    join_at(&format!("nats://127.0.0.1:{port}"), options).await
+}
+
+async fn join_at(servers: &str, options: NatsOptions) -> Result<NatsTransport, String> {
     let options = options.read().await.map_err(|error| error.to_string())?;
-    let joined = NatsTransport::connect_with(options, &servers, "guarded").await;
+    let joined = NatsTransport::connect_with(options, servers, "guarded").await;
     joined.map_err(|error| error.to_string())
 }
 
@@ -93,6 +96,30 @@ async fn a_token_joins() {
     };
     takes(port, &[token("t0ken"), token("t0ken")]).await;
     refuses(port, token("other")).await;
+}
+
+/// Before, the client read none of them.
+#[tokio::test]
+async fn a_user_or_a_token_in_an_address_joins() {
+    let config = std::env::temp_dir().join(format!("headcount-{}.conf", std::process::id()));
+    let users = r#"authorization { users = [{ user: "zoë", password: "a@b:c/%" }] }"#;
+    std::fs::write(&config, users).unwrap();
+    let port = free_port();
+    let _server = nats_server_on(port, &["-c", config.to_str().unwrap()]);
+    let servers =
+        format!("nats://127.0.0.1:{port},nats://zo%C3%AB:a%40b%3Ac%2F%25@127.0.0.1:{port}");
+    join_at(&servers, none()).await.unwrap();
+    let wrong = format!("nats://zo%C3%AB:a%2540b@127.0.0.1:{port}");
+    let error = join_at(&wrong, none()).await.unwrap_err();
+    assert!(error.contains("authorization violation"), "{error}");
+    std::fs::remove_file(config).unwrap();
+
+    let port = free_port();
+    let _server = nats_server_on(port, &["--auth", "t0ken"]);
+    let servers = |token: &str| format!("nats://{token}@127.0.0.1:{port}");
+    join_at(&servers("t0ken"), none()).await.unwrap();
+    let error = join_at(&servers("other"), none()).await.unwrap_err();
+    assert!(error.contains("authorization violation"), "{error}");
 }
 
 /// A root, or a certificate, means TLS: the client does not speak to a server without it.

@@ -13,7 +13,7 @@ use headcount::{
     ReplicaId,
     runtime::{
         Node,
-        nats::{NatsError, NatsOptions, NatsOptionsError, NatsTransport},
+        nats::{NatsError, NatsOptions, NatsOptionsError, NatsTransport, with_user_of},
     },
 };
 use parking_lot::Mutex;
@@ -236,12 +236,7 @@ async fn connect(
     missed: Arc<Notify>,
 ) -> Result<Client, async_nats::ConnectError> {
     let addresses = url.addresses().unwrap_or_default().to_vec();
-    // The client reads no user from an address.
-    let options = match url.user() {
-        Some((user, password)) => options.user_and_password(user, password),
-        None => options,
-    };
-    options
+    with_user_of(options, &addresses)
         .no_echo()
         .name(format!("headcount-server {name}"))
         .ping_interval(PING)

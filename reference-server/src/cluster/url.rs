@@ -3,7 +3,6 @@
 use std::{convert::Infallible, fmt, str::FromStr};
 
 use async_nats::ServerAddr;
-use percent_encoding::percent_decode_str;
 
 /// The addresses of one or more NATS servers. What it prints has no password in it.
 #[derive(Clone)]
@@ -12,16 +11,6 @@ pub struct NatsUrl(Result<Vec<ServerAddr>, ()>);
 impl NatsUrl {
     pub(crate) fn addresses(&self) -> Option<&[ServerAddr]> {
         self.0.as_deref().ok()
-    }
-
-    /// Returns the user and the password that stand in the first address with a user.
-    pub(crate) fn user(&self) -> Option<(String, String)> {
-        let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        self.addresses()?.iter().find_map(|address| {
-            let user = address.username()?;
-            let password = address.password().unwrap_or_default();
-            Some((decode(user), decode(password)))
-        })
     }
 }
 
@@ -66,26 +55,8 @@ mod tests {
         let url: NatsUrl = "nats://ada:secret@bus-1:4222, bus-2".parse().unwrap();
         assert_eq!(url.to_string(), "nats://bus-1:4222,nats://bus-2:4222");
         assert!(!format!("{url:?}").contains("secret"));
-        assert_eq!(url.user(), Some(("ada".into(), "secret".into())));
         let wrong: NatsUrl = "nats://ada:secret@:x".parse().unwrap();
         assert!(wrong.addresses().is_none());
         assert!(!format!("{wrong:?}{wrong}").contains("secret"));
-        assert_eq!(wrong.user(), None);
-    }
-
-    #[test]
-    fn the_user_is_read_as_it_is_meant() {
-        for (url, user) in [
-            ("nats://bus", None),
-            (
-                "nats://bus-1,nats://zo%C3%AB:a%40b%3Ac%2F%25@bus-2",
-                Some(("zoë", "a@b:c/%")),
-            ),
-            ("nats://token@bus", Some(("token", ""))),
-        ] {
-            let read = url.parse::<NatsUrl>().unwrap().user();
-            let read = read.as_ref().map(|(user, password)| (&**user, &**password));
-            assert_eq!(read, user, "{url}");
-        }
     }
 }

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
-use async_nats::ConnectOptions;
+use async_nats::{ConnectOptions, ServerAddr};
+use percent_encoding::percent_decode_str;
 
 /// The credentials and the TLS of a connection to NATS servers, as settings name them.
 ///
@@ -96,6 +97,31 @@ impl NatsOptions {
             _ => return Err(NatsOptionsError::Together("tls_cert", "tls_key")),
         }
         Ok(options)
+    }
+}
+
+/// Adds the user and the password that stand in the first address with a user, as in
+/// `nats://ann:secret@host`; a user without a password is a token. They win over those of the options.
+/// The client itself reads none of an address. O(addresses).
+///
+/// ```
+/// use headcount::runtime::nats::{async_nats::ConnectOptions, with_user_of};
+///
+/// let servers = ["nats://host-1".parse()?, "nats://ann:p%40ss@host-2".parse()?];
+/// let options = with_user_of(ConnectOptions::new(), &servers);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn with_user_of(options: ConnectOptions, servers: &[ServerAddr]) -> ConnectOptions {
+    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let user = servers.iter().find_map(|server| {
+        let user = server.username()?;
+        Some((decode(user), server.password().map(decode)))
+    });
+    match user {
+        Some((user, Some(password))) => options.user_and_password(user, password),
+        Some((token, None)) => options.token(token),
+        None => options,
     }
 }
 
