@@ -242,7 +242,7 @@ fn only_files_with_ids_below_zero_have_signs() {
 
     let mut table = MemberTable::<IntId>::new(TableOptions::default()).expect("good options");
     let spec = ListSpec::new("a", "b").never([IntId::from(-7i64), IntId::from(7u64)]);
-    let list = table.add_list(spec.clone()).expect("a good spec");
+    let list = table.add_list(spec).expect("a good spec");
     let mut file = Vec::new();
     table.save(&mut file).expect("memory takes all");
     assert_eq!(SavedIds::of(&file), Some(SavedIds::Int), "a list names one");

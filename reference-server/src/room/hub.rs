@@ -19,9 +19,9 @@ use uuid::Uuid;
 use super::{
     Occupation, RefusedJoins, Room, RoomOverview, RoomPresence, Subscription, SubscriptionId,
     Visitor, history,
-    limits::ServerTables,
     locks::RoomLocks,
     members::{Occupancy, RoomMembers},
+    server_table::ServerTables,
 };
 use crate::{
     db::{self, Cursor, Db, StorageError, in_time},

@@ -1,12 +1,8 @@
 //! The member lists of rooms that are limited to roles: whom the roles admit, of everyone on the server, read from the
 //! database by one task at a time for a server. A private room goes on to show its members.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Weak},
-};
+use std::{collections::HashMap, sync::Arc};
 
-use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::{
@@ -19,29 +15,6 @@ use crate::{
     db::{Admission, Db, ServerRole, StorageError, in_time},
     socket::encode,
 };
-
-/// The tables of servers, each as long as a room shows a list of it.
-#[derive(Default)]
-pub(super) struct ServerTables(Mutex<HashMap<Uuid, Weak<ServerTable>>>);
-
-impl ServerTables {
-    fn find(&self, server: Uuid) -> Option<Arc<ServerTable>> {
-        self.0.lock().get(&server).and_then(Weak::upgrade)
-    }
-
-    fn insert(&self, server: Uuid, table: &Arc<ServerTable>) {
-        self.0.lock().insert(server, Arc::downgrade(table));
-    }
-
-    /// Returns all tables with their servers, and forgets those that are gone.
-    pub(super) fn all(&self) -> Vec<(Uuid, Arc<ServerTable>)> {
-        let mut tables = self.0.lock();
-        tables.retain(|_, table| table.strong_count() > 0);
-        let tables = tables.iter();
-        let tables = tables.filter_map(|(server, table)| Some((*server, table.upgrade()?)));
-        tables.collect()
-    }
-}
 
 impl Hub {
     /// Shows in the open rooms of a server whom they admit, as it is stored. The caller holds the lock of its roles.

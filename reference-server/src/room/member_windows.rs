@@ -28,7 +28,7 @@ impl Default for ListFormat {
 
 /// The changes since the last tick, in the list of the room alone or in all lists of a table.
 pub(super) enum MemberTick {
-    Room(Tick<u128>),
+    Room(Box<Tick<u128>>),
     Table(Arc<TableTick<u128>>),
 }
 
@@ -127,7 +127,7 @@ impl MemberWindows {
     }
 
     /// Shows a viewer of another list the windows that it has there in this one. Those that this list lacks, around a
-    /// member or of a group, are left out; a client asks for them anew.
+    /// member or of a group, are left out; a client asks for them again.
     pub(super) fn switch(
         &mut self,
         list: &mut impl Watchable<u128>,

@@ -330,7 +330,7 @@ impl RoomMembers {
         let own = (has_own || self.is_viewed).then(|| {
             let tick = self.roster.list_mut().tick(now, (&self.cards).into());
             self.is_viewed = has_own || self.roster.list().resume_bytes() > 0;
-            MemberTick::Room(tick)
+            MemberTick::Room(Box::new(tick))
         });
         match &self.limited {
             Some(limited) => has_viewers.then(|| MemberTick::Table(limited.tick())),

@@ -1,9 +1,9 @@
-//! `ServerTable`: whoever may be admitted to limited rooms of a server, each once. What such a room shows is a list of
+//! `ServerTable`: everyone who may be admitted to limited rooms of a server, once. What such a room shows is a list of
 //! it; rooms with the same limit share one.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Instant,
 };
 
@@ -35,6 +35,29 @@ const ATTRS_END: u16 = 512;
 
 /// Members that a step of work on the table goes over while it holds the lock.
 const STEP: usize = 4_000;
+
+/// The tables of servers, each as long as a room shows a list of it.
+#[derive(Default)]
+pub(super) struct ServerTables(Mutex<HashMap<Uuid, Weak<ServerTable>>>);
+
+impl ServerTables {
+    pub(super) fn find(&self, server: Uuid) -> Option<Arc<ServerTable>> {
+        self.0.lock().get(&server).and_then(Weak::upgrade)
+    }
+
+    pub(super) fn insert(&self, server: Uuid, table: &Arc<ServerTable>) {
+        self.0.lock().insert(server, Arc::downgrade(table));
+    }
+
+    /// Returns all tables with their servers, and forgets those that are gone.
+    pub(super) fn all(&self) -> Vec<(Uuid, Arc<ServerTable>)> {
+        let mut tables = self.0.lock();
+        tables.retain(|_, table| table.strong_count() > 0);
+        let tables = tables.iter();
+        let tables = tables.filter_map(|(server, table)| Some((*server, table.upgrade()?)));
+        tables.collect()
+    }
+}
 
 /// A user with the roles that it has on the server, by id.
 pub(super) type RoleHolders = BTreeMap<Uuid, (Holder, Vec<Uuid>)>;
@@ -342,12 +365,12 @@ impl State {
             .map(|(limit, shared)| (limit.clone(), shared.id))
             .collect();
         for (limit, id) in lists {
-            let defined = self.table.spec(id).and_then(|known| {
+            let changed = self.table.spec(id).map(|known| {
                 let spec = self.spec(known.name(), &limit);
                 let is_same = *known == spec;
-                Ok((!is_same).then_some(spec))
+                (!is_same).then_some(spec)
             });
-            let defined = defined.and_then(|spec| match spec {
+            let defined = changed.and_then(|spec| match spec {
                 Some(spec) => self.table.set_spec(id, spec),
                 None => Ok(()),
             });
@@ -357,7 +380,7 @@ impl State {
         }
     }
 
-    /// Defines a list: whoever has one of the roles, and the owner of the server; in groups as those of
+    /// Defines a list: everyone with one of the roles, and the owner of the server; in groups as those of
     /// [`MemberGroups`](super::member_groups::MemberGroups).
     fn spec(&self, name: &str, limit: &[Uuid]) -> ListSpec<u128> {
         let [staff, online, idle, offline] = FIXED;

@@ -90,20 +90,10 @@ async fn a_limited_room_admits_those_with_a_role_while_they_have_it() {
     let guest = server.guest().await;
     let guild = made(&server, &ada, "/servers", json!({ "name": "Guild" })).await;
     let at = format!("/servers/{}", text(&guild["id"]));
-    let crew = made(
-        &server,
-        &ada,
-        &format!("{at}/roles"),
-        json!({ "name": "Crew" }),
-    )
-    .await;
-    let hall = made(
-        &server,
-        &ada,
-        &format!("{at}/rooms"),
-        json!({ "name": "hall" }),
-    )
-    .await;
+    let roles = format!("{at}/roles");
+    let rooms = format!("{at}/rooms");
+    let crew = made(&server, &ada, &roles, json!({ "name": "Crew" })).await;
+    let hall = made(&server, &ada, &rooms, json!({ "name": "hall" })).await;
     let room = text(&hall["id"]);
     let topic = format!("room:{room}");
     let join = format!("/rooms/{room}/join");
@@ -133,7 +123,6 @@ async fn a_limited_room_admits_those_with_a_role_while_they_have_it() {
     for user in [&cyd, &guest] {
         is_refused(&server, user, &room).await;
     }
-    let rooms = format!("{at}/rooms");
     assert_eq!(names(&server.get(&cyd, &rooms).await.1).len(), 0);
     assert_eq!(names(&server.get(&bob, &rooms).await.1), ["hall"]);
     let messages = format!("/rooms/{room}/messages");
