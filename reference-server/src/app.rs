@@ -367,8 +367,8 @@ impl App {
     }
 
     /// Returns the room of a topic with the role of `caller` in it, as [`Self::room_and_role`] does, if the room is
-    /// open and tells both without the database. In a cluster it does not: what another node takes from a user is known here
-    /// a moment later.
+    /// open and tells both without the database. In a cluster it does not: what another node takes from a user is known
+    /// here a moment later.
     pub(crate) fn known_room_and_role(
         &self,
         caller: &Identity,

@@ -16,8 +16,8 @@ pub(crate) struct Holder {
 /// A limited room and one of the roles that it admits; none if it admits the owner of the server only.
 pub(crate) type Admission = (Uuid, Option<Uuid>);
 
-/// The beginning of every query of admissions: of limited rooms that show everyone whom their roles admit. A private room
-/// shows its members.
+/// The beginning of every query of admissions: of limited rooms that show everyone whom their roles admit. A private
+/// room shows its members.
 macro_rules! select_admissions {
     ($rest:literal) => {
         concat!(
