@@ -143,7 +143,7 @@ test("two users with different roles see different rooms, and groups of their ro
   await until("the room to go", async () => (await listed(crew)).join() === "hall");
   await owner.getByRole("button", { name: "Done" }).click();
   await openRoom(owner, "bridge");
-  await shows(owner, ["Online — 1", "ada"], "bob is gone");
+  await shows(owner, ["Crew — 1", "cyd", "Online — 1", "ada"], "bob is gone, and cyd is listed, who never was there");
 
   await openRoom(owner, "hall");
   await owner.getByRole("button", { name: "Limit the room to roles" }).click();
