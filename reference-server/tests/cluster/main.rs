@@ -4,6 +4,7 @@
 //! Nothing here says how long a thing may take: every step waits for what it expects.
 
 mod agreement;
+mod api;
 mod guarded;
 #[path = "../it/support/http.rs"]
 mod http;

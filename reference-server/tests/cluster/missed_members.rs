@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::{
+    api::{call, id_of},
     nodes::{Cluster, Node},
     site::{Proxy, Site},
     until,
@@ -17,16 +18,6 @@ const KEPT: u32 = 10_000;
 const PAGE: f64 = 5_000.0;
 const REPAIRS: &str = r#"headcount_cluster_repairs_total{outcome="ok"}"#;
 const ROWS: &str = "headcount_cluster_repair_rows_total";
-
-async fn call(user: &User, node: &Node, method: &str, path: &str, body: Value) -> Value {
-    let (status, answer) = user.call(&node.address, method, path, body).await;
-    assert!((200..300).contains(&status), "{path}: {status} {answer}");
-    answer["data"].clone()
-}
-
-fn id_of(value: &Value) -> &str {
-    value["id"].as_str().unwrap()
-}
 
 /// A room of many stored members, and a node that can be cut off with a viewer of the room.
 struct Scene {

@@ -2,24 +2,15 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::sleep;
 
 use crate::{
+    api::{call, id_of},
     nodes::{Cluster, Node},
     site::{Proxy, Site},
     viewer::{User, Viewer},
 };
-
-async fn call(user: &User, node: &Node, method: &str, path: &str, body: Value) -> Value {
-    let (status, answer) = user.call(&node.address, method, path, body).await;
-    assert!((200..300).contains(&status), "{path}: {status} {answer}");
-    answer["data"].clone()
-}
-
-fn id_of(value: &Value) -> &str {
-    value["id"].as_str().unwrap()
-}
 
 /// Waits until the member list of a viewer has these rows.
 async fn shows(viewer: &mut Viewer, expected: &[&str]) {
