@@ -54,7 +54,8 @@ impl Hub {
         limit: Option<Limit>,
         roles: &[ServerRole],
     ) -> Result<(), StorageError> {
-        let (Some(limit), Some(server)) = (limit, room.server()) else {
+        let limit = limit.and_then(|limit| Some((room.server()?, limit)));
+        let Some((server, limit)) = limit else {
             room.show_own_list();
             return Ok(());
         };

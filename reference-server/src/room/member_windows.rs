@@ -82,7 +82,7 @@ impl MemberWindows {
 
     /// Returns a window that a client holds as the list knows it. One of another list is of an epoch that this one
     /// never had.
-    fn held(&self, held: &HeldWindow) -> HeldWindow {
+    fn translate(&self, held: &HeldWindow) -> HeldWindow {
         let number = self
             .ahead
             .and_then(|ahead| held.epoch.number.checked_sub(ahead));
@@ -119,7 +119,7 @@ impl MemberWindows {
             }
             AskedWindows::Resync(windows) => viewer.resync(list, &windows, bodies)?,
             AskedWindows::Resume(held) => {
-                let held: Vec<HeldWindow> = held.iter().map(|held| self.held(held)).collect();
+                let held: Vec<HeldWindow> = held.iter().map(|held| self.translate(held)).collect();
                 viewer.resume(list, &held, bodies)?
             }
         };

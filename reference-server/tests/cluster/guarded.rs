@@ -77,7 +77,9 @@ async fn nodes_with_credentials_chat_by_tls_and_those_without_say_why_not() {
     let dir = tempfile::tempdir().unwrap();
     make_certificates(dir.path());
     let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-    let (ca, certificate, key) = (file("ca.pem"), file("server.pem"), file("server.key"));
+    let ca = file("ca.pem");
+    let certificate = file("server.pem");
+    let key = file("server.key");
     let port = free_port();
     let server = format!("{DATA}/server.conf");
     let tls = ["--tls", "--tlscert", &certificate, "--tlskey", &key];

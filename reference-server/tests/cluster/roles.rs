@@ -26,12 +26,18 @@ async fn shows(viewer: &mut Viewer, expected: &[&str]) {
     assert_eq!(rows, expected);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_role_that_is_given_on_one_node_moves_its_member_on_another() {
-    let (_site, webhook) = Site::start().await;
+/// Starts three nodes, of which the last reaches the others by a proxy.
+async fn start() -> (Site, Cluster, Proxy) {
+    let (site, webhook) = Site::start().await;
     let mut cluster = Cluster::start(&webhook).await;
     let proxy = Proxy::start(&cluster.nats.url).await;
     cluster.nodes[2] = Node::start(&cluster.database, &proxy.url, &webhook).await;
+    (site, cluster, proxy)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_is_given_on_one_node_moves_its_member_on_another() {
+    let (_site, cluster, proxy) = start().await;
     let [first, second, third] = &cluster.nodes[..] else {
         panic!("three nodes");
     };
@@ -85,10 +91,7 @@ async fn a_role_that_is_given_on_one_node_moves_its_member_on_another() {
 /// One who has the role is in the list wherever it is connected, whether it was ever in the room or not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limited_room_lists_whom_it_admits_with_their_statuses_on_other_nodes() {
-    let (_site, webhook) = Site::start().await;
-    let mut cluster = Cluster::start(&webhook).await;
-    let proxy = Proxy::start(&cluster.nats.url).await;
-    cluster.nodes[2] = Node::start(&cluster.database, &proxy.url, &webhook).await;
+    let (_site, cluster, proxy) = start().await;
     let [first, second, third] = &cluster.nodes[..] else {
         panic!("three nodes");
     };

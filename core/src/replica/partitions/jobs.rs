@@ -55,8 +55,8 @@ pub(super) struct Load {
     pub(super) is_quiet: bool,
 }
 
-/// What is held of a replica in a partition, and the topics whose Diffs after a hide or a show are
-/// wanted.
+/// Names what is held of a replica in a partition, and the topics whose Diffs after a hide or a show
+/// are wanted.
 pub(super) struct Held<'a> {
     pub(super) id: &'a ReplicaId,
     pub(super) partition: u16,
