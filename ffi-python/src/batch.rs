@@ -14,9 +14,9 @@ use serde::de::IgnoredAny;
 
 use crate::bounds::{self, BATCH_MAX, collect, copied, look, push, room_for};
 use crate::convert::{Buffer, type_name};
+use crate::detached_drop::{Content, DetachedDrop};
 use crate::id::{AnyId, Key, PyId};
 use crate::json::{plain_to_json, to_json};
-use crate::kept::{Content, Kept};
 
 /// About what a member takes while many are put in, with its share of tables that grow.
 pub(crate) const MEMBER_LEN: usize = 512;
@@ -393,7 +393,7 @@ pub(crate) struct BulkReport {
     /// The number of members that were added.
     #[pyo3(get)]
     loaded: usize,
-    duplicates: Kept<Vec<(usize, AnyId)>>,
+    duplicates: DetachedDrop<Vec<(usize, AnyId)>>,
 }
 
 impl Content for (usize, AnyId) {}
@@ -404,7 +404,7 @@ impl<I: PyId> From<core::member_list::BulkReport<I>> for BulkReport {
         let duplicates: Vec<_> = duplicates.map(|(at, id)| (*at, id.to_any())).collect();
         Self {
             loaded: report.loaded,
-            duplicates: Kept::new(duplicates),
+            duplicates: DetachedDrop::new(duplicates),
         }
     }
 }

@@ -16,10 +16,10 @@ use pyo3::types::{PyDict, PyList, PyMapping, PyString};
 
 use crate::bounds;
 use crate::convert::Buffer;
+use crate::detached_drop::Content;
 use crate::error::{DecodeError, raise};
 use crate::held_windows::held_list;
 use crate::json::{Json, from_json, to_json};
-use crate::kept::Content;
 use crate::sync::Locked;
 use crate::viewer::window_names;
 use crate::windows::Bundle;

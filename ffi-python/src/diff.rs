@@ -9,8 +9,8 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyList, PyTuple};
 
 use crate::bounds::{self, room_for, yielding};
+use crate::detached_drop::{Content, DetachedDrop};
 use crate::entry::Entry;
-use crate::kept::{Content, Kept};
 use crate::verbs::ENTRY_LEN;
 
 /// Changes per topic: a mapping of topics to `TopicDiff`, empty when nothing changed.
@@ -31,7 +31,7 @@ use crate::verbs::ENTRY_LEN;
 /// False
 #[pyclass(frozen, mapping, module = "headcount")]
 #[derive(Debug)]
-pub(crate) struct Diff(Kept<Vec<Arc<core::TopicDiff>>>, IsLossy);
+pub(crate) struct Diff(DetachedDrop<Vec<Arc<core::TopicDiff>>>, IsLossy);
 
 /// True if a diff lost versions that came and went.
 type IsLossy = bool;
@@ -40,14 +40,14 @@ impl From<core::Diff> for Diff {
     fn from(diff: core::Diff) -> Self {
         let is_lossy = diff.is_lossy();
         let changes: Vec<_> = diff.into_iter().map(Arc::new).collect();
-        Self(Kept::new(changes), is_lossy)
+        Self(DetachedDrop::new(changes), is_lossy)
     }
 }
 
 impl Diff {
     /// Returns the same changes. O(topics).
     pub(crate) fn share(&self) -> Self {
-        Self(Kept::new((*self.0).clone()), self.1)
+        Self(DetachedDrop::new((*self.0).clone()), self.1)
     }
 
     fn topic(&self, topic: &str) -> Option<TopicDiff> {
@@ -168,11 +168,11 @@ fn view<'py>(diff: &Bound<'py, Diff>, kind: &str) -> PyResult<Bound<'py, PyAny>>
 /// The changes of one topic.
 #[pyclass(frozen, module = "headcount")]
 #[derive(Debug)]
-pub(crate) struct TopicDiff(pub(crate) Kept<Arc<core::TopicDiff>>);
+pub(crate) struct TopicDiff(pub(crate) DetachedDrop<Arc<core::TopicDiff>>);
 
 impl From<Arc<core::TopicDiff>> for TopicDiff {
     fn from(change: Arc<core::TopicDiff>) -> Self {
-        Self(Kept::new(change))
+        Self(DetachedDrop::new(change))
     }
 }
 

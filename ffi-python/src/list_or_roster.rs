@@ -10,7 +10,7 @@ use headcount::{
     EntryBuf, GroupId, ListError, ListOptions, MemberList, Placement, Roster, RosterOptions,
 };
 
-use crate::kept::Content;
+use crate::detached_drop::Content;
 
 /// A list or a table, over which a roster can be.
 pub(crate) trait Rostered<I: Id>: RosterTarget<I> + Debug + Sized {

@@ -16,11 +16,11 @@ use pyo3::types::PyList;
 use crate::batch::BulkReport;
 use crate::bounds::{self, BATCH_MAX, collect, texts, yielding};
 use crate::convert::{Seconds, type_name};
+use crate::detached_drop::{Content, DetachedDrop};
 use crate::diff::TopicDiff;
 use crate::entry::Entry;
 use crate::error::raise;
 use crate::id::{AnyId, PyId};
-use crate::kept::{Content, Kept};
 use crate::list_or_roster::{Held, Rostered};
 use crate::mapped::Mapped;
 use crate::member_list::{MemberList, each};
@@ -431,8 +431,8 @@ impl Content for (AnyId, String) {}
 #[pyclass(frozen, generic, module = "headcount")]
 #[derive(Debug, Default)]
 pub(crate) struct RosterReport {
-    changes: Kept<Vec<(AnyId, &'static str, &'static str)>>,
-    refused: Kept<Vec<(AnyId, String)>>,
+    changes: DetachedDrop<Vec<(AnyId, &'static str, &'static str)>>,
+    refused: DetachedDrop<Vec<(AnyId, String)>>,
     #[pyo3(get)]
     /// The number of keys that are not ids of the list. They were ignored.
     foreign: usize,
@@ -453,8 +453,8 @@ impl RosterReport {
         let rows = report.refused.iter();
         let rows = rows.map(|(id, error)| (id.to_any(), error.to_string()));
         Self {
-            changes: Kept::new(report.changes.iter().map(change).collect()),
-            refused: Kept::new(entries.chain(rows).collect()),
+            changes: DetachedDrop::new(report.changes.iter().map(change).collect()),
+            refused: DetachedDrop::new(entries.chain(rows).collect()),
             foreign: report.foreign,
         }
     }

@@ -10,9 +10,9 @@ use pyo3::types::{PyBytes, PyTuple};
 
 use crate::bounds;
 use crate::convert::{Rows, grouped, repr};
+use crate::detached_drop::{Content, DetachedDrop};
 use crate::error::{HiddenMember, raise};
 use crate::id::{AnyId, PyId};
-use crate::kept::{Content, Kept};
 use crate::sync::Locked;
 
 /// A member's row.
@@ -332,7 +332,7 @@ pub(crate) fn absent(id: String, is_member: bool) -> PyErr {
 /// An iterator over the rows of a list as it was when it was asked for.
 #[pyclass(frozen, module = "headcount")]
 pub(crate) struct RowIterator {
-    list: Kept<Arc<dyn Reading>>,
+    list: DetachedDrop<Arc<dyn Reading>>,
     reverse: bool,
     state: Locked<Walk>,
 }
@@ -355,7 +355,7 @@ impl RowIterator {
             page: Vec::new().into_iter(),
         };
         Self {
-            list: Kept::new(list),
+            list: DetachedDrop::new(list),
             reverse,
             state: Locked::new(walk),
         }

@@ -12,10 +12,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::bounds::bytes;
+use crate::detached_drop::Content;
 use crate::error::{ListError, raise};
 use crate::files::{Sink, Source, failed};
 use crate::id::{OfKind, PyId};
-use crate::kept::Content;
 use crate::list_or_roster::{ListOrRoster, TableOrRoster};
 use crate::sync::Locked;
 

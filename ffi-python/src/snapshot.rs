@@ -6,8 +6,8 @@ use pyo3::prelude::*;
 
 use crate::bounds::{self, room_for};
 use crate::convert::{Place, out_of_range, place};
+use crate::detached_drop::DetachedDrop;
 use crate::id::AnyId;
-use crate::kept::Kept;
 use crate::member_list::{ROW_LEN, describe};
 use crate::row::{Finding, Group, Reading, Row, RowIterator, absent};
 
@@ -31,7 +31,7 @@ const PLACE_LEN: usize = 64;
 /// (True, 1, False)
 #[pyclass(frozen, generic, weakref, module = "headcount")]
 pub(crate) struct Snapshot {
-    list: Kept<Arc<dyn Finding>>,
+    list: DetachedDrop<Arc<dyn Finding>>,
     /// Done when the ids have a table.
     ids: Once,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     pub(crate) fn new(list: Arc<dyn Finding>) -> Self {
         let ids = Once::new();
-        let list = Kept::new(list);
+        let list = DetachedDrop::new(list);
         Self { list, ids }
     }
 

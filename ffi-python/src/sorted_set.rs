@@ -8,8 +8,8 @@ use pyo3::types::PyList;
 
 use crate::bounds::{self, BATCH_MAX, SHORT, YIELD_EVERY, room_for, yielding};
 use crate::convert::{Place, Rows, out_of_range, place, repr};
+use crate::detached_drop::{Content, DetachedDrop};
 use crate::item::Item;
-use crate::kept::{Content, Kept};
 use crate::ranked::{NODE_LEN, Rank, Ranked, Shared, build};
 use crate::sync::Locked;
 
@@ -131,7 +131,7 @@ impl SortedTree {
         let entries = bounds::collect(values, "values", BATCH_MAX, |value| self.ranked(value))?;
         room_for(entries.len(), NODE_LEN)?;
         let tree = py.detach(|| build(entries));
-        drop(Kept::new(
+        drop(DetachedDrop::new(
             self.tree.write(py, |old| std::mem::replace(old, tree))?,
         ));
         Ok(())
@@ -223,7 +223,7 @@ impl SortedTree {
 
     /// Remove all values.
     fn clear(&self, py: Python<'_>) -> PyResult<()> {
-        drop(Kept::new(self.tree.write(py, std::mem::take)?));
+        drop(DetachedDrop::new(self.tree.write(py, std::mem::take)?));
         Ok(())
     }
 

@@ -6,8 +6,8 @@ use parking_lot::RwLock;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::detached_drop::{Content, DetachedDrop};
 use crate::error::ForkError;
-use crate::kept::{Content, Kept};
 
 /// The number of forks between the first process and this one.
 static FORKS: AtomicU32 = AtomicU32::new(0);
@@ -59,14 +59,14 @@ pub(crate) fn watch_forks(module: &Bound<'_, PyModule>) -> PyResult<()> {
 #[derive(Debug)]
 pub(crate) struct Locked<T: Content> {
     birth: Birth,
-    value: RwLock<Kept<T>>,
+    value: RwLock<DetachedDrop<T>>,
 }
 
 impl<T: Content + Sync> Locked<T> {
     pub(crate) fn new(value: T) -> Self {
         Self {
             birth: Birth::now(),
-            value: RwLock::new(Kept::new(value)),
+            value: RwLock::new(DetachedDrop::new(value)),
         }
     }
 

@@ -6,9 +6,9 @@ use pyo3::types::PyBytes;
 
 use crate::bounds::{self, room_for};
 use crate::convert::{Buffer, Meta, Name, grouped, new_entry};
+use crate::detached_drop::Content;
 use crate::diff::Diff;
 use crate::error::raise;
-use crate::kept::Content;
 use crate::keys::Keys;
 use crate::replica::{Replica, new_id};
 use crate::sync::Locked;

@@ -27,21 +27,21 @@ impl<T: Content> Content for Vec<T> {
 
 /// Content that lets other threads run while it is freed, if it has many parts.
 #[derive(Debug)]
-pub(crate) struct Kept<T: Content>(Option<T>);
+pub(crate) struct DetachedDrop<T: Content>(Option<T>);
 
-impl<T: Content> Kept<T> {
+impl<T: Content> DetachedDrop<T> {
     pub(crate) const fn new(content: T) -> Self {
         Self(Some(content))
     }
 }
 
-impl<T: Content + Default> Default for Kept<T> {
+impl<T: Content + Default> Default for DetachedDrop<T> {
     fn default() -> Self {
         Self::new(T::default())
     }
 }
 
-impl<T: Content> Deref for Kept<T> {
+impl<T: Content> Deref for DetachedDrop<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -49,13 +49,13 @@ impl<T: Content> Deref for Kept<T> {
     }
 }
 
-impl<T: Content> DerefMut for Kept<T> {
+impl<T: Content> DerefMut for DetachedDrop<T> {
     fn deref_mut(&mut self) -> &mut T {
         self.0.as_mut().expect("only the drop takes the content")
     }
 }
 
-impl<T: Content> Drop for Kept<T> {
+impl<T: Content> Drop for DetachedDrop<T> {
     fn drop(&mut self) {
         let Some(content) = self.0.take() else {
             return;
