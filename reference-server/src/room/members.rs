@@ -402,7 +402,7 @@ impl RoomMembers {
     fn has_group(&self, name: &str) -> bool {
         match &self.limited {
             Some(limited) => limited.read(|list, _| list.group(name).is_some()),
-            None => self.roster.list().groups().any(|group| group.name == name),
+            None => self.roster.list().group(name).is_ok(),
         }
     }
 }
