@@ -53,10 +53,16 @@ impl Client {
         }
     }
 
-    /// Note that the server is asked to open this window.
-    fn open(&self, py: Python<'_>, window: &str) -> PyResult<()> {
-        let _ = self.core.write(py, |client| client.open(window))?;
-        Ok(())
+    /// Note that the server is asked to open this window. `request` is the request of a search whose
+    /// answer has come and told this name: pass that answer to `apply` next.
+    #[pyo3(signature = (window, request=None))]
+    fn open(&self, py: Python<'_>, window: &str, request: Option<&Request>) -> PyResult<()> {
+        self.core.write(py, |client| match request {
+            Some(request) => client.open_found(request.0, window),
+            None => {
+                let _ = client.open(window);
+            }
+        })
     }
 
     /// Note that the server is told to close this window. Frames on their way are ignored.

@@ -7,7 +7,7 @@ use governor::{
 };
 use parking_lot::RwLock;
 use tokio::{
-    sync::Semaphore,
+    sync::{Mutex, Semaphore},
     time::{sleep, timeout},
 };
 use uuid::Uuid;
@@ -133,6 +133,9 @@ impl Gate {
 pub(crate) struct Admission {
     gate: RwLock<Gate>,
     waiting: Semaphore,
+    /// Held by the one of those that wait who is admitted next. Of many that wait for the same moment, each would try
+    /// again at each moment.
+    turn: Mutex<()>,
     delayed: Semaphore,
 }
 
@@ -141,6 +144,7 @@ impl Admission {
         Self {
             gate: RwLock::new(Gate::new(connects_per_second, refusal_delay)),
             waiting: Semaphore::new(WAITING_MAX),
+            turn: Mutex::new(()),
             delayed: Semaphore::new(WAITING_MAX),
         }
     }
@@ -155,16 +159,17 @@ impl Admission {
         }
     }
 
-    /// Waits for a turn. Returns false if there is none soon.
+    /// Waits for its turn, the first comer first. Returns false if there is none soon.
     pub(crate) async fn admit(&self) -> bool {
-        let connects = Arc::clone(&self.gate.read().connects);
-        if connects.check().is_ok() {
-            return true;
-        }
         let Ok(_place) = self.waiting.try_acquire() else {
             return false;
         };
-        timeout(ADMISSION_MAX, connects.until_ready()).await.is_ok()
+        let admitted = async {
+            let _turn = self.turn.lock().await;
+            let connects = Arc::clone(&self.gate.read().connects);
+            connects.until_ready().await;
+        };
+        timeout(ADMISSION_MAX, admitted).await.is_ok()
     }
 
     /// Waits before a refusal, so that a client that tries again at once does not do so often. With very many
@@ -174,5 +179,50 @@ impl Admission {
             let delay = self.gate.read().refusal_delay;
             sleep(delay).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::poll_fn,
+        pin::pin,
+        sync::atomic::{AtomicU32, Ordering},
+    };
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    /// It took a poll of every one that waits for each one that was admitted.
+    #[tokio::test]
+    async fn many_that_wait_are_admitted_in_turn_and_not_woken_for_each_other() {
+        const RATE: u32 = 200;
+        const COMERS: u32 = 3 * RATE;
+        let admission = Arc::new(Admission::new(RATE, Duration::ZERO));
+        let polls = Arc::new(AtomicU32::new(0));
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let comers: Vec<_> = (0..COMERS)
+            .map(|n| {
+                let (admission, polls, order) = (admission.clone(), polls.clone(), order.clone());
+                tokio::spawn(async move {
+                    let mut admit = pin!(admission.admit());
+                    let is_admitted = poll_fn(|cx| {
+                        polls.fetch_add(1, Ordering::Relaxed);
+                        admit.as_mut().poll(cx)
+                    });
+                    if is_admitted.await {
+                        order.lock().push(n);
+                    }
+                })
+            })
+            .collect();
+        for comer in comers {
+            comer.await.unwrap();
+        }
+        let admitted: Vec<u32> = (0..COMERS).collect();
+        assert_eq!(*order.lock(), admitted);
+        let polls = polls.load(Ordering::Relaxed);
+        assert!(polls <= 8 * COMERS, "{polls} polls");
     }
 }

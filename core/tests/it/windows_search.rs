@@ -349,6 +349,40 @@ fn a_match_beyond_the_page_is_counted() {
     assert_eq!(bundle.frames[0].matches, Some(101));
 }
 
+/// An open notes the newest version that the client has seen: the SYNC of a search that was made before is not above it.
+#[test]
+fn the_answer_to_a_search_is_taken_that_another_bundle_has_overtaken() {
+    let (mut list, group) = hundred();
+    let mut viewer = Viewer::new();
+    let mut client = Client::new(merge_json);
+    let first = client.open("c:0");
+    client.answer(
+        first,
+        &viewer
+            .open(&mut list, WindowSpec::Chunk(0), Bodies::None)
+            .expect("room"),
+    );
+    let spec = WindowSpec::search(&SortKey::from_name("name 7"), 0);
+    let name = spec.to_string();
+    let request = client.request();
+    let answer = viewer.open(&mut list, spec, Bodies::None).expect("room");
+    let key = SortKey::from_name("name 70 and more");
+    list.upsert(500, group, &key, 0).expect("room");
+    // Until its answer comes the client holds the chunk alone, and asks for no other.
+    client.open("c:1");
+    let tick = list.tick(Duration::from_secs(1), Bodies::None);
+    client.apply(&viewer.bundle(&tick).expect("one member more"));
+    client.open_found(request, &name);
+    client.answer(request, &answer);
+    let window = client.window(&name).expect("found");
+    assert_eq!((window.matches(), window.is_waiting()), (Some(11), false));
+
+    client.close(&name);
+    client.switch(["c:0"]);
+    client.open_found(request, &name);
+    assert!(client.window(&name).is_none(), "of another list");
+}
+
 #[test]
 fn a_group_that_gets_another_name_keeps_its_search() {
     let (mut list, group) = hundred();

@@ -1225,8 +1225,10 @@ class Client:
     @property
     def counts(self) -> dict[str, Any] | None:
         """The totals and the full table of groups, as a dict; `None` before the first."""
-    def open(self, window: str) -> None:
-        """Note that the server is asked to open this window."""
+    def open(self, window: str, request: ListRequest | None = None) -> None:
+        """Note that the server is asked to open this window. `request` is the request of a search whose
+        answer has come and told this name: pass that answer to `apply` next.
+        """
     def switch(self, windows: Iterable[str]) -> ListRequest:
         """Note that the server is asked for another list, with these windows there. The windows of
         the old list are gone; frames of it that are on their way are ignored. Only the answer to the

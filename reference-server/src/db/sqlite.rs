@@ -19,6 +19,8 @@ use super::{StorageError, StorageFault, WAIT_MAX, in_time};
 
 const READERS: u32 = 4;
 const PAGE_BYTES: u32 = 4096;
+/// Rows that a connection reads before the first is taken: its thread waits for the taker after as many.
+const ROWS_READ_AHEAD: usize = 1_000;
 const PAGES_PER_MIB: u64 = (1 << 20) / PAGE_BYTES as u64;
 
 /// Opens or creates the database at `path`, which may grow to `max_mib`, and brings its tables up to date.
@@ -33,6 +35,7 @@ pub(super) async fn open(
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
         .foreign_keys(true)
+        .row_buffer_size(ROWS_READ_AHEAD)
         .busy_timeout(WAIT_MAX);
     if let Some(mib) = max_mib {
         let pages = u64::from(mib) * PAGES_PER_MIB;

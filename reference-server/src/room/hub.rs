@@ -398,27 +398,30 @@ async fn load_members(
         None => Vec::new(),
     };
     members.set_roles(&roles);
+    let mut loading = tokio::task::spawn_blocking(move || members);
     let mut after = Uuid::nil();
     loop {
+        // While the page before it is loaded.
         let page = db.members(room.id, after, MEMBERS_PAGE).await?;
-        let Some(last) = page.last().map(|last| last.user_id) else {
-            return Ok(members);
-        };
-        let held = match roles.first() {
-            Some(role) => {
+        let last = page.last().map(|last| last.user_id);
+        let held = match (roles.first(), last) {
+            (Some(role), Some(last)) => {
                 db.roles_of_members(role.server_id, room.id, after, last)
                     .await?
             }
-            None => Vec::new(),
+            _ => Vec::new(),
         };
-        after = last;
-        let loading = tokio::task::spawn_blocking(move || {
-            members.load(page, &held);
-            members
-        });
-        members = match loading.await {
+        let mut members = match loading.await {
             Ok(members) => members,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
+        let Some(last) = last else {
+            return Ok(members);
+        };
+        after = last;
+        loading = tokio::task::spawn_blocking(move || {
+            members.load(page, &held);
+            members
+        });
     }
 }

@@ -171,6 +171,10 @@ test("the answer to a search is taken that another bundle has overtaken", () => 
   client.apply(sync("q:61:0", 2, [member("1", 1)], { matches: 1 }), request);
   const { rows, waiting } = client.window("q:61:0");
   assert.deepEqual([rows, waiting], [[member("1", 1)], false]);
+  client.close("q:61:0");
+  client.switch(["c:0"]);
+  client.open("q:61:0", request);
+  assert.equal(client.window("q:61:0"), null, "of another list");
 });
 
 test("a SYNC of the old epoch is late after a bundle of the new one", () => {

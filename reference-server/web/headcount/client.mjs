@@ -58,10 +58,11 @@ export class MemberListClient {
 
   /**
    * Notes that the server is asked for a window. No effect on a window that is held. `request` is the number of a
-   * search whose answer has come, and told this name: pass that answer to `apply` next.
+   * search whose answer has come, and told this name: pass that answer to `apply` next. No effect if a switch or
+   * another connection came after it.
    */
   open(name, request = null) {
-    if (this.#windows.has(name)) return;
+    if (this.#windows.has(name) || (request !== null && request < this.#first)) return;
     this.#closing.delete(name);
     const empty = { rows: [], epoch: { node: "", number: 0 }, version: 0, baseIndex: 0, matches: null, waiting: true };
     // A bundle may have overtaken the answer.

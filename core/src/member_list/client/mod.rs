@@ -191,8 +191,19 @@ impl<I: Id> Client<I> {
     /// Notes that `open` is asked of the server for this window. O(log windows).
     pub fn open(&mut self, window: &str) -> Request {
         self.closing.remove(window);
-        self.expect(window.into());
+        self.expect(window.into(), self.version);
         self.request()
+    }
+
+    /// Notes the window of a search by its name, which the answer to `request` told; then comes the
+    /// [`answer`](Self::answer) itself. Bundles that overtook it had no frame for this window. Has no
+    /// effect on a window that is held, or if a switch or another connection came after the request.
+    /// O(log windows).
+    pub fn open_found(&mut self, request: Request, window: &str) {
+        if request.0 >= self.first {
+            self.closing.remove(window);
+            self.expect(window.into(), 0);
+        }
     }
 
     /// Notes any other request to the server, such as `resync`. O(1).
@@ -217,7 +228,7 @@ impl<I: Id> Client<I> {
         self.windows.clear();
         self.closing.clear();
         for window in windows {
-            self.expect(window.into());
+            self.expect(window.into(), self.version);
         }
         let request = self.enter_by(Entrance::Only);
         self.switched = true;
@@ -264,9 +275,8 @@ impl<I: Id> Client<I> {
         matches!(self.entrance, Entrance::Any | Entrance::Only(_))
     }
 
-    /// An empty window that waits for its SYNC, unless there is one of that name.
-    fn expect(&mut self, name: Arc<str>) {
-        let since = self.version;
+    /// Adds an empty window that waits for a SYNC later than `since`, unless there is one of that name.
+    fn expect(&mut self, name: Arc<str>, since: u64) {
         self.windows.entry(name).or_insert_with(|| ClientWindow {
             rows: Vec::new(),
             epoch: Epoch::default(),
@@ -486,7 +496,7 @@ impl<I: Id> Client<I> {
         }
         for WindowVersion { window, .. } in known.iter().filter(|_| all_known) {
             if !self.windows.contains_key(window) && !self.closing.contains(window) {
-                self.expect(window.clone());
+                self.expect(window.clone(), self.version);
                 report.resync.push(window.clone());
             }
         }
