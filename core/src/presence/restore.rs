@@ -113,7 +113,7 @@ fn entries_of(
         "reader"
     };
     let reader = ReplicaId::new(name, 0, 0).expect("the name is short");
-    let mut tracker = Tracker::with_share(reader, share, limits.clone());
+    let mut tracker = Tracker::with_share(reader, share, limits.clone().shared());
     let content = Content {
         from: 0,
         to: saved.clock,

@@ -2,10 +2,10 @@
 //!
 //! Pieces of up to 512 bytes live in chunks of 128 equal places, one set of chunks per multiple of
 //! 16 bytes, so that an entry needs no allocation of its own, and freeing a million of them frees
-//! few chunks. The first chunk of a set grows as it needs: most partitions hold few entries. Larger
+//! few chunks. The last chunk of a set grows as it needs: most partitions hold few entries. Larger
 //! pieces are boxes of their own.
 
-use super::slab::grown;
+use super::slab::{growth, push_tight};
 
 const STEP: usize = 16;
 const CLASSES: usize = 32;
@@ -135,26 +135,18 @@ impl Class {
             return place;
         }
         let place = self.next;
-        if place < CHUNK_PLACES {
-            self.grow_first(place as usize, size);
-        } else if place.is_multiple_of(CHUNK_PLACES) {
-            self.chunks.push(vec![0; CHUNK_PLACES as usize * size]);
+        if place.is_multiple_of(CHUNK_PLACES) {
+            push_tight(&mut self.chunks, Vec::new());
         }
-        self.next += 1;
-        place
-    }
-
-    /// Makes room for a place of the first chunk.
-    fn grow_first(&mut self, place: usize, size: usize) {
-        if self.chunks.is_empty() {
-            self.chunks.push(Vec::new());
-        }
-        let chunk = &mut self.chunks[0];
-        if chunk.len() == place * size {
-            let len = grown(place, CHUNK_PLACES as usize) * size;
+        let chunk = &mut self.chunks[(place / CHUNK_PLACES) as usize];
+        let free = CHUNK_PLACES as usize - chunk.len() / size;
+        if chunk.len() == (place % CHUNK_PLACES) as usize * size {
+            let len = chunk.len() + growth(place as usize).min(free) * size;
             chunk.reserve_exact(len - chunk.len());
             chunk.resize(len, 0);
         }
+        self.next += 1;
+        place
     }
 
     #[inline]

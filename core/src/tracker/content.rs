@@ -1,5 +1,7 @@
 //! Contents of frames without their heads, and lives of the local origin: what the next edition of the wire needs.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::diff::Diff;
@@ -42,8 +44,8 @@ pub(crate) enum ContentKind {
 
 impl Tracker {
     /// Creates an empty tracker of a share of the topics.
-    pub(crate) fn with_share(replica: ReplicaId, share: TopicShare, limits: Limits) -> Self {
-        let mut tracker = Self::with_limits(replica, limits);
+    pub(crate) fn with_share(replica: ReplicaId, share: TopicShare, limits: Arc<Limits>) -> Self {
+        let mut tracker = Self::with_shared_limits(replica, limits);
         tracker.state.set_share(share);
         tracker
     }
@@ -53,6 +55,24 @@ impl Tracker {
     pub(crate) fn generation(mut self, generation: u64) -> Self {
         self.generation = generation;
         self
+    }
+
+    /// Notes the life that is held of another replica, if it is known.
+    pub(crate) fn set_life(&mut self, replica: &ReplicaId, life: u64) {
+        if let Some(number) = self.state.origins().find_remote(replica) {
+            self.state.set_life(number, life);
+        }
+    }
+
+    /// Returns the life that is noted of another replica. O(1).
+    pub(crate) fn life(&self, replica: &ReplicaId) -> Option<u64> {
+        let origins = self.state.origins();
+        origins.life(origins.find_remote(replica)?)
+    }
+
+    /// Returns whether it has origins besides the local one. O(1).
+    pub(crate) fn knows_others(&self) -> bool {
+        self.state.origins().len() > 1
     }
 
     /// Begins a new life of the local origin, in which no operation has a number up to `floor`. Entries stay; leaves

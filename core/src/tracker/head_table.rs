@@ -1,33 +1,59 @@
 //! A hash table of the first entries of lists: the sessions of each key, the entries of each owner.
 
-use hashbrown::HashTable;
-use hashbrown::hash_table::Iter;
+use std::slice;
 
-use super::slab::NIL;
+use hashbrown::HashTable;
+use hashbrown::hash_table;
+
+use super::slab::{NIL, push_tight};
+
+/// The most lists that are found by a walk over their heads: they take an eighth more than their
+/// bytes, where a hash table takes up to half as much again, and most topics are small.
+const FEW_MAX: usize = 64;
 
 /// Finds the first entry of a list by a hash of what its entries have in common.
-#[derive(Debug, Clone, Default)]
-pub(super) struct HeadTable {
-    table: HashTable<Head>,
+#[derive(Debug, Clone)]
+pub(super) enum HeadTable {
+    Few(Vec<Head>),
+    Many(HashTable<Head>),
 }
 
 /// The first entry of a list. Its hash decides most comparisons without a look at the entry.
-#[derive(Debug, Clone, Copy)]
-struct Head {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Head {
     hash: u32,
     index: u32,
 }
 
 /// Iterator over the first entries of all lists.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Heads<'a>(Iter<'a, Head>);
+#[derive(Debug, Clone)]
+pub(super) enum Heads<'a> {
+    Few(slice::Iter<'a, Head>),
+    Many(hash_table::Iter<'a, Head>),
+}
+
+impl Default for HeadTable {
+    fn default() -> Self {
+        Self::Few(Vec::new())
+    }
+}
+
+impl Default for Heads<'_> {
+    fn default() -> Self {
+        Self::Few([].iter())
+    }
+}
 
 impl Iterator for Heads<'_> {
     type Item = u32;
 
     #[inline]
     fn next(&mut self) -> Option<u32> {
-        self.0.next().map(|head| head.index)
+        let head = match self {
+            Self::Few(heads) => heads.next(),
+            Self::Many(heads) => heads.next(),
+        };
+        head.map(|head| head.index)
     }
 }
 
@@ -40,65 +66,110 @@ fn wide(hash: u32) -> u64 {
 impl HeadTable {
     /// Returns the number of lists.
     pub(super) fn len(&self) -> usize {
-        self.table.len()
+        match self {
+            Self::Few(heads) => heads.len(),
+            Self::Many(table) => table.len(),
+        }
     }
 
     /// Returns the first entry with this hash for which `is_it` holds, or `NIL`. O(1).
     #[inline]
     pub(super) fn find(&self, hash: u32, mut is_it: impl FnMut(u32) -> bool) -> u32 {
-        let found = self
-            .table
-            .find(wide(hash), |head| head.hash == hash && is_it(head.index));
+        let mut is_found = |head: &&Head| head.hash == hash && is_it(head.index);
+        let found = match self {
+            Self::Few(heads) => heads.iter().find(is_found),
+            Self::Many(table) => table.find(wide(hash), |head| is_found(&head)),
+        };
         found.map_or(NIL, |head| head.index)
     }
 
     /// Adds the first entry of a new list. O(1).
     pub(super) fn insert(&mut self, hash: u32, index: u32) {
-        self.table
-            .insert_unique(wide(hash), Head { hash, index }, |head| wide(head.hash));
+        let head = Head { hash, index };
+        match self {
+            Self::Few(heads) if heads.len() < FEW_MAX => push_tight(heads, head),
+            Self::Few(heads) => {
+                let mut table = HashTable::with_capacity(heads.len() + 1);
+                for head in heads.drain(..).chain([head]) {
+                    table.insert_unique(wide(head.hash), head, |head| wide(head.hash));
+                }
+                *self = Self::Many(table);
+            }
+            Self::Many(table) => {
+                table.insert_unique(wide(hash), head, |head| wide(head.hash));
+            }
+        }
     }
 
     /// Makes `next` the first entry of the list that began with `index`. O(1).
     pub(super) fn replace(&mut self, hash: u32, index: u32, next: u32) {
-        let head = self.table.find_mut(wide(hash), |head| head.index == index);
+        let head = match self {
+            Self::Few(heads) => heads.iter_mut().find(|head| head.index == index),
+            Self::Many(table) => table.find_mut(wide(hash), |head| head.index == index),
+        };
         head.expect("the first entry of a list is in the table")
             .index = next;
     }
 
     /// Removes a list whose only entry is `index`. O(1).
     pub(super) fn remove(&mut self, hash: u32, index: u32) {
-        let head = self
-            .table
-            .find_entry(wide(hash), |head| head.index == index);
-        head.expect("the first entry of a list is in the table")
-            .remove();
+        match self {
+            Self::Few(heads) => {
+                let place = heads.iter().position(|head| head.index == index);
+                heads.swap_remove(place.expect("the first entry of a list is in the table"));
+            }
+            Self::Many(table) => {
+                let head = table.find_entry(wide(hash), |head| head.index == index);
+                head.expect("the first entry of a list is in the table")
+                    .remove();
+            }
+        }
     }
 
     /// Gives memory back when most places are free. O(1) amortized over removals.
     pub(super) fn shrink(&mut self) {
-        let len = self.table.len();
-        let capacity = self.table.capacity();
-        if capacity > 64 && len < capacity / 8 {
-            self.table.shrink_to(len * 2, |head| wide(head.hash));
+        let Self::Many(table) = self else {
+            return;
+        };
+        let len = table.len();
+        if len <= FEW_MAX / 2 {
+            *self = Self::Few(table.drain().collect());
+        } else if len < table.capacity() / 8 {
+            table.shrink_to(len * 2, |head| wide(head.hash));
         }
     }
 
     /// Returns the first entries of all lists, in no particular order.
     pub(super) fn iter(&self) -> Heads<'_> {
-        Heads(self.table.iter())
+        match self {
+            Self::Few(heads) => Heads::Few(heads.iter()),
+            Self::Many(table) => Heads::Many(table.iter()),
+        }
     }
 
     /// Returns the hash of every list.
     pub(super) fn hashes(&self) -> impl Iterator<Item = u32> {
-        self.table.iter().map(|head| head.hash)
+        let (few, many) = self.parts();
+        let many = many.into_iter().flat_map(HashTable::iter);
+        few.iter().chain(many).map(|head| head.hash)
     }
 
     /// Returns the first entries of all lists with this hash. O(1).
     pub(super) fn with_hash(&self, hash: u32) -> impl Iterator<Item = u32> {
-        let places = self.table.iter_hash(wide(hash));
-        places
+        let (few, many) = self.parts();
+        let many = many.into_iter();
+        let many = many.flat_map(move |table| table.iter_hash(wide(hash)));
+        few.iter()
+            .chain(many)
             .filter(move |head| head.hash == hash)
             .map(|head| head.index)
+    }
+
+    fn parts(&self) -> (&[Head], Option<&HashTable<Head>>) {
+        match self {
+            Self::Few(heads) => (heads, None),
+            Self::Many(table) => (&[], Some(table)),
+        }
     }
 }
 
@@ -130,7 +201,7 @@ mod tests {
             heads.remove(i, i);
             heads.shrink();
         }
-        assert!(heads.table.capacity() < 200);
+        assert!(matches!(&heads, HeadTable::Few(heads) if heads.capacity() < 40));
         assert!((0..10).all(|i| heads.find(i, |_| true) == i));
         assert_eq!(heads.iter().count(), 10);
     }

@@ -1,5 +1,7 @@
 //! The bounds of a tracker.
 
+use std::sync::Arc;
+
 /// The longest key, in bytes, that the data layout can hold.
 pub(super) const KEY_LAYOUT_MAX: usize = 65_535;
 /// The longest owner, in bytes, that the data layout can hold.
@@ -172,8 +174,12 @@ impl Limits {
         self.leave_log_len_max
     }
 
-    /// Returns the same limits, cut down to what the data layout can hold.
-    pub(super) fn clamped(mut self) -> Self {
+    /// Returns the same limits, cut down to what the data layout can hold, for any number of trackers.
+    pub(crate) fn shared(self) -> Arc<Self> {
+        Arc::new(self.clamped())
+    }
+
+    fn clamped(mut self) -> Self {
         self.topic_len_max = self.topic_len_max.min(65_535);
         self.key_len_max = self.key_len_max.min(KEY_LAYOUT_MAX);
         self.owner_len_max = self.owner_len_max.min(OWNER_LAYOUT_MAX);

@@ -81,6 +81,7 @@ mod visible_keys;
 mod wire;
 
 use std::fmt;
+use std::sync::Arc;
 
 pub(crate) use capture::Captured;
 pub(crate) use cold_load::ColdLoad;
@@ -171,6 +172,10 @@ impl Tracker {
     /// Creates an empty tracker of all topics.
     #[must_use]
     pub fn with_limits(replica: ReplicaId, limits: Limits) -> Self {
+        Self::with_shared_limits(replica, limits.shared())
+    }
+
+    fn with_shared_limits(replica: ReplicaId, limits: Arc<Limits>) -> Self {
         Self {
             state: State::new(replica, limits),
             pending: Pending::default(),

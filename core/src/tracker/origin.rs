@@ -29,7 +29,7 @@ pub(super) struct OriginState {
 }
 
 /// The most entries of an origin that are found by birth by a walk.
-const WALK_MAX: u32 = 4;
+const WALK_MAX: u32 = 8;
 
 /// A cluster of many nodes and partitions has an origin for each pair of them.
 const _: () = assert!(size_of::<OriginState>() == 80);

@@ -1,9 +1,13 @@
 //! All origins of a tracker, and which of them are visible. Number 0 is the local one.
 
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
 use super::leave::LeaveReason;
 use super::origin::OriginState;
-use super::slab::grown;
-use crate::id::{ByName, ReplicaId};
+use super::slab::push_tight;
+use crate::id::ReplicaId;
 
 /// The number of the local origin.
 pub(super) const LOCAL: u16 = 0;
@@ -11,7 +15,9 @@ pub(super) const LOCAL: u16 = 0;
 #[derive(Debug, Clone)]
 pub(super) struct Origins {
     list: Vec<Option<Member>>,
-    by_name: ByName<u16>,
+    /// The number of each name. The names are in the ids of the members only.
+    by_name: HashTable<u16>,
+    hasher: DefaultHashBuilder,
     free: Vec<u16>,
     retired: Vec<u16>,
     /// Replaced lives whose entries stay visible for a while; no part of the state any more.
@@ -27,6 +33,8 @@ pub(super) struct Origins {
 #[derive(Debug, Clone)]
 struct Member {
     state: OriginState,
+    /// The life that is held of it, where lives are noted; 0 otherwise.
+    life: u64,
     hidden: bool,
     /// A first load in slices is under way: its entries are not visible before the end.
     loading: bool,
@@ -47,6 +55,7 @@ impl Member {
     fn new(state: OriginState) -> Self {
         Self {
             state,
+            life: 0,
             hidden: false,
             loading: false,
             retired: None,
@@ -58,7 +67,8 @@ impl Origins {
     pub(super) fn new(local: ReplicaId) -> Self {
         let mut origins = Self {
             list: Vec::new(),
-            by_name: ByName::default(),
+            by_name: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
             free: Vec::new(),
             retired: Vec::new(),
             lingering: Vec::new(),
@@ -153,12 +163,22 @@ impl Origins {
 
     /// Returns the origin of that name, whatever its incarnation.
     pub(super) fn by_name(&self, name: &str) -> Option<u16> {
-        self.by_name.get(name).map(|(_, number)| *number)
+        let hash = self.hasher.hash_one(name);
+        let named = self.by_name.find(hash, |&number| self.name(number) == name);
+        named.copied()
+    }
+
+    fn name(&self, number: u16) -> &str {
+        self.get(number).id().name()
     }
 
     /// Returns the origin of exactly that replica.
     pub(super) fn find(&self, id: &ReplicaId) -> Option<u16> {
-        self.by_name.get_exact(id)
+        let hash = self.hasher.hash_one(id.name());
+        let held = self
+            .by_name
+            .find(hash, |&number| self.get(number).id() == id);
+        held.copied()
     }
 
     /// Returns the origin of exactly that replica, unless it is the local one.
@@ -172,29 +192,56 @@ impl Origins {
     }
 
     fn insert(&mut self, state: OriginState) -> u16 {
-        let id = state.id().clone();
         let number = self.free.pop().unwrap_or(self.list.len() as u16);
         if usize::from(number) == self.list.len() {
-            if self.list.len() == self.list.capacity() {
-                let len = self.list.len();
-                self.list.reserve_exact(grown(len, usize::MAX) - len);
-            }
-            self.list.push(None);
-            self.visible.push(true);
+            push_tight(&mut self.list, None);
+            push_tight(&mut self.visible, true);
         }
         self.list[usize::from(number)] = Some(Member::new(state));
         self.visible[usize::from(number)] = true;
-        self.by_name.insert(id, number);
+        self.take_name(number);
         number
+    }
+
+    /// Gives an origin its name, which no other one has.
+    fn take_name(&mut self, number: u16) {
+        let Self {
+            list,
+            by_name,
+            hasher,
+            ..
+        } = self;
+        let hash = |number: &u16| {
+            let member = list[usize::from(*number)].as_ref();
+            hasher.hash_one(member.map_or("", |member| member.state.id().name()))
+        };
+        by_name.insert_unique(hash(&number), number, hash);
+    }
+
+    /// Frees the name of an origin, unless another one has it.
+    fn free_name(&mut self, number: u16) {
+        let hash = self.hasher.hash_one(self.name(number));
+        if let Ok(named) = self.by_name.find_entry(hash, |&named| named == number) {
+            named.remove();
+        }
+    }
+
+    /// Returns the life that is noted of an origin, if one is.
+    pub(super) fn life(&self, number: u16) -> Option<u64> {
+        Some(self.member(number).life).filter(|life| *life > 0)
+    }
+
+    /// Notes the life that is held of an origin.
+    pub(super) fn set_life(&mut self, number: u16, life: u64) {
+        self.member_mut(number).life = life;
     }
 
     /// Gives the local origin a new id, which is in the references of its entries.
     pub(super) fn rename_local(&mut self, id: ReplicaId) {
         self.epoch = self.epoch.wrapping_add(1);
-        let old = self.get(LOCAL).id().clone();
-        self.by_name.remove(old.name());
-        self.by_name.insert(id.clone(), LOCAL);
+        self.free_name(LOCAL);
         self.get_mut(LOCAL).set_id(id);
+        self.take_name(LOCAL);
     }
 
     /// Takes an origin out: invisible, and its name is free. Its entries still hold its number.
@@ -242,11 +289,10 @@ impl Origins {
     }
 
     fn take_out(&mut self, number: u16, retired: Retired) {
+        self.free_name(number);
         let member = self.member_mut(number);
         member.retired = Some(retired);
         member.state.give_up();
-        let id = member.state.id().clone();
-        self.by_name.remove(id.name());
     }
 
     /// Returns the retired origin to clear next.
@@ -257,14 +303,12 @@ impl Origins {
 
     /// Removes an origin that has no entries left.
     pub(super) fn remove(&mut self, number: u16) {
-        if let Some(member) = self.list[usize::from(number)].take() {
+        if self.list[usize::from(number)].is_some() {
             if !std::mem::replace(&mut self.visible[usize::from(number)], true) {
                 self.invisible -= 1;
             }
-            let name = member.state.id().name();
-            if self.by_name(name) == Some(number) {
-                self.by_name.remove(name);
-            }
+            self.free_name(number);
+            self.list[usize::from(number)] = None;
             self.retired.retain(|&retired| retired != number);
             self.lingering.retain(|&lingering| lingering != number);
             self.free.push(number);

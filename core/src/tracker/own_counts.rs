@@ -111,7 +111,7 @@ impl Tracker {
     /// Has own entries counted by topic from now on: before there are any.
     pub(crate) fn counting(mut self) -> Self {
         debug_assert!(self.is_empty());
-        self.state.own_counts = Some(OwnCounts::default());
+        self.state.own_counts = Some(Box::default());
         self
     }
 

@@ -19,6 +19,13 @@ const ENDED_BYTES_MAX: usize = 4 << 20;
 pub(super) struct Pending {
     /// Clock at the last Diff.
     flushed: u64,
+    /// `None` while there are none.
+    records: Option<Box<Records>>,
+}
+
+/// What the entries themselves do not tell.
+#[derive(Debug, Clone, Default)]
+struct Records {
     /// Updated entries by birth, as last reported.
     updated: HashMap<u64, EntryBuf>,
     /// Removed entries, as last reported.
@@ -51,9 +58,11 @@ impl Pending {
     pub(super) fn before_update(&mut self, state: &State, index: u32) {
         let old = state.entry(index);
         if old.version() <= self.flushed {
-            self.updated.insert(old.birth(), old.to_buf());
+            let records = self.records.get_or_insert_default();
+            records.updated.insert(old.birth(), old.to_buf());
         } else {
-            self.end(state.topic_name(index), old, LeaveReason::Updated, false);
+            let records = self.records.get_or_insert_default();
+            records.end(state.topic_name(index), old, LeaveReason::Updated, false);
         }
     }
 
@@ -63,19 +72,20 @@ impl Pending {
     pub(super) fn before_leave(&mut self, state: &State, index: u32, reason: LeaveReason) {
         let topic = state.topic_name(index);
         let entry = state.entry(index);
+        let records = self.records.get_or_insert_default();
         if entry.version() <= self.flushed {
-            self.left
-                .push((Arc::clone(topic), state.leave(index, reason)));
+            let leave = state.leave(index, reason);
+            records.left.push((Arc::clone(topic), leave));
             return;
         }
-        if self.updated.is_empty() {
-            self.end(topic, entry, reason, true);
+        if records.updated.is_empty() {
+            records.end(topic, entry, reason, true);
             return;
         }
-        let reported = self.updated.remove(&entry.birth());
-        self.end(topic, entry, reason, reported.is_none());
+        let reported = records.updated.remove(&entry.birth());
+        records.end(topic, entry, reason, reported.is_none());
         let reported = reported.map(|entry| (Arc::clone(topic), Leave { entry, reason }));
-        self.left.extend(reported);
+        records.left.extend(reported);
     }
 
     /// Notes that all own entries are about to get other references: the next Diff has an update of
@@ -87,37 +97,17 @@ impl Pending {
         self.flushed = 0;
     }
 
-    /// Keeps a version that is over, unless there are too many. O(1).
-    #[inline]
-    fn end(&mut self, topic: &Arc<str>, entry: Entry<'_>, reason: LeaveReason, is_last: bool) {
-        if self.is_lossy {
-            return;
-        }
-        let entry = entry.to_buf();
-        self.ended_bytes += size_of::<Ended>() + entry.bytes_len();
-        if self.ended_bytes > ENDED_BYTES_MAX {
-            self.ended = Vec::new();
-            self.is_lossy = true;
-            return;
-        }
-        self.ended.push(Ended {
-            topic: Arc::clone(topic),
-            leave: Leave { entry, reason },
-            is_last,
-        });
-    }
-
     /// Returns the changes of own entries since the last call. O(changes).
     pub(super) fn take(&mut self, state: &State) -> Diff {
         let origin = state.local();
-        let taken = std::mem::take(self);
-        self.flushed = origin.clock();
+        let since = std::mem::replace(&mut self.flushed, origin.clock());
+        let taken = *self.records.take().unwrap_or_default();
         let mut diff = DiffBuilder::default();
         for (topic, leave) in taken.left {
             diff.leave(&topic, leave);
         }
         let mut updated = taken.updated;
-        for index in origin.order().newer_than(state.store(), taken.flushed) {
+        for index in origin.order().newer_than(state.store(), since) {
             let topic = state.topic_name(index);
             let entry = state.entry(index).to_buf();
             match updated.remove(&entry.birth()) {
@@ -140,6 +130,28 @@ impl Pending {
     }
 }
 
+impl Records {
+    /// Keeps a version that is over, unless there are too many. O(1).
+    #[inline]
+    fn end(&mut self, topic: &Arc<str>, entry: Entry<'_>, reason: LeaveReason, is_last: bool) {
+        if self.is_lossy {
+            return;
+        }
+        let entry = entry.to_buf();
+        self.ended_bytes += size_of::<Ended>() + entry.bytes_len();
+        if self.ended_bytes > ENDED_BYTES_MAX {
+            self.ended = Vec::new();
+            self.is_lossy = true;
+            return;
+        }
+        self.ended.push(Ended {
+            topic: Arc::clone(topic),
+            leave: Leave { entry, reason },
+            is_last,
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::entry::NewEntry;
@@ -157,7 +169,7 @@ mod tests {
 
     fn new_state() -> State {
         let id = ReplicaId::new("a", 1, 0).unwrap();
-        State::new(id, Limits::default())
+        State::new(id, Limits::default().shared())
     }
 
     #[test]

@@ -54,11 +54,21 @@ impl Row {
     }
 }
 
-/// Returns to how many places a first chunk grows that has `len`, so that a partition with few
-/// entries takes no room for many.
+/// Returns how many places to add to `len` of them: an eighth, so that a partition with few entries
+/// takes no room for many.
 #[inline]
-pub(super) fn grown(len: usize, chunk: usize) -> usize {
-    chunk.min(len + (len / 4).max(2))
+pub(super) fn growth(len: usize) -> usize {
+    (len / 8).max(2)
+}
+
+/// Appends to a list that is short in most partitions.
+#[inline]
+pub(super) fn push_tight<T>(list: &mut Vec<T>, value: T) {
+    if list.len() == list.capacity() {
+        let more = (list.len() / 8).max(1);
+        list.reserve_exact(more);
+    }
+    list.push(value);
 }
 
 #[derive(Debug, Clone)]
@@ -93,22 +103,17 @@ impl Slab {
             self.free = next;
             return index;
         }
-        match self.chunks.last_mut() {
-            Some(chunk) if chunk.len() < CHUNK => {
-                // Only the first chunk is not made whole.
-                if chunk.len() == chunk.capacity() {
-                    chunk.reserve_exact(grown(chunk.len(), CHUNK) - chunk.len());
-                }
-                chunk.push(row);
-            }
-            last => {
-                let places = if last.is_none() { 1 } else { CHUNK };
-                let mut chunk = Vec::with_capacity(places);
-                chunk.push(row);
-                self.chunks.push(chunk);
-            }
+        let index = self.used - 1;
+        if (index as usize).is_multiple_of(CHUNK) {
+            push_tight(&mut self.chunks, Vec::new());
         }
-        self.used - 1
+        let chunk = &mut self.chunks[index as usize / CHUNK];
+        if chunk.len() == chunk.capacity() {
+            let more = growth(index as usize).min(CHUNK - chunk.len());
+            chunk.reserve_exact(more);
+        }
+        chunk.push(row);
+        index
     }
 
     #[inline]

@@ -28,24 +28,24 @@ pub(super) struct State {
     share: TopicShare,
     /// True if frames of other origins are never served, so that their leaves need no log.
     logs_own_leaves_only: bool,
-    limits: Limits,
+    limits: Arc<Limits>,
     store: Store,
     origins: Origins,
     /// Local entries by owner.
     owners: Owners,
     /// `None` if nobody wants counts.
-    pub(super) own_counts: Option<OwnCounts>,
+    pub(super) own_counts: Option<Box<OwnCounts>>,
     pub(super) captures: Captures,
     /// Number of claims and cursors given out.
     tokens: u64,
 }
 
 impl State {
-    pub(super) fn new(replica: ReplicaId, limits: Limits) -> Self {
+    pub(super) fn new(replica: ReplicaId, limits: Arc<Limits>) -> Self {
         Self {
             share: TopicShare::all(),
             logs_own_leaves_only: false,
-            limits: limits.clamped(),
+            limits,
             store: Store::new(),
             origins: Origins::new(replica),
             owners: Owners::default(),
@@ -551,6 +551,11 @@ impl State {
 impl State {
     pub(super) fn set_hidden(&mut self, number: u16, hidden: bool) -> bool {
         self.origins.set_hidden(number, hidden)
+    }
+
+    /// Notes the life that is held of an origin.
+    pub(super) fn set_life(&mut self, number: u16, life: u64) {
+        self.origins.set_life(number, life);
     }
 
     pub(super) fn retire(&mut self, number: u16, reason: LeaveReason) {

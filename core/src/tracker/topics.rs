@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::head_table::{HeadTable, Heads};
-use super::slab::NIL;
+use super::slab::{NIL, push_tight};
 use crate::id::topic_hash;
 
 #[derive(Debug, Clone, Default)]
@@ -99,7 +99,7 @@ impl Topics {
                 number
             }
             None => {
-                self.list.push(Some(topic));
+                push_tight(&mut self.list, Some(topic));
                 (self.list.len() - 1) as u32
             }
         };
@@ -304,7 +304,10 @@ impl OriginCounts {
         }
         match self.place(origin) {
             Ok(place) => self.more[place].1 += 1,
-            Err(place) => self.more.insert(place, (origin, 1)),
+            Err(place) => {
+                push_tight(&mut self.more, (origin, 1));
+                self.more[place..].rotate_right(1);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use super::Partitions;
 use crate::codec::{Reader, Writer};
 use crate::error::TrackError;
 use crate::fault::{Fault, is_broken};
-use crate::tracker::{Count, Entry, NewEntry};
+use crate::tracker::{Count, Entry, Limits, NewEntry};
 
 /// The key and the owner of every count.
 const NOBODY: &str = "";
@@ -32,7 +32,7 @@ impl Partitions {
     /// Makes these the partitions of counts.
     pub(crate) fn of_counts(mut self) -> Self {
         self.is_of_counts = true;
-        self.limits = self.limits.of_counts();
+        self.limits = Limits::clone(&self.limits).of_counts().shared();
         // All counts have one owner, which never leaves.
         self.owners = None;
         self

@@ -23,7 +23,7 @@ use super::leave_ages::LeaveAges;
 use super::message::{Data, Position, Same};
 use super::output::{Access, Action, Answered, Apply, Found, Outcome, Pushed, Report, Serve};
 use crate::codec::Shape;
-use crate::id::{ByName, ReplicaId};
+use crate::id::ReplicaId;
 use crate::tracker::{Content, Diff, LeaveReason, Limits, OriginInfo, TopicShare, Tracker};
 
 /// The entries of this node and those that it holds of others.
@@ -36,11 +36,11 @@ pub(crate) struct Partitions {
     /// True if these are the partitions of counts.
     is_of_counts: bool,
     id: ReplicaId,
-    limits: Limits,
+    limits: Arc<Limits>,
     /// The last operation of every own life that has ended: later lives begin above it.
     floor: u64,
     hidden: HashSet<ReplicaId>,
-    parts: BTreeMap<u16, Partition>,
+    parts: BTreeMap<u16, Box<Partition>>,
     /// Work in slices that is not done.
     jobs: Jobs,
     /// The most records or entries of one slice.
@@ -79,8 +79,6 @@ struct Partition {
     tracker: Tracker,
     /// True while the own origin has a life.
     is_occupied: bool,
-    /// The replica and the life that are held of each other name.
-    lives: ByName<u64>,
     /// Replaced replicas of which something may still be visible.
     lingering: Vec<ReplicaId>,
     /// The newest capture of the own entries.
@@ -90,7 +88,7 @@ struct Partition {
 impl Partition {
     /// Returns the life that is held of exactly this replica.
     fn life(&self, id: &ReplicaId) -> Option<u64> {
-        self.lives.get_exact(id)
+        self.tracker.life(id)
     }
 
     fn leave_log_len(&self) -> usize {
@@ -100,12 +98,13 @@ impl Partition {
     /// Notes the life that is held of a replica; the tracker has dropped an earlier one of its
     /// name.
     fn set_life(&mut self, id: &ReplicaId, life: u64) {
-        self.lives.insert(id.clone(), life);
+        self.tracker.set_life(id, life);
     }
 }
 
 impl Partitions {
     pub(crate) fn new(id: ReplicaId, shape: Shape, limits: Limits) -> Self {
+        let limits = limits.shared();
         Self {
             shape,
             is_of_counts: false,
@@ -406,7 +405,6 @@ impl Partitions {
             self.tidy(partition);
             return;
         }
-        part.lives.remove(id.name());
         let info = part.tracker.origin_info(id);
         if info.is_some_and(|info| info.entries as usize > self.slice_max) {
             if part.tracker.retire_for(id, reason) {
@@ -469,7 +467,6 @@ impl Partitions {
             self.jobs.finish(&held, tracker, &mut diffs);
             self.jobs.cancel(&held, tracker, reason, &mut diffs);
             if part.life(id).is_some() && part.tracker.linger(id) {
-                part.lives.remove(id.name());
                 part.lingering.push(id.clone());
             } else {
                 self.drop_origin(id, partition, reason, watched, &mut diffs);
@@ -529,21 +526,20 @@ impl Partitions {
             if counts {
                 tracker = tracker.counting();
             }
-            Partition {
+            Box::new(Partition {
                 tracker: tracker.generation(self.made),
                 is_occupied: false,
-                lives: ByName::default(),
                 lingering: Vec::new(),
                 capture: None,
-            }
+            })
         })
     }
 
     /// Drops the tracker of a partition in which nothing is.
     fn tidy(&mut self, partition: u16) {
         let part = self.parts.get(&partition);
-        let is_empty = |part: &Partition| {
-            !part.is_occupied && part.lives.is_empty() && part.lingering.is_empty()
+        let is_empty = |part: &Box<Partition>| {
+            !part.is_occupied && !part.tracker.knows_others() && part.lingering.is_empty()
         };
         let is_wanted = self.changed.contains(&partition)
             || self.uncounted.contains(&partition)

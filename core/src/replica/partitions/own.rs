@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Partition, Partitions};
+use super::Partitions;
 use crate::error::TrackError;
 use crate::fault::{Fault, is_broken};
 use crate::id::EntryRef;
@@ -101,7 +101,7 @@ impl Partitions {
         let is_removed = part.is_some_and(|part| remove(&mut part.tracker));
         if is_removed {
             if let Some(owners) = &mut self.owners {
-                owners.remove(owner, partition);
+                owners.remove(owner, partition, 1);
             }
             self.written(partition);
         }
@@ -111,14 +111,14 @@ impl Partitions {
     /// Removes all own entries of an owner, for a reason. Returns their number. O(its entries).
     pub(crate) fn remove_owner(&mut self, owner: &[u8], reason: LeaveReason) -> usize {
         let partitions = self.partitions_of(owner);
-        if let Some(owners) = &mut self.owners {
-            owners.take(owner);
-        }
         let mut removed = 0;
         for partition in partitions {
             let part = self.parts.get_mut(&partition);
             let count = part.map_or(0, |part| part.tracker.remove_owner(owner, reason));
             if count > 0 {
+                if let Some(owners) = &mut self.owners {
+                    owners.remove(owner, partition, count);
+                }
                 self.written(partition);
             }
             removed += count;
@@ -128,7 +128,7 @@ impl Partitions {
 
     fn partitions_of(&self, owner: &[u8]) -> Vec<u16> {
         match &self.owners {
-            Some(owners) => owners.partitions(owner).collect(),
+            Some(owners) => owners.partitions(owner),
             None => self.parts.keys().copied().collect(),
         }
     }
@@ -149,7 +149,7 @@ impl Partitions {
         };
         let entry_ref = part.tracker.adopt(owner, entry)?;
         if let Some(owners) = &mut self.owners {
-            owners.remove(owner, partition);
+            owners.remove(owner, partition, 1);
             owners.add(entry.owner, partition);
         }
         self.written(partition);
@@ -222,12 +222,14 @@ impl Partitions {
 
     /// Returns the number of leaves remembered. O(partitions with a tracker).
     pub(crate) fn leave_log_len(&self) -> usize {
-        self.parts.values().map(Partition::leave_log_len).sum()
+        let parts = self.parts.values();
+        parts.map(|part| part.leave_log_len()).sum()
     }
 
     /// Returns the length of the longest log of leaves. O(partitions with a tracker).
     pub(crate) fn longest_leave_log(&self) -> usize {
-        let lens = self.parts.values().map(Partition::leave_log_len);
+        let parts = self.parts.values();
+        let lens = parts.map(|part| part.leave_log_len());
         lens.max().unwrap_or(0)
     }
 

@@ -1,51 +1,93 @@
 //! `Owners`: the partitions in which each owner has own entries.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashMap};
 
 /// The number of own entries of each owner, by partition.
+///
+/// Owners go by their hashes: those of one hash are counted as one, and [`partitions`](Self::partitions)
+/// may then name some in which an owner has nothing.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Owners {
-    counts: HashMap<Box<[u8]>, BTreeMap<u16, u32>>,
+    counts: HashMap<u64, Counts>,
+    hasher: DefaultHashBuilder,
+}
+
+/// Numbers of entries by partition.
+#[derive(Debug, Clone)]
+enum Counts {
+    /// Most owners have one topic, or one entry.
+    One {
+        partition: u16,
+        count: u32,
+    },
+    Many(Box<BTreeMap<u16, u32>>),
 }
 
 impl Owners {
     /// Counts an entry.
     pub(super) fn add(&mut self, owner: &[u8], partition: u16) {
-        match self.counts.get_mut(owner) {
-            Some(counts) => *counts.entry(partition).or_default() += 1,
-            None => {
-                let counts = BTreeMap::from([(partition, 1)]);
-                self.counts.insert(owner.into(), counts);
-            }
-        }
-    }
-
-    /// Counts an entry no more.
-    pub(super) fn remove(&mut self, owner: &[u8], partition: u16) {
-        let Some(counts) = self.counts.get_mut(owner) else {
-            return;
+        let nothing = Counts::One {
+            partition,
+            count: 0,
         };
-        if let Some(count) = counts.get_mut(&partition) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&partition);
-            }
-        }
-        if counts.is_empty() {
-            self.counts.remove(owner);
-        }
+        let hash = self.hasher.hash_one(owner);
+        self.counts.entry(hash).or_insert(nothing).add(partition);
     }
 
-    /// Forgets an owner. Returns the partitions in which it has entries.
-    pub(super) fn take(&mut self, owner: &[u8]) -> Vec<u16> {
-        let counts = self.counts.remove(owner);
-        counts.map_or_else(Vec::new, |counts| counts.into_keys().collect())
+    /// Counts some entries no more.
+    pub(super) fn remove(&mut self, owner: &[u8], partition: u16, count: usize) {
+        let hash = self.hasher.hash_one(owner);
+        if let Some(counts) = self.counts.get_mut(&hash)
+            && counts.sub(partition, count as u32)
+        {
+            self.counts.remove(&hash);
+        }
     }
 
     /// Returns the partitions in which an owner has entries.
-    pub(super) fn partitions(&self, owner: &[u8]) -> impl Iterator<Item = u16> + '_ {
-        let counts = self.counts.get(owner);
-        counts.into_iter().flat_map(|counts| counts.keys().copied())
+    pub(super) fn partitions(&self, owner: &[u8]) -> Vec<u16> {
+        match self.counts.get(&self.hasher.hash_one(owner)) {
+            None => Vec::new(),
+            Some(Counts::One { partition, .. }) => vec![*partition],
+            Some(Counts::Many(counts)) => counts.keys().copied().collect(),
+        }
+    }
+}
+
+impl Counts {
+    fn add(&mut self, added: u16) {
+        match self {
+            Self::One { partition, count } if *partition == added => *count += 1,
+            Self::One { partition, count } => {
+                let counts = BTreeMap::from([(*partition, *count), (added, 1)]);
+                *self = Self::Many(Box::new(counts));
+            }
+            Self::Many(counts) => *counts.entry(added).or_default() += 1,
+        }
+    }
+
+    /// Returns whether nothing is left.
+    fn sub(&mut self, removed: u16, less: u32) -> bool {
+        match self {
+            Self::One { partition, count } => {
+                if *partition == removed {
+                    *count = count.saturating_sub(less);
+                }
+                *count == 0
+            }
+            Self::Many(counts) => {
+                if let Some(count) = counts.get_mut(&removed) {
+                    *count = count.saturating_sub(less);
+                    if *count == 0 {
+                        counts.remove(&removed);
+                    }
+                }
+                counts.is_empty()
+            }
+        }
     }
 }
 
@@ -60,14 +102,16 @@ mod tests {
             owners.add(b"conn", partition);
         }
         owners.add(b"other", 7);
-        owners.remove(b"conn", 3);
-        owners.remove(b"conn", 9);
-        owners.remove(b"conn", 9);
-        let partitions: Vec<_> = owners.partitions(b"conn").collect();
-        assert_eq!(partitions, [3, 5]);
-        assert_eq!(owners.take(b"conn"), [3, 5]);
-        assert!(owners.take(b"conn").is_empty());
-        owners.remove(b"other", 7);
+        owners.remove(b"conn", 3, 1);
+        owners.remove(b"conn", 9, 1);
+        owners.remove(b"conn", 9, 1);
+        assert_eq!(owners.partitions(b"conn"), [3, 5]);
+        owners.remove(b"conn", 3, 1);
+        owners.remove(b"conn", 5, 1);
+        assert!(owners.partitions(b"conn").is_empty());
+        owners.remove(b"other", 5, 1);
+        assert_eq!(owners.partitions(b"other"), [7]);
+        owners.remove(b"other", 7, 1);
         assert!(owners.counts.is_empty());
     }
 }
