@@ -14,8 +14,9 @@ const NONE: u32 = u32::MAX;
 
 #[derive(Debug, Clone)]
 pub(super) struct Blobs {
-    /// As many as the longest piece so far needs.
+    /// Those from `first` on, as many as the pieces so far need.
     classes: Vec<Class>,
+    first: usize,
     big: Vec<Box<[u8]>>,
     big_free: Vec<u32>,
 }
@@ -34,6 +35,7 @@ impl Blobs {
     pub(super) fn new() -> Self {
         Self {
             classes: Vec::new(),
+            first: 0,
             big: Vec::new(),
             big_free: Vec::new(),
         }
@@ -44,10 +46,8 @@ impl Blobs {
     pub(super) fn alloc(&mut self, len: usize) -> u32 {
         match class_of(len) {
             Some(class) => {
-                if class >= self.classes.len() {
-                    self.classes.resize(class + 1, Class::EMPTY);
-                }
-                self.classes[class].alloc(size_of_class(class))
+                self.make_class(class);
+                self.classes[class - self.first].alloc(size_of_class(class))
             }
             None => {
                 let bytes = vec![0; len].into_boxed_slice();
@@ -61,11 +61,25 @@ impl Blobs {
         }
     }
 
+    /// Makes a class, if it is not there.
+    fn make_class(&mut self, class: usize) {
+        if self.classes.is_empty() {
+            self.first = class;
+        }
+        while class < self.first {
+            self.classes.insert(0, Class::EMPTY);
+            self.first -= 1;
+        }
+        while class - self.first >= self.classes.len() {
+            push_tight(&mut self.classes, Class::EMPTY);
+        }
+    }
+
     /// Frees a place. `len` is the length that it was allocated for.
     #[inline]
     pub(super) fn free(&mut self, place: u32, len: usize) {
         match class_of(len) {
-            Some(class) => self.classes[class].free(place, size_of_class(class)),
+            Some(class) => self.classes[class - self.first].free(place, size_of_class(class)),
             None => {
                 self.big[place as usize] = Box::default();
                 self.big_free.push(place);
@@ -82,7 +96,8 @@ impl Blobs {
         match class_of(len) {
             Some(class) => {
                 let at = (place % CHUNK_PLACES) as usize * size_of_class(class);
-                &self.classes[class].chunks[(place / CHUNK_PLACES) as usize][at..at + len]
+                &self.classes[class - self.first].chunks[(place / CHUNK_PLACES) as usize]
+                    [at..at + len]
             }
             None => &self.big[place as usize],
         }
@@ -93,7 +108,8 @@ impl Blobs {
         match class_of(len) {
             Some(class) => {
                 let at = (place % CHUNK_PLACES) as usize * size_of_class(class);
-                &mut self.classes[class].chunks[(place / CHUNK_PLACES) as usize][at..at + len]
+                &mut self.classes[class - self.first].chunks[(place / CHUNK_PLACES) as usize]
+                    [at..at + len]
             }
             None => &mut self.big[place as usize],
         }

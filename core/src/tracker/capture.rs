@@ -264,7 +264,7 @@ impl Tracker {
             return capture.measure(self.state.store(), entries_max);
         };
         let state = &mut self.state;
-        let mut index = state.local().order().cursor(capture.number).unwrap_or(NIL);
+        let mut index = state.local().cursor(capture.number).unwrap_or(NIL);
         for _ in 0..entries_max.max(1) {
             if index == NIL {
                 break;

@@ -128,7 +128,7 @@ impl Extract {
         let Some(number) = state.origins().find(&self.replica) else {
             return Slice::silent(true);
         };
-        let Some(mut index) = state.origin(number).order().cursor(self.cursor) else {
+        let Some(mut index) = state.origin(number).cursor(self.cursor) else {
             return Slice::silent(true);
         };
         let forward = self.kind == Kind::STATE_REPAIR;
@@ -163,7 +163,7 @@ impl Extract {
     pub fn finish(mut self, tracker: &mut Tracker) -> Option<Extracted> {
         let state = &mut tracker.state;
         let number = state.origins().find(&self.replica)?;
-        state.origin(number).order().cursor(self.cursor)?;
+        state.origin(number).cursor(self.cursor)?;
         state.end_cursor(number, self.cursor);
         let origin = state.origin(number);
         let delta = self.kind == Kind::STATE_DELTA;

@@ -6,9 +6,10 @@ use std::num::NonZeroU64;
 use hashbrown::HashTable;
 
 use super::entry::{EntryVersions, NewEntry};
+use super::leave::LeaveReason;
 use super::leave_log::LeaveLog;
 use super::store::Store;
-use super::version_order::{Direction, VersionOrder};
+use super::version_order::{Cursors, Direction, VersionOrder};
 use crate::id::ReplicaId;
 
 #[derive(Debug, Clone)]
@@ -17,13 +18,45 @@ pub(super) struct OriginState {
     clock: u64,
     /// Wrapping sum of the fingerprints of all live entries.
     fingerprint: u64,
-    len: u32,
+    /// The life that is held of it, where lives are noted; 0 otherwise.
+    pub(super) life: u64,
     order: VersionOrder,
     leaves: LeaveLog,
-    /// Entries are found by birth, but for those of the local origin.
-    is_remote: bool,
+    /// `None` while all of it is empty, as it is in most origins of few entries.
+    extras: Option<Box<Extras>>,
+    len: u32,
+    stage: Stage,
+    pub(super) hidden: bool,
+    /// Set when the origin gave up its name, and its entries go bit by bit.
+    pub(super) retired: Option<Retired>,
+}
+
+/// Whose an origin is, and whether its entries are complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The local one. Its entries are not found by birth.
+    Local,
+    /// A first load in slices is under way: its entries are not visible before the end.
+    Loading,
+    Loaded,
+}
+
+/// An origin that gave up its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Retired {
+    /// True if its entries were visible until then.
+    pub(super) was_visible: bool,
+    /// The reason of their leaves.
+    pub(super) reason: LeaveReason,
+}
+
+/// What few origins have.
+#[derive(Debug, Clone, Default)]
+struct Extras {
     /// `None` while there are so few entries that a walk finds them.
-    births: Option<Box<Births>>,
+    births: Option<Births>,
+    /// Walks under way.
+    cursors: Cursors,
     /// The token of the work in slices that holds this origin.
     claim: Option<NonZeroU64>,
 }
@@ -32,7 +65,7 @@ pub(super) struct OriginState {
 const WALK_MAX: u32 = 8;
 
 /// A cluster of many nodes and partitions has an origin for each pair of them.
-const _: () = assert!(size_of::<OriginState>() == 80);
+const _: () = assert!(size_of::<OriginState>() == 72);
 
 impl OriginState {
     pub(super) fn local(id: ReplicaId) -> Self {
@@ -40,18 +73,20 @@ impl OriginState {
             id,
             clock: 0,
             fingerprint: 0,
+            life: 0,
             len: 0,
             order: VersionOrder::new(),
             leaves: LeaveLog::default(),
-            is_remote: false,
-            births: None,
-            claim: None,
+            extras: None,
+            stage: Stage::Local,
+            hidden: false,
+            retired: None,
         }
     }
 
     pub(super) fn remote(id: ReplicaId) -> Self {
         Self {
-            is_remote: true,
+            stage: Stage::Loaded,
             ..Self::local(id)
         }
     }
@@ -59,8 +94,9 @@ impl OriginState {
     /// Makes room for that many entries in an origin without any, so that a load does not look at
     /// all of them again whenever it has doubled. O(1).
     pub(super) fn reserve(&mut self, entries: u32) {
-        if self.is_remote && self.len == 0 && entries > WALK_MAX {
-            let births = self.births.get_or_insert_default();
+        if self.is_remote() && self.len == 0 && entries > WALK_MAX {
+            let extras = self.extras.get_or_insert_default();
+            let births = extras.births.get_or_insert_default();
             births.table.reserve(entries as usize, |_| 0);
         }
     }
@@ -71,13 +107,13 @@ impl OriginState {
         self.fingerprint = self.fingerprint.wrapping_add(store.fingerprint(index));
         self.order.append(store, index);
         self.len += 1;
-        if let Some(births) = &mut self.births {
+        if let Some(births) = self.births_mut() {
             births.insert(store, index);
-        } else if self.is_remote && self.len > WALK_MAX {
+        } else if self.is_remote() && self.len > WALK_MAX {
             let mut births = Births::default();
             let entries = self.order.entries(store);
             entries.for_each(|entry| births.insert(store, entry));
-            self.births = Some(Box::new(births));
+            self.extras.get_or_insert_default().births = Some(births);
         }
     }
 
@@ -100,7 +136,7 @@ impl OriginState {
     /// Moves an entry to the newest end of the version order. O(1).
     #[inline]
     pub(super) fn make_newest(&mut self, store: &mut Store, index: u32) {
-        self.order.unlink(store, index);
+        self.unlink(store, index);
         self.order.append(store, index);
     }
 
@@ -108,13 +144,58 @@ impl OriginState {
     #[inline]
     pub(super) fn remove(&mut self, store: &mut Store, index: u32) {
         self.fingerprint = self.fingerprint.wrapping_sub(store.fingerprint(index));
-        self.order.unlink(store, index);
+        self.unlink(store, index);
         self.len -= 1;
-        if self.len == 0 {
-            self.births = None;
-        } else if let Some(births) = &mut self.births {
+        if let Some(births) = self.births_mut() {
             births.remove(store, index);
         }
+        if self.len == 0
+            && let Some(extras) = &mut self.extras
+        {
+            extras.births = None;
+            self.drop_empty_extras();
+        }
+    }
+
+    fn unlink(&mut self, store: &mut Store, index: u32) {
+        if let Some(extras) = &mut self.extras {
+            extras.cursors.step_aside(store, index);
+        }
+        self.order.unlink(store, index);
+    }
+
+    fn births_mut(&mut self) -> Option<&mut Births> {
+        self.extras.as_mut()?.births.as_mut()
+    }
+
+    fn drop_empty_extras(&mut self) {
+        let is_empty = |extras: &Extras| {
+            extras.births.is_none() && extras.cursors.is_empty() && extras.claim.is_none()
+        };
+        if self.extras.as_deref().is_some_and(is_empty) {
+            self.extras = None;
+        }
+    }
+
+    /// Returns whether a first load of it is under way.
+    pub(super) fn is_loading(&self) -> bool {
+        self.stage == Stage::Loading
+    }
+
+    /// Begins or ends the first load of another replica's origin.
+    pub(super) fn set_loading(&mut self, is_loading: bool) {
+        if self.is_remote() {
+            self.stage = if is_loading {
+                Stage::Loading
+            } else {
+                Stage::Loaded
+            };
+        }
+    }
+
+    #[inline]
+    fn is_remote(&self) -> bool {
+        self.stage != Stage::Local
     }
 
     #[inline]
@@ -154,9 +235,10 @@ impl OriginState {
     /// Returns an entry of a remote origin by its birth. O(1).
     #[inline]
     pub(super) fn by_birth(&self, store: &Store, birth: u64) -> Option<u32> {
-        match &self.births {
+        let extras = self.extras.as_ref();
+        match extras.and_then(|extras| extras.births.as_ref()) {
             Some(births) => births.find(store, birth),
-            None if self.is_remote => {
+            None if self.is_remote() => {
                 let mut entries = self.order.entries(store);
                 entries.find(|&index| store.row(index).birth == birth)
             }
@@ -174,40 +256,60 @@ impl OriginState {
         &mut self.leaves
     }
 
+    /// Returns the entry that a walk comes to next: `NIL` at its end, `None` when there is no such
+    /// walk.
+    pub(super) fn cursor(&self, token: u64) -> Option<u32> {
+        self.extras.as_ref()?.cursors.get(token)
+    }
+
     pub(super) fn begin_cursor(&mut self, token: u64, direction: Direction) {
-        self.order.begin_cursor(token, direction);
+        let cursors = &mut self.extras.get_or_insert_default().cursors;
+        cursors.begin(&self.order, token, direction);
     }
 
     pub(super) fn set_cursor(&mut self, token: u64, index: u32) {
-        self.order.set_cursor(token, index);
+        if let Some(extras) = &mut self.extras {
+            extras.cursors.set(token, index);
+        }
     }
 
     pub(super) fn end_cursor(&mut self, token: u64) {
-        self.order.end_cursor(token);
+        if let Some(extras) = &mut self.extras {
+            extras.cursors.end(token);
+            self.drop_empty_extras();
+        }
     }
 
     /// Lets the work in slices that `token`, not 0, names hold this origin.
     pub(super) fn claim(&mut self, token: u64) {
-        self.claim = NonZeroU64::new(token);
+        self.extras.get_or_insert_default().claim = NonZeroU64::new(token);
     }
 
     pub(super) fn end_claim(&mut self) {
-        self.claim = None;
+        if let Some(extras) = &mut self.extras {
+            extras.claim = None;
+            self.drop_empty_extras();
+        }
     }
 
     /// Returns whether some work in slices holds this origin: its state is not exact until the end.
     #[inline]
     pub(super) fn is_claimed(&self) -> bool {
-        self.claim.is_some()
+        self.claimant().is_some()
     }
 
     pub(super) fn is_claimed_by(&self, token: u64) -> bool {
-        self.claim.is_some_and(|claim| claim.get() == token)
+        self.claimant().is_some_and(|claim| claim.get() == token)
+    }
+
+    #[inline]
+    fn claimant(&self) -> Option<NonZeroU64> {
+        self.extras.as_ref()?.claim
     }
 
     /// Ends everything that belongs to a name: the origin gave its own up.
     pub(super) fn give_up(&mut self) {
-        self.claim = None;
+        self.end_claim();
         self.leaves = LeaveLog::default();
     }
 }

@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::leave::LeaveReason;
-use super::origin::OriginState;
+use super::origin::{OriginState, Retired};
 use super::slab::push_tight;
 use crate::id::ReplicaId;
 
@@ -14,7 +14,7 @@ pub(super) const LOCAL: u16 = 0;
 
 #[derive(Debug, Clone)]
 pub(super) struct Origins {
-    list: Vec<Option<Member>>,
+    list: Vec<Option<OriginState>>,
     /// The number of each name. The names are in the ids of the members only.
     by_name: HashTable<u16>,
     hasher: DefaultHashBuilder,
@@ -28,39 +28,6 @@ pub(super) struct Origins {
     invisible: u16,
     /// Rises whenever an origin appears or disappears.
     epoch: u32,
-}
-
-#[derive(Debug, Clone)]
-struct Member {
-    state: OriginState,
-    /// The life that is held of it, where lives are noted; 0 otherwise.
-    life: u64,
-    hidden: bool,
-    /// A first load in slices is under way: its entries are not visible before the end.
-    loading: bool,
-    /// Set when the origin gave up its name, and its entries go bit by bit.
-    retired: Option<Retired>,
-}
-
-/// An origin that gave up its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Retired {
-    /// True if its entries were visible until then.
-    pub(super) was_visible: bool,
-    /// The reason of their leaves.
-    pub(super) reason: LeaveReason,
-}
-
-impl Member {
-    fn new(state: OriginState) -> Self {
-        Self {
-            state,
-            life: 0,
-            hidden: false,
-            loading: false,
-            retired: None,
-        }
-    }
 }
 
 impl Origins {
@@ -81,27 +48,17 @@ impl Origins {
     }
 
     #[inline]
-    fn member(&self, number: u16) -> &Member {
+    pub(super) fn get(&self, number: u16) -> &OriginState {
         self.list[usize::from(number)]
             .as_ref()
             .expect("entries name live origins only")
     }
 
     #[inline]
-    fn member_mut(&mut self, number: u16) -> &mut Member {
+    pub(super) fn get_mut(&mut self, number: u16) -> &mut OriginState {
         self.list[usize::from(number)]
             .as_mut()
             .expect("entries name live origins only")
-    }
-
-    #[inline]
-    pub(super) fn get(&self, number: u16) -> &OriginState {
-        &self.member(number).state
-    }
-
-    #[inline]
-    pub(super) fn get_mut(&mut self, number: u16) -> &mut OriginState {
-        &mut self.member_mut(number).state
     }
 
     #[inline]
@@ -121,31 +78,31 @@ impl Origins {
     }
 
     pub(super) fn is_hidden(&self, number: u16) -> bool {
-        self.member(number).hidden
+        self.get(number).hidden
     }
 
     /// Returns whether an origin is hidden and not about to be removed.
     pub(super) fn is_down(&self, number: u16) -> bool {
-        let member = self.member(number);
-        member.hidden && member.retired.is_none()
+        let origin = self.get(number);
+        origin.hidden && origin.retired.is_none()
     }
 
     /// Hides an origin or ends that. Returns whether that changed anything.
     pub(super) fn set_hidden(&mut self, number: u16, hidden: bool) -> bool {
-        let before = std::mem::replace(&mut self.member_mut(number).hidden, hidden);
+        let before = std::mem::replace(&mut self.get_mut(number).hidden, hidden);
         self.refresh(number);
         before != hidden
     }
 
     /// Keeps an origin invisible until its first load is complete.
     pub(super) fn set_loading(&mut self, number: u16, loading: bool) {
-        self.member_mut(number).loading = loading;
+        self.get_mut(number).set_loading(loading);
         self.refresh(number);
     }
 
     fn refresh(&mut self, number: u16) {
-        let member = self.member(number);
-        let visible = !member.hidden && !member.loading;
+        let origin = self.get(number);
+        let visible = !origin.hidden && !origin.is_loading();
         if std::mem::replace(&mut self.visible[usize::from(number)], visible) != visible {
             self.epoch = self.epoch.wrapping_add(1);
             self.invisible = if visible {
@@ -197,7 +154,7 @@ impl Origins {
             push_tight(&mut self.list, None);
             push_tight(&mut self.visible, true);
         }
-        self.list[usize::from(number)] = Some(Member::new(state));
+        self.list[usize::from(number)] = Some(state);
         self.visible[usize::from(number)] = true;
         self.take_name(number);
         number
@@ -212,8 +169,8 @@ impl Origins {
             ..
         } = self;
         let hash = |number: &u16| {
-            let member = list[usize::from(*number)].as_ref();
-            hasher.hash_one(member.map_or("", |member| member.state.id().name()))
+            let origin = list[usize::from(*number)].as_ref();
+            hasher.hash_one(origin.map_or("", |origin| origin.id().name()))
         };
         by_name.insert_unique(hash(&number), number, hash);
     }
@@ -228,12 +185,12 @@ impl Origins {
 
     /// Returns the life that is noted of an origin, if one is.
     pub(super) fn life(&self, number: u16) -> Option<u64> {
-        Some(self.member(number).life).filter(|life| *life > 0)
+        Some(self.get(number).life).filter(|life| *life > 0)
     }
 
     /// Notes the life that is held of an origin.
     pub(super) fn set_life(&mut self, number: u16, life: u64) {
-        self.member_mut(number).life = life;
+        self.get_mut(number).life = life;
     }
 
     /// Gives the local origin a new id, which is in the references of its entries.
@@ -285,20 +242,20 @@ impl Origins {
     /// name.
     #[inline]
     pub(super) fn is_lingering(&self, number: u16) -> bool {
-        self.is_visible(number) && self.member(number).retired.is_some()
+        self.is_visible(number) && self.get(number).retired.is_some()
     }
 
     fn take_out(&mut self, number: u16, retired: Retired) {
         self.free_name(number);
-        let member = self.member_mut(number);
-        member.retired = Some(retired);
-        member.state.give_up();
+        let origin = self.get_mut(number);
+        origin.retired = Some(retired);
+        origin.give_up();
     }
 
     /// Returns the retired origin to clear next.
     pub(super) fn next_retired(&self) -> Option<(u16, Retired)> {
         let number = *self.retired.last()?;
-        Some((number, self.member(number).retired?))
+        Some((number, self.get(number).retired?))
     }
 
     /// Removes an origin that has no entries left.
@@ -317,10 +274,10 @@ impl Origins {
 
     /// Returns the numbers of all origins that hold a name, the local one first.
     pub(super) fn numbers(&self) -> impl Iterator<Item = u16> {
-        let members = (0..).zip(&self.list);
-        let named = members.filter(|(_, member)| {
-            let member = member.as_ref();
-            member.is_some_and(|member| member.retired.is_none())
+        let origins = (0..).zip(&self.list);
+        let named = origins.filter(|(_, origin)| {
+            let origin = origin.as_ref();
+            origin.is_some_and(|origin| origin.retired.is_none())
         });
         named.map(|(number, _)| number)
     }

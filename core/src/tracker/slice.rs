@@ -158,7 +158,7 @@ mod tests {
         let mut extract = Extract::begin(&mut a, &id, 0, false).unwrap();
         let token = extract.cursor();
         assert!(!extract.step(&mut a, 4).done);
-        let cursor = |a: &Tracker| a.state.local().order().cursor(token);
+        let cursor = |a: &Tracker| a.state.local().cursor(token);
         assert!(cursor(&a).is_some());
         extract.cancel(&mut a);
         assert!(cursor(&a).is_none());

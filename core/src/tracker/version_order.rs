@@ -7,13 +7,11 @@ use super::store::Store;
 pub(super) struct VersionOrder {
     oldest: u32,
     newest: u32,
-    /// `None` while no walk is under way: most origins have one seldom, and there are many.
-    cursors: Option<Box<Cursors>>,
 }
 
 /// Walks under way between which entries move.
 #[derive(Debug, Clone, Default)]
-struct Cursors(Vec<Cursor>);
+pub(super) struct Cursors(Vec<Cursor>);
 
 /// The place of a walk that continues while entries are written. It steps aside when its entry
 /// moves.
@@ -38,7 +36,6 @@ impl VersionOrder {
         Self {
             oldest: NIL,
             newest: NIL,
-            cursors: None,
         }
     }
 
@@ -73,14 +70,6 @@ impl VersionOrder {
     pub(super) fn unlink(&mut self, store: &mut Store, index: u32) {
         let older = store.row(index).older;
         let newer = store.row(index).newer;
-        for cursor in self.cursors_mut() {
-            if cursor.index == index {
-                cursor.index = match cursor.direction {
-                    Direction::Newer => newer,
-                    Direction::Older => older,
-                };
-            }
-        }
         if older == NIL {
             self.oldest = newer;
         } else {
@@ -115,47 +104,52 @@ impl VersionOrder {
     pub(super) fn versions<'a>(&self, store: &'a Store) -> impl Iterator<Item = u64> + use<'a> {
         self.entries(store).map(|index| store.row(index).version)
     }
+}
 
-    /// Starts a walk from one end. `token` names it.
-    pub(super) fn begin_cursor(&mut self, token: u64, direction: Direction) {
+impl Cursors {
+    /// Begins a walk over all entries. The token names it.
+    pub(super) fn begin(&mut self, order: &VersionOrder, token: u64, direction: Direction) {
         let index = match direction {
-            Direction::Newer => self.oldest,
-            Direction::Older => self.newest,
+            Direction::Newer => order.oldest,
+            Direction::Older => order.newest,
         };
-        let cursors = self.cursors.get_or_insert_default();
-        cursors.0.push(Cursor {
+        self.0.push(Cursor {
             token,
             index,
             direction,
         });
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns the entry that a walk comes to next: `NIL` at its end, `None` when there is no such
     /// walk.
-    pub(super) fn cursor(&self, token: u64) -> Option<u32> {
-        let mut cursors = self.cursors.as_ref()?.0.iter();
-        let cursor = cursors.find(|cursor| cursor.token == token)?;
+    pub(super) fn get(&self, token: u64) -> Option<u32> {
+        let cursor = self.0.iter().find(|cursor| cursor.token == token)?;
         Some(cursor.index)
     }
 
-    #[inline]
-    fn cursors_mut(&mut self) -> impl Iterator<Item = &mut Cursor> {
-        let cursors = self.cursors.as_mut();
-        cursors.into_iter().flat_map(|cursors| &mut cursors.0)
-    }
-
-    pub(super) fn set_cursor(&mut self, token: u64, index: u32) {
-        let mut cursors = self.cursors_mut();
-        if let Some(cursor) = cursors.find(|cursor| cursor.token == token) {
+    pub(super) fn set(&mut self, token: u64, index: u32) {
+        if let Some(cursor) = self.0.iter_mut().find(|cursor| cursor.token == token) {
             cursor.index = index;
         }
     }
 
-    pub(super) fn end_cursor(&mut self, token: u64) {
-        if let Some(cursors) = &mut self.cursors {
-            cursors.0.retain(|cursor| cursor.token != token);
-            if cursors.0.is_empty() {
-                self.cursors = None;
+    pub(super) fn end(&mut self, token: u64) {
+        self.0.retain(|cursor| cursor.token != token);
+    }
+
+    /// Lets the walks that come to an entry next go on beside it, before it is unlinked.
+    pub(super) fn step_aside(&mut self, store: &Store, index: u32) {
+        let row = store.row(index);
+        for cursor in &mut self.0 {
+            if cursor.index == index {
+                cursor.index = match cursor.direction {
+                    Direction::Newer => row.newer,
+                    Direction::Older => row.older,
+                };
             }
         }
     }
@@ -197,15 +191,17 @@ mod tests {
     #[test]
     fn a_cursor_steps_aside_when_its_entry_moves() {
         let (mut store, mut order, entries) = filled(1..=3);
-        order.begin_cursor(7, Direction::Newer);
-        order.begin_cursor(8, Direction::Older);
-        order.set_cursor(7, entries[1]);
-        order.set_cursor(8, entries[1]);
+        let mut cursors = Cursors::default();
+        cursors.begin(&order, 7, Direction::Newer);
+        cursors.begin(&order, 8, Direction::Older);
+        cursors.set(7, entries[1]);
+        cursors.set(8, entries[1]);
+        cursors.step_aside(&store, entries[1]);
         order.unlink(&mut store, entries[1]);
         order.append(&mut store, entries[1]);
-        assert_eq!(order.cursor(7), Some(entries[2]));
-        assert_eq!(order.cursor(8), Some(entries[0]));
-        order.end_cursor(7);
-        assert_eq!((order.cursor(7), order.cursor(8)), (None, Some(entries[0])));
+        assert_eq!(cursors.get(7), Some(entries[2]));
+        assert_eq!(cursors.get(8), Some(entries[0]));
+        cursors.end(7);
+        assert_eq!((cursors.get(7), cursors.get(8)), (None, Some(entries[0])));
     }
 }
