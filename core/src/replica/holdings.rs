@@ -41,10 +41,7 @@ impl Page {
         match self.place(partition) {
             Ok(place) => Some(std::mem::replace(&mut self.positions[place], position)),
             Err(place) => {
-                if self.positions.len() == self.positions.capacity() {
-                    let more = self.positions.len() / 8 + 1;
-                    self.positions.reserve_exact(more);
-                }
+                self.positions.reserve_exact(1);
                 self.positions.insert(place, position);
                 self.held |= 1 << (partition % Self::LEN);
                 None

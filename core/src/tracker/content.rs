@@ -86,7 +86,7 @@ impl Tracker {
     pub(crate) fn records_since(&self, from: u64) -> Option<Vec<u8>> {
         let origin = self.state.local();
         let reaches_back =
-            from == 0 || from >= origin.leaves().horizon() || is_broken(Fault::PushPastHorizon);
+            from == 0 || from >= origin.horizon() || is_broken(Fault::PushPastHorizon);
         reaches_back.then(|| wire::delta_records(self.state.store(), origin, from))
     }
 

@@ -100,7 +100,7 @@ impl Extract {
         if origin.is_claimed() || from >= start && !full {
             return None;
         }
-        let reaches_back = from >= origin.leaves().horizon() || is_broken(Fault::IgnoreHorizon);
+        let reaches_back = from >= origin.horizon() || is_broken(Fault::IgnoreHorizon);
         let (kind, direction) = if from > 0 && reaches_back {
             (Kind::STATE_DELTA, Direction::Older)
         } else {
@@ -168,7 +168,7 @@ impl Extract {
         let origin = state.origin(number);
         let delta = self.kind == Kind::STATE_DELTA;
         let since = if delta { self.from } else { self.start };
-        if origin.is_claimed() || origin.leaves().horizon() > since {
+        if origin.is_claimed() || origin.horizon() > since {
             return None;
         }
         let to = origin.clock();

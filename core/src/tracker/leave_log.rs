@@ -10,88 +10,62 @@ pub(super) struct LoggedLeave {
     pub(super) reason: u8,
 }
 
+/// Leaves in the order of their ops. What drops some returns the newest op that was dropped: the
+/// horizon of the origin, from where on a `Delta` can start.
 #[derive(Debug, Clone, Default)]
-pub(super) struct LeaveLog {
-    /// `None` until there is one: of other origins none are remembered where only origins answer.
-    leaves: Option<Box<Leaves>>,
-    /// The newest op whose leave was dropped.
-    horizon: u64,
-}
+pub(super) struct LeaveLog(VecDeque<LoggedLeave>);
 
-/// Leaves in the order of their ops.
-#[derive(Debug, Clone, Default)]
-struct Leaves(VecDeque<LoggedLeave>);
-
-/// What a log without leaves has.
-static NONE: Leaves = Leaves(VecDeque::new());
+/// The log of an origin without leaves.
+pub(super) static NO_LEAVES: LeaveLog = LeaveLog(VecDeque::new());
 
 impl LeaveLog {
-    fn list(&self) -> &VecDeque<LoggedLeave> {
-        &self.leaves.as_deref().unwrap_or(&NONE).0
-    }
-
     pub(super) fn len(&self) -> usize {
-        self.list().len()
+        self.0.len()
     }
 
-    /// Returns the newest op whose leave was dropped: a `Delta` can start from there.
-    #[inline]
-    pub(super) fn horizon(&self) -> u64 {
-        self.horizon
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
-    /// Remembers a leave; beyond `len_max` the oldest is dropped and the horizon rises.
+    /// Remembers a leave; beyond `len_max` the oldest is dropped.
     #[inline]
-    pub(super) fn push(&mut self, leave: LoggedLeave, len_max: usize) {
-        let leaves = &mut self.leaves.get_or_insert_default().0;
-        leaves.push_back(leave);
-        while self.len() > len_max {
-            self.drop_oldest();
+    pub(super) fn push(&mut self, leave: LoggedLeave, len_max: usize) -> Option<u64> {
+        self.0.push_back(leave);
+        let mut dropped = None;
+        while self.0.len() > len_max {
+            dropped = self.0.pop_front();
         }
+        dropped.map(|leave| leave.op)
     }
 
     /// Drops leaves up to and including `op`.
-    pub(super) fn trim(&mut self, op: u64) {
-        while self.list().front().is_some_and(|leave| leave.op <= op) {
-            self.drop_oldest();
+    pub(super) fn trim(&mut self, op: u64) -> Option<u64> {
+        let mut dropped = None;
+        while self.0.front().is_some_and(|leave| leave.op <= op) {
+            dropped = self.0.pop_front();
         }
-        if let Some(Leaves(leaves)) = self.leaves.as_deref_mut()
-            && leaves.len() < leaves.capacity() / 4
-        {
-            leaves.shrink_to(leaves.len() * 2);
+        if self.0.len() < self.0.capacity() / 4 {
+            self.0.shrink_to(self.0.len() * 2);
         }
+        dropped.map(|leave| leave.op)
     }
 
     /// Drops all but the newest `len_max` leaves.
-    pub(super) fn limit(&mut self, len_max: usize) {
-        let cut = self.len().checked_sub(len_max + 1);
-        if let Some(last) = cut.and_then(|cut| self.list().get(cut)) {
-            self.trim(last.op);
-        }
-    }
-
-    /// Forgets all leaves: no `Delta` starts from below `horizon` any more.
-    pub(super) fn restart(&mut self, horizon: u64) {
-        self.leaves = None;
-        self.horizon = horizon;
-    }
-
-    fn drop_oldest(&mut self) {
-        let leaves = self.leaves.as_deref_mut();
-        if let Some(leave) = leaves.and_then(|leaves| leaves.0.pop_front()) {
-            self.horizon = leave.op;
-        }
+    pub(super) fn limit(&mut self, len_max: usize) -> Option<u64> {
+        let cut = self.0.len().checked_sub(len_max + 1)?;
+        let last = self.0.get(cut)?.op;
+        self.trim(last)
     }
 
     /// Returns the leaves after `op`, oldest first. O(log leaves).
     pub(super) fn after(&self, op: u64) -> impl Iterator<Item = LoggedLeave> {
-        let first = self.list().partition_point(|leave| leave.op <= op);
-        self.list().range(first..).copied()
+        let first = self.0.partition_point(|leave| leave.op <= op);
+        self.0.range(first..).copied()
     }
 
     /// Returns the newest leave.
     pub(super) fn newest(&self) -> Option<LoggedLeave> {
-        self.list().back().copied()
+        self.0.back().copied()
     }
 }
 
@@ -113,19 +87,19 @@ mod tests {
     }
 
     #[test]
-    fn the_horizon_is_the_newest_op_that_was_dropped() {
+    fn the_newest_op_that_is_dropped_is_returned() {
         let mut log = log(1..=9, 6);
-        assert_eq!((log.len(), log.horizon()), (6, 3));
-        log.trim(5);
-        assert_eq!((log.len(), log.horizon()), (4, 5));
-        log.trim(2);
-        assert_eq!((log.len(), log.horizon()), (4, 5));
-        log.limit(1);
-        assert_eq!((log.len(), log.horizon()), (1, 8));
-        log.limit(1);
-        assert_eq!((log.len(), log.horizon()), (1, 8));
-        log.restart(20);
-        assert_eq!((log.len(), log.horizon()), (0, 20));
+        let leave = LoggedLeave {
+            op: 10,
+            birth: 1,
+            reason: 0,
+        };
+        assert_eq!(log.push(leave, 6), Some(4));
+        assert_eq!((log.trim(5), log.len()), (Some(5), 5));
+        assert_eq!((log.trim(2), log.len()), (None, 5));
+        assert_eq!((log.limit(1), log.len()), (Some(9), 1));
+        assert_eq!((log.limit(1), log.len()), (None, 1));
+        assert_eq!((log.limit(0), log.is_empty()), (Some(10), true));
     }
 
     #[test]

@@ -250,7 +250,7 @@ impl Tracker {
             replica: origin.id().clone(),
             clock: origin.clock(),
             fingerprint: origin.fingerprint(),
-            horizon: origin.leaves().horizon(),
+            horizon: origin.horizon(),
             entries: origin.len(),
             hidden: self.state.origins().is_hidden(number),
             applying: origin.is_claimed(),
@@ -280,7 +280,7 @@ impl Tracker {
         if !is_exact || clock >= origin.clock() {
             return None;
         }
-        let reaches_back = clock >= origin.leaves().horizon() || is_broken(Fault::IgnoreHorizon);
+        let reaches_back = clock >= origin.horizon() || is_broken(Fault::IgnoreHorizon);
         if clock > 0 && reaches_back {
             let body = wire::delta_body(store, origin, self.state.share(), clock);
             return Some((Kind::STATE_DELTA, body));
@@ -295,7 +295,7 @@ impl Tracker {
     #[must_use]
     pub fn push_body(&self, from: u64) -> Option<Vec<u8>> {
         let origin = self.state.local();
-        let reaches_back = from >= origin.leaves().horizon() || is_broken(Fault::IgnoreHorizon);
+        let reaches_back = from >= origin.horizon() || is_broken(Fault::IgnoreHorizon);
         let is_useful = from < origin.clock() && reaches_back;
         is_useful.then(|| wire::delta_body(self.state.store(), origin, self.state.share(), from))
     }

@@ -7,7 +7,7 @@ use hashbrown::HashTable;
 
 use super::entry::{EntryVersions, NewEntry};
 use super::leave::LeaveReason;
-use super::leave_log::LeaveLog;
+use super::leave_log::{LeaveLog, LoggedLeave, NO_LEAVES};
 use super::store::Store;
 use super::version_order::{Cursors, Direction, VersionOrder};
 use crate::id::ReplicaId;
@@ -21,7 +21,8 @@ pub(super) struct OriginState {
     /// The life that is held of it, where lives are noted; 0 otherwise.
     pub(super) life: u64,
     order: VersionOrder,
-    leaves: LeaveLog,
+    /// The newest op whose leave was dropped from the log.
+    horizon: u64,
     /// `None` while all of it is empty, as it is in most origins of few entries.
     extras: Option<Box<Extras>>,
     len: u32,
@@ -59,13 +60,15 @@ struct Extras {
     cursors: Cursors,
     /// The token of the work in slices that holds this origin.
     claim: Option<NonZeroU64>,
+    /// Of other origins none are remembered where only origins answer.
+    leaves: LeaveLog,
 }
 
 /// The most entries of an origin that are found by birth by a walk.
-const WALK_MAX: u32 = 8;
+const WALK_MAX: u32 = 12;
 
 /// A cluster of many nodes and partitions has an origin for each pair of them.
-const _: () = assert!(size_of::<OriginState>() == 72);
+const _: () = assert!(size_of::<OriginState>() == 64);
 
 impl OriginState {
     pub(super) fn local(id: ReplicaId) -> Self {
@@ -76,7 +79,7 @@ impl OriginState {
             life: 0,
             len: 0,
             order: VersionOrder::new(),
-            leaves: LeaveLog::default(),
+            horizon: 0,
             extras: None,
             stage: Stage::Local,
             hidden: false,
@@ -170,7 +173,10 @@ impl OriginState {
 
     fn drop_empty_extras(&mut self) {
         let is_empty = |extras: &Extras| {
-            extras.births.is_none() && extras.cursors.is_empty() && extras.claim.is_none()
+            extras.births.is_none()
+                && extras.cursors.is_empty()
+                && extras.claim.is_none()
+                && extras.leaves.is_empty()
         };
         if self.extras.as_deref().is_some_and(is_empty) {
             self.extras = None;
@@ -246,14 +252,49 @@ impl OriginState {
         }
     }
 
+    /// Returns the leaves that are remembered.
     #[inline]
     pub(super) fn leaves(&self) -> &LeaveLog {
-        &self.leaves
+        let extras = self.extras.as_ref();
+        extras.map_or(&NO_LEAVES, |extras| &extras.leaves)
     }
 
+    /// Returns the newest op whose leave was dropped: a `Delta` can start from there.
     #[inline]
-    pub(super) fn leaves_mut(&mut self) -> &mut LeaveLog {
-        &mut self.leaves
+    pub(super) fn horizon(&self) -> u64 {
+        self.horizon
+    }
+
+    /// Remembers a leave; beyond `len_max` the oldest is dropped and the horizon rises.
+    pub(super) fn push_leave(&mut self, leave: LoggedLeave, len_max: usize) {
+        let leaves = &mut self.extras.get_or_insert_default().leaves;
+        self.horizon = leaves.push(leave, len_max).unwrap_or(self.horizon);
+    }
+
+    /// Drops leaves up to and including `op`.
+    pub(super) fn trim_leaves(&mut self, op: u64) {
+        self.drop_leaves(|leaves| leaves.trim(op));
+    }
+
+    /// Drops all but the newest `len_max` leaves.
+    pub(super) fn limit_leaves(&mut self, len_max: usize) {
+        self.drop_leaves(|leaves| leaves.limit(len_max));
+    }
+
+    fn drop_leaves(&mut self, drop: impl FnOnce(&mut LeaveLog) -> Option<u64>) {
+        if let Some(extras) = &mut self.extras {
+            self.horizon = drop(&mut extras.leaves).unwrap_or(self.horizon);
+            self.drop_empty_extras();
+        }
+    }
+
+    /// Forgets all leaves: no `Delta` starts from below `horizon` any more.
+    pub(super) fn restart_leaves(&mut self, horizon: u64) {
+        if let Some(extras) = &mut self.extras {
+            extras.leaves = LeaveLog::default();
+            self.drop_empty_extras();
+        }
+        self.horizon = horizon;
     }
 
     /// Returns the entry that a walk comes to next: `NIL` at its end, `None` when there is no such
@@ -310,7 +351,7 @@ impl OriginState {
     /// Ends everything that belongs to a name: the origin gave its own up.
     pub(super) fn give_up(&mut self) {
         self.end_claim();
-        self.leaves = LeaveLog::default();
+        self.restart_leaves(0);
     }
 }
 
@@ -399,5 +440,27 @@ mod tests {
         assert!(origin.is_claimed() && origin.is_claimed_by(7) && !origin.is_claimed_by(8));
         origin.give_up();
         assert!(!origin.is_claimed() && !origin.is_claimed_by(7));
+    }
+
+    #[test]
+    fn the_horizon_is_the_newest_op_whose_leave_was_dropped() {
+        let mut origin = OriginState::local(ReplicaId::new("a", 1, 0).unwrap());
+        for op in 1..=9 {
+            let leave = LoggedLeave {
+                op,
+                birth: 1,
+                reason: 0,
+            };
+            origin.push_leave(leave, 6);
+        }
+        assert_eq!((origin.leaves().len(), origin.horizon()), (6, 3));
+        origin.trim_leaves(5);
+        origin.trim_leaves(2);
+        assert_eq!((origin.leaves().len(), origin.horizon()), (4, 5));
+        origin.limit_leaves(1);
+        assert_eq!((origin.leaves().len(), origin.horizon()), (1, 8));
+        origin.restart_leaves(20);
+        assert_eq!((origin.leaves().len(), origin.horizon()), (0, 20));
+        assert!(origin.extras.is_none());
     }
 }

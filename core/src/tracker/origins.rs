@@ -18,10 +18,8 @@ pub(super) struct Origins {
     /// The number of each name. The names are in the ids of the members only.
     by_name: HashTable<u16>,
     hasher: DefaultHashBuilder,
-    free: Vec<u16>,
-    retired: Vec<u16>,
-    /// Replaced lives whose entries stay visible for a while; no part of the state any more.
-    lingering: Vec<u16>,
+    /// `None` until an origin goes.
+    gone: Option<Box<Gone>>,
     /// For each number, whether its entries are visible: a quick check while reading.
     visible: Vec<bool>,
     /// Number of origins that are not visible.
@@ -30,15 +28,31 @@ pub(super) struct Origins {
     epoch: u32,
 }
 
+/// The numbers of origins that are gone, or about to go.
+#[derive(Debug, Clone, Default)]
+struct Gone {
+    /// Numbers of no origin.
+    free: Vec<u16>,
+    retired: Vec<u16>,
+    /// Replaced lives whose entries stay visible for a while; no part of the state any more.
+    lingering: Vec<u16>,
+}
+
+impl Gone {
+    const NONE: &Self = &Self {
+        free: Vec::new(),
+        retired: Vec::new(),
+        lingering: Vec::new(),
+    };
+}
+
 impl Origins {
     pub(super) fn new(local: ReplicaId) -> Self {
         let mut origins = Self {
             list: Vec::new(),
             by_name: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
-            free: Vec::new(),
-            retired: Vec::new(),
-            lingering: Vec::new(),
+            gone: None,
             visible: Vec::new(),
             invisible: 0,
             epoch: 0,
@@ -115,7 +129,16 @@ impl Origins {
 
     /// Returns the number of origins that hold a place, retired ones too.
     pub(super) fn len(&self) -> usize {
-        self.list.len() - self.free.len()
+        self.list.len() - self.gone().free.len()
+    }
+
+    #[inline]
+    fn gone(&self) -> &Gone {
+        self.gone.as_deref().unwrap_or(Gone::NONE)
+    }
+
+    fn gone_mut(&mut self) -> &mut Gone {
+        self.gone.get_or_insert_default()
     }
 
     /// Returns the origin of that name, whatever its incarnation.
@@ -149,7 +172,8 @@ impl Origins {
     }
 
     fn insert(&mut self, state: OriginState) -> u16 {
-        let number = self.free.pop().unwrap_or(self.list.len() as u16);
+        let free = self.gone.as_mut().and_then(|gone| gone.free.pop());
+        let number = free.unwrap_or(self.list.len() as u16);
         if usize::from(number) == self.list.len() {
             push_tight(&mut self.list, None);
             push_tight(&mut self.visible, true);
@@ -212,7 +236,7 @@ impl Origins {
                 reason,
             },
         );
-        self.retired.push(number);
+        self.gone_mut().retired.push(number);
     }
 
     /// Takes an origin out, but leaves its entries visible until [`end_linger`](Self::end_linger).
@@ -222,20 +246,21 @@ impl Origins {
             reason: LeaveReason::ReplicaReplaced,
         };
         self.take_out(number, retired);
-        self.lingering.push(number);
+        self.gone_mut().lingering.push(number);
     }
 
     /// Retires an origin that lingers.
     pub(super) fn end_linger(&mut self, number: u16) {
-        self.lingering.retain(|&lingering| lingering != number);
+        let lingering = &mut self.gone_mut().lingering;
+        lingering.retain(|&lingering| lingering != number);
         self.set_hidden(number, true);
-        self.retired.push(number);
+        self.gone_mut().retired.push(number);
     }
 
     /// Returns the origins that linger, in the order in which they were replaced.
     #[inline]
     pub(super) fn lingering(&self) -> &[u16] {
-        &self.lingering
+        &self.gone().lingering
     }
 
     /// Returns whether the entries of this origin are visible although a later life has taken its
@@ -254,7 +279,7 @@ impl Origins {
 
     /// Returns the retired origin to clear next.
     pub(super) fn next_retired(&self) -> Option<(u16, Retired)> {
-        let number = *self.retired.last()?;
+        let number = *self.gone().retired.last()?;
         Some((number, self.get(number).retired?))
     }
 
@@ -266,9 +291,10 @@ impl Origins {
             }
             self.free_name(number);
             self.list[usize::from(number)] = None;
-            self.retired.retain(|&retired| retired != number);
-            self.lingering.retain(|&lingering| lingering != number);
-            self.free.push(number);
+            let gone = self.gone_mut();
+            gone.retired.retain(|&retired| retired != number);
+            gone.lingering.retain(|&lingering| lingering != number);
+            gone.free.push(number);
         }
     }
 

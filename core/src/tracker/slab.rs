@@ -54,11 +54,11 @@ impl Row {
     }
 }
 
-/// Returns how many places to add to `len` of them: an eighth, so that a partition with few entries
+/// Returns how many places to add to `len` of them: a sixteenth, so that a partition with few entries
 /// takes no room for many.
 #[inline]
 pub(super) fn growth(len: usize) -> usize {
-    (len / 8).max(2)
+    (len / 16).max(2)
 }
 
 /// Appends to a list that is short in most partitions.

@@ -243,7 +243,7 @@ impl State {
         origin.set_clock(op);
         let leave = LoggedLeave { op, birth, reason };
         let len_max = self.limits.leave_log_len_max;
-        origin.leaves_mut().push(leave, len_max);
+        origin.push_leave(leave, len_max);
         visible_keys::note_leave(&mut self.store, &self.origins, index);
         if let Some(counts) = &mut self.own_counts {
             counts.note_leave(&self.store, index);
@@ -256,7 +256,7 @@ impl State {
         let origin = self.origins.get_mut(LOCAL);
         let clock = origin.clock().max(floor);
         origin.set_clock(clock);
-        origin.leaves_mut().restart(clock);
+        origin.restart_leaves(clock);
         self.captures.clear();
     }
 
@@ -266,7 +266,7 @@ impl State {
         self.origins.rename_local(id);
         let origin = self.origins.get_mut(LOCAL);
         let clock = origin.clock();
-        origin.leaves_mut().restart(clock);
+        origin.restart_leaves(clock);
         self.captures.clear();
     }
 
@@ -447,25 +447,25 @@ impl State {
     /// Remembers a leave of a remote origin.
     pub(super) fn log_leave(&mut self, number: u16, leave: LoggedLeave) {
         let len_max = self.limits.leave_log_len_max;
-        let leaves = self.origins.get_mut(number).leaves_mut();
+        let origin = self.origins.get_mut(number);
         if self.logs_own_leaves_only {
-            leaves.restart(leave.op);
+            origin.restart_leaves(leave.op);
         } else {
-            leaves.push(leave, len_max);
+            origin.push_leave(leave, len_max);
         }
     }
 
     pub(super) fn trim_leaves(&mut self, number: u16, op: u64) {
-        self.origins.get_mut(number).leaves_mut().trim(op);
+        self.origins.get_mut(number).trim_leaves(op);
     }
 
     pub(super) fn limit_leaves(&mut self, number: u16, len_max: usize) {
-        self.origins.get_mut(number).leaves_mut().limit(len_max);
+        self.origins.get_mut(number).limit_leaves(len_max);
     }
 
     /// Forgets the leaves of an origin up to `clock`, whose state came without them.
     pub(super) fn restart_leaves(&mut self, number: u16, clock: u64) {
-        self.origins.get_mut(number).leaves_mut().restart(clock);
+        self.origins.get_mut(number).restart_leaves(clock);
     }
 
     pub(super) fn set_clock(&mut self, number: u16, clock: u64) {

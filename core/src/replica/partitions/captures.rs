@@ -40,16 +40,16 @@ impl Partitions {
             let is_new = shared.to >= clock_min || is_broken(Fault::ShareOldCapture);
             shared.bytes_max == serve.bytes_max && is_new
         };
-        let shared = part.capture.as_ref().filter(is_shared);
+        let shared = part.capture.as_deref().filter(is_shared);
         let capture = shared.map(|shared| shared.capture).unwrap_or_else(|| {
             let bytes_max = serve.bytes_max;
             let capture = part.tracker.begin_capture(bytes_max, serve.saved_max);
             let to = own.clock;
-            part.capture = Some(Shared {
+            part.capture = Some(Box::new(Shared {
                 capture,
                 to,
                 bytes_max,
-            });
+            }));
             capture
         });
         self.slice(Job::Capture { serve, capture }, Vec::new(), watched)

@@ -82,7 +82,7 @@ struct Partition {
     /// Replaced replicas of which something may still be visible.
     lingering: Vec<ReplicaId>,
     /// The newest capture of the own entries.
-    capture: Option<Shared>,
+    capture: Option<Box<Shared>>,
 }
 
 impl Partition {
