@@ -360,6 +360,10 @@ fn apply_record(
     diff: &mut DiffBuilder,
 ) {
     match record {
+        // It was born after all that is here: there is none to look for.
+        Record::NewEntry { put, versions } if versions.birth > clock && versions.is_first() => {
+            state.insert(number, &put, versions, diff);
+        }
         Record::NewEntry { put, versions } if versions.version > clock => {
             state.put(number, &put, versions, diff);
         }

@@ -70,6 +70,11 @@ impl EntryVersions {
         }
     }
 
+    /// Returns whether the entry was written once.
+    pub(super) fn is_first(self) -> bool {
+        self.version == self.birth
+    }
+
     /// Returns whether the previous version does not follow from birth and version: there were two
     /// writes since the creation.
     pub(super) fn is_long(self) -> bool {

@@ -368,6 +368,17 @@ impl State {
             Some(index) => self.remove(index, LeaveReason::Unknown, diff),
             None => {}
         }
+        self.insert(number, put, versions, diff);
+    }
+
+    /// Inserts an entry of a remote origin whose birth no other one has; it becomes the newest of it.
+    pub(super) fn insert(
+        &mut self,
+        number: u16,
+        put: &NewEntry<'_>,
+        versions: EntryVersions,
+        diff: &mut DiffBuilder,
+    ) {
         let location = self.store.locate(put.topic, put.encoding, put.key);
         let index = self.store.insert(location, put, number, versions);
         visible_keys::note_entry(&mut self.store, &self.origins, index);

@@ -375,6 +375,7 @@ impl Partitions {
         match applied {
             Ok(diff) => {
                 part.set_life(&apply.id, apply.life);
+                diffs.reserve_exact(1);
                 diffs.push(diff);
                 Outcome::Done
             }
