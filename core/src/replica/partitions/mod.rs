@@ -537,14 +537,13 @@ impl Partitions {
 
     /// Drops the tracker of a partition in which nothing is.
     fn tidy(&mut self, partition: u16) {
-        let part = self.parts.get(&partition);
-        let is_empty = |part: &Box<Partition>| {
+        let is_empty = self.parts.get(&partition).is_some_and(|part| {
             !part.is_occupied && !part.tracker.knows_others() && part.lingering.is_empty()
-        };
+        });
         let is_wanted = self.changed.contains(&partition)
             || self.uncounted.contains(&partition)
             || self.jobs.is_in(partition);
-        if part.is_some_and(is_empty) && !is_wanted {
+        if is_empty && !is_wanted {
             self.parts.remove(&partition);
         }
     }

@@ -19,10 +19,8 @@ pub(super) struct Owners {
 #[derive(Debug, Clone)]
 enum Counts {
     /// Most owners have one topic, or one entry.
-    One {
-        partition: u16,
-        count: u32,
-    },
+    One { partition: u16, count: u32 },
+    #[expect(clippy::box_collection, reason = "few owners have it")]
     Many(Box<BTreeMap<u16, u32>>),
 }
 
