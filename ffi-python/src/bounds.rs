@@ -79,8 +79,13 @@ pub(crate) fn list<'py, T: IntoPyObject<'py>>(
     py: Python<'py>,
     items: impl IntoIterator<Item = T>,
 ) -> PyResult<Bound<'py, PyList>> {
+    let items = yielding(py, items.into_iter());
+    // It makes room for the items that there are at least, and panics when there is none.
+    if items.size_hint().0 <= SHORT {
+        return PyList::new(py, items);
+    }
     let list = PyList::empty(py);
-    for item in yielding(py, items.into_iter()) {
+    for item in items {
         list.append(item)?;
     }
     Ok(list)

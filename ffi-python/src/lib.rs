@@ -18,6 +18,7 @@ mod error;
 mod event;
 mod feed;
 mod files;
+mod group_name;
 mod held_windows;
 mod id;
 mod item;

@@ -317,13 +317,13 @@ impl MemberList {
             Place::At(at) => each!(self, list => list.read(py, |list| list.row(at))?)
                 .ok_or_else(out_of_range)?
                 .into_pyobject(py),
+            Place::Rows(rows) if rows.len() <= SHORT => {
+                let objects = each!(self, list => list.read_attached(py, |list| list.objects(py, rows))?);
+                Ok(PyList::new(py, objects?)?.into_any())
+            }
             Place::Rows(rows) => {
                 room_for(rows.len(), ROW_LEN)?;
-                let rows = each!(self, list => if rows.len() <= SHORT {
-                    list.read(py, |list| list.rows(rows))?
-                } else {
-                    list.read_long(py, |list| list.rows(rows))?
-                });
+                let rows = each!(self, list => list.read_long(py, |list| list.rows(rows))?);
                 Ok(bounds::list(py, rows)?.into_any())
             }
         }

@@ -9,15 +9,21 @@ use crate::item::{Item, Number};
 
 /// The last byte of a prefix behind which items may differ.
 const OPEN: u8 = 15;
+/// The bytes of an item that stand in a prefix, its tag among them.
+const LEN: usize = 15;
 /// The bytes of a text that stand in a prefix.
-const TEXT_LEN: usize = 14;
+const TEXT_LEN: usize = LEN - 1;
+/// The bytes of a number.
+const NUMBER_LEN: usize = 10;
+/// The tag of texts.
+const TEXT: u8 = 3;
 /// The tag of items by a key: behind equal keys the values themselves decide.
 const BY_KEY: u8 = 15;
 /// Numbers from here on do not fit in 64 bits.
 const BEYOND: f64 = 9_223_372_036_854_775_808.0;
 
-/// The beginning of an item: a tag for its type, 14 bytes of what it is, and a byte that is [`OPEN`] unless they are
-/// all. Prefixes are ordered as their items are, and those of equal items are equal.
+/// The beginning of an item: 15 bytes of what it is, a tag for its type first, and a byte that is [`OPEN`] unless they
+/// are all. Prefixes are ordered as their items are, and those of equal items are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Prefix([u64; 2]);
 
@@ -25,25 +31,15 @@ impl Prefix {
     /// Makes the prefix of an item.
     pub(crate) fn of(item: &Item) -> Self {
         match item {
-            Item::Least => Self::number(0, 0),
-            Item::Number(number) => Self::of_number(number),
-            Item::Bytes(bytes) => Self::of_text(2, bytes.as_bytes()),
-            Item::Text(text) => Self::of_text(3, text.as_bytes()),
-            Item::Tuple(items) => {
-                let first = items.first().map_or(Self([0, 0]), Self::of);
-                first.within(4)
-            }
-            Item::Date(day) => Self::number(5, *day),
-            Item::DateTime(micros) => Self::number(6, *micros),
-            Item::Instant(micros) => Self::number(7, *micros),
-            Item::Uuid(bytes) => Self::of_text(8, bytes),
-            Item::Greatest => Self::number(9, 0),
+            // Nothing follows a text, so that its length can tell where it ends.
+            Item::Text(text) => Self::of_text(text.as_bytes()),
+            _ => Self::of_items(&[], &[item]),
         }
     }
 
     /// Makes the prefix of a value by its key.
-    pub(crate) fn of_key(key: &Item) -> Self {
-        Self::of(key).within(BY_KEY)
+    pub(crate) fn of_keyed(key: &Item, item: &Item) -> Self {
+        Self::of_items(&[BY_KEY], &[key, item])
     }
 
     /// Compares items by their prefixes; `None` if these do not decide.
@@ -54,32 +50,79 @@ impl Prefix {
         }
     }
 
-    fn new(tag: u8, content: [u8; TEXT_LEN], last: u8) -> Self {
-        let mut bytes = [0; 16];
-        bytes[0] = tag;
-        bytes[1..15].copy_from_slice(&content);
-        bytes[15] = last;
+    fn of_text(text: &[u8]) -> Self {
+        let mut bytes = [0; LEN + 1];
+        let len = text.len().min(TEXT_LEN);
+        bytes[0] = TEXT;
+        bytes[1..=len].copy_from_slice(&text[..len]);
+        bytes[LEN] = text.len().min(OPEN.into()) as u8;
+        Self::from_bytes(bytes)
+    }
+
+    fn of_items(head: &[u8], items: &[&Item]) -> Self {
+        let mut writer = Writer::default();
+        let is_whole = writer.bytes(head) && items.iter().all(|item| writer.item(item));
+        writer.bytes[LEN] = if is_whole { 0 } else { OPEN };
+        Self::from_bytes(writer.bytes)
+    }
+
+    fn from_bytes(bytes: [u8; LEN + 1]) -> Self {
         let bytes = u128::from_be_bytes(bytes);
         Self([(bytes >> 64) as u64, bytes as u64])
     }
+}
 
-    fn of_text(tag: u8, text: &[u8]) -> Self {
-        let mut content = [0; TEXT_LEN];
-        let len = text.len().min(TEXT_LEN);
-        content[..len].copy_from_slice(&text[..len]);
-        // Zeros behind a text are no part of it: the length tells.
-        Self::new(tag, content, text.len().min(OPEN.into()) as u8)
+/// Writes items one after the other, as bytes that are ordered as the items are. None is the beginning of another one,
+/// so what follows them decides only behind equal ones. All methods return whether there was room for everything.
+#[derive(Default)]
+struct Writer {
+    bytes: [u8; LEN + 1],
+    len: usize,
+}
+
+impl Writer {
+    fn item(&mut self, item: &Item) -> bool {
+        match item {
+            Item::Least => self.bytes(&[0]),
+            Item::Number(number) => self.bytes(&[1]) && self.number(number),
+            Item::Bytes(bytes) => self.bytes(&[2]) && self.text(bytes.as_bytes()),
+            Item::Text(text) => self.bytes(&[TEXT]) && self.text(text.as_bytes()),
+            // A tuple ends before any item: no tag of one in a tuple is 0.
+            Item::Tuple(items) => {
+                self.bytes(&[4]) && items.iter().all(|item| self.item(item)) && self.bytes(&[0])
+            }
+            Item::Date(day) => self.integer(5, *day),
+            Item::DateTime(micros) => self.integer(6, *micros),
+            Item::Instant(micros) => self.integer(7, *micros),
+            Item::Uuid(bytes) => self.bytes(&[8]) && self.bytes(bytes),
+            Item::Greatest => self.bytes(&[9]),
+        }
     }
 
-    fn number(tag: u8, number: i64) -> Self {
+    fn bytes(&mut self, bytes: &[u8]) -> bool {
+        let len = bytes.len().min(LEN - self.len);
+        self.bytes[self.len..self.len + len].copy_from_slice(&bytes[..len]);
+        self.len += len;
+        len == bytes.len()
+    }
+
+    /// Writes a text and a 0 behind it; the bytes 0 and 1 of a text become two each.
+    fn text(&mut self, text: &[u8]) -> bool {
+        let mut written = text.iter().take(LEN).map(|&byte| match byte {
+            0 | 1 => self.bytes(&[1, byte + 1]),
+            _ => self.bytes(&[byte]),
+        });
+        written.all(|has_room| has_room) && text.len() <= LEN && self.bytes(&[0])
+    }
+
+    fn integer(&mut self, tag: u8, number: i64) -> bool {
         let ordered = number.cast_unsigned() ^ (1 << 63);
-        let mut content = [0; TEXT_LEN];
-        content[..8].copy_from_slice(&ordered.to_be_bytes());
-        Self::new(tag, content, 0)
+        self.bytes(&[tag]) && self.bytes(&ordered.to_be_bytes())
     }
 
-    /// An int and a float that are equal have one prefix: the nearest float, and how far it is off.
-    fn of_number(number: &Number) -> Self {
+    /// Writes a number; false also for one that its bytes do not tell from all others. An int and a float that are
+    /// equal have the same bytes: the nearest float, and how far it is off.
+    fn number(&mut self, number: &Number) -> bool {
         let near = match number {
             Number::Int(int) => *int as f64,
             Number::Float(float) => *float,
@@ -97,19 +140,9 @@ impl Prefix {
         let bits = (near + 0.0).to_bits();
         let sign = 1 << 63;
         let ordered = if bits & sign == 0 { bits | sign } else { !bits };
-        let mut content = [0; TEXT_LEN];
+        let mut content = [0; NUMBER_LEN];
         content[..8].copy_from_slice(&ordered.to_be_bytes());
-        content[8..10].copy_from_slice(&((off + (1 << 15)) as u16).to_be_bytes());
-        Self::new(1, content, if is_open { OPEN } else { 0 })
-    }
-
-    /// Makes the prefix of something that begins with this one's item.
-    fn within(self, tag: u8) -> Self {
-        let [high, low] = self.0;
-        let low = (high << 56) | (low >> 8);
-        Self([
-            u64::from(tag) << 56 | high >> 8,
-            low & !0xff | u64::from(OPEN),
-        ])
+        content[8..].copy_from_slice(&((off + (1 << 15)) as u16).to_be_bytes());
+        self.bytes(&content) && !is_open
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct Ranked {
 impl Ranked {
     pub(crate) fn new(object: Option<&Bound<'_, PyAny>>, rank: Rank) -> Self {
         let prefix = match &rank.key {
-            Some(key) => Prefix::of_key(key),
+            Some(key) => Prefix::of_keyed(key, &rank.item),
             None => Prefix::of(&rank.item),
         };
         let object = object.map(|object| object.clone().unbind());

@@ -12,6 +12,7 @@ use crate::bounds;
 use crate::convert::{Rows, grouped, repr};
 use crate::detached_drop::{Content, DetachedDrop};
 use crate::error::{HiddenMember, raise};
+use crate::group_name::GroupName;
 use crate::id::{AnyId, PyId};
 use crate::sync::Locked;
 
@@ -28,7 +29,7 @@ use crate::sync::Locked;
 pub(crate) struct Member {
     id: AnyId,
     /// The name of the group that the member is in.
-    group: Arc<str>,
+    group: GroupName,
     revision: u32,
     attrs: u32,
     payload: Box<[u8]>,
@@ -50,7 +51,7 @@ impl Member {
     /// The name of the group that the member is in.
     #[getter]
     fn group(&self) -> &str {
-        &self.group
+        self.group.as_str()
     }
 
     /// A number that grows with each change of attributes or payload, and never repeats for an id.
@@ -73,7 +74,7 @@ impl Member {
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let id = repr(&self.id.into_pyobject(py)?)?;
-        let group = repr(bounds::text(py, &self.group)?.as_any())?;
+        let group = repr(bounds::text(py, self.group.as_str())?.as_any())?;
         let revision = self.revision;
         let attrs = self.attrs;
         Ok(format!(
@@ -86,7 +87,7 @@ impl Member {
 #[pyclass(frozen, eq, module = "headcount")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header {
-    group: Arc<str>,
+    group: GroupName,
     count: usize,
 }
 
@@ -100,7 +101,7 @@ impl Header {
     /// The name of the group.
     #[getter]
     fn group(&self) -> &str {
-        &self.group
+        self.group.as_str()
     }
 
     /// The number of members of the group.
@@ -110,7 +111,7 @@ impl Header {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let group = repr(bounds::text(py, &self.group)?.as_any())?;
+        let group = repr(bounds::text(py, self.group.as_str())?.as_any())?;
         Ok(format!("Header(group={group}, count={})", self.count))
     }
 }
@@ -181,6 +182,9 @@ pub(crate) trait Reading: Send + Sync {
     fn members_len(&self) -> usize;
     fn row(&self, at: usize) -> Option<Row>;
     fn rows(&self, rows: Rows) -> Vec<Row>;
+    /// Makes rows into objects of Python. No Python code runs: the collector of garbage does not know such objects, so
+    /// they do not start it.
+    fn objects<'py>(&self, py: Python<'py>, rows: Rows) -> PyResult<Vec<Bound<'py, PyAny>>>;
     fn all_groups(&self) -> Vec<Group>;
 }
 
@@ -196,14 +200,29 @@ macro_rules! reading {
             }
 
             fn row(&self, at: usize) -> Option<Row> {
-                own(self.row_at(at), |group| self.group_name(group)).pop()
+                own(self.row_at(at), |group| self.group_name(group)).next()
             }
 
             fn rows(&self, rows: Rows) -> Vec<Row> {
                 let name = |group| self.group_name(group);
                 match rows.range() {
-                    Some(range) => own(self.slice(range), name),
-                    None => own(rows.iter().filter_map(|at| self.row_at(at)), name),
+                    Some(range) => own(self.slice(range), name).collect(),
+                    None => own(rows.iter().filter_map(|at| self.row_at(at)), name).collect(),
+                }
+            }
+
+            fn objects<'py>(
+                &self,
+                py: Python<'py>,
+                rows: Rows,
+            ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+                let name = |group| self.group_name(group);
+                match rows.range() {
+                    Some(range) => objects(py, own(self.slice(range), name), rows.len()),
+                    None => {
+                        let found = rows.iter().filter_map(|at| self.row_at(at));
+                        objects(py, own(found, name), rows.len())
+                    }
                 }
             }
 
@@ -242,7 +261,7 @@ impl<I: PyId> Finding for core::Snapshot<I> {
 
     fn found(&self, id: &AnyId) -> Option<Row> {
         let row = self.get(&I::from_any(id).ok()?);
-        own(row, |group| self.group_name(group)).pop()
+        own(row, |group| self.group_name(group)).next()
     }
 }
 
@@ -256,43 +275,51 @@ impl<R: Reading + ?Sized> Content for Arc<R> {
     }
 }
 
-/// Copies rows. Neighbours are mostly of one group, so its name is copied once for them all.
+/// Copies rows. Neighbours are mostly of one group, so its name is looked up once for them all.
 fn own<'a, 'n, I: PyId>(
     rows: impl IntoIterator<Item = core::Row<'a, I>>,
     name: impl Fn(GroupId) -> Option<&'n str>,
-) -> Vec<Row> {
-    let mut last: Option<(GroupId, Arc<str>)> = None;
-    let mut name_of = |id: GroupId| match &last {
-        Some((known, name)) if *known == id => Arc::clone(name),
+) -> impl Iterator<Item = Row> {
+    let mut last: Option<(GroupId, GroupName)> = None;
+    let mut name_of = move |id: GroupId| match &last {
+        Some((known, name)) if *known == id => name.clone(),
         _ => {
-            let name: Arc<str> = name(id)
-                .expect("the group of every row is in the list")
-                .into();
-            last = Some((id, Arc::clone(&name)));
+            let name = name(id).expect("the group of every row is in the list");
+            let name = GroupName::from(name);
+            last = Some((id, name.clone()));
             name
         }
     };
-    rows.into_iter()
-        .map(|row| match row {
-            core::Row::Header { group, count, .. } => Row::Header(Header {
-                group: name_of(group),
-                count,
-            }),
-            core::Row::Member {
-                id,
-                group,
-                revision,
-                attrs,
-                payload,
-            } => Row::Member(Member {
-                id: id.to_any(),
-                group: name_of(group),
-                revision,
-                attrs,
-                payload: payload.into(),
-            }),
-        })
-        .collect()
+    rows.into_iter().map(move |row| match row {
+        core::Row::Header { group, count, .. } => Row::Header(Header {
+            group: name_of(group),
+            count,
+        }),
+        core::Row::Member {
+            id,
+            group,
+            revision,
+            attrs,
+            payload,
+        } => Row::Member(Member {
+            id: id.to_any(),
+            group: name_of(group),
+            revision,
+            attrs,
+            payload: payload.into(),
+        }),
+    })
+}
+
+fn objects<'py>(
+    py: Python<'py>,
+    rows: impl Iterator<Item = Row>,
+    count: usize,
+) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let mut objects = Vec::with_capacity(count);
+    let mut made = rows.map(|row| row.into_pyobject(py));
+    made.try_for_each(|object| object.map(|object| objects.push(object)))?;
+    Ok(objects)
 }
 
 /// Copies rows of some members, found by id.
@@ -301,7 +328,7 @@ pub(crate) fn own_found<'a, 'n, I: PyId>(
     name: impl Fn(GroupId) -> Option<&'n str>,
 ) -> Vec<Option<(usize, Row)>> {
     let rows = found.iter().flatten().map(|(_, row)| row.clone());
-    let mut rows = own(rows, name).into_iter();
+    let mut rows = own(rows, name);
     let indexes = found
         .iter()
         .map(|row| row.as_ref().map(|(index, _)| *index));

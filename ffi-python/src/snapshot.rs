@@ -3,8 +3,9 @@
 use std::sync::{Arc, Once};
 
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
-use crate::bounds::{self, room_for};
+use crate::bounds::{self, SHORT, room_for};
 use crate::convert::{Place, out_of_range, place};
 use crate::detached_drop::DetachedDrop;
 use crate::id::AnyId;
@@ -117,6 +118,9 @@ impl Snapshot {
             Place::At(at) => {
                 let row = self.list.row(at).ok_or_else(out_of_range)?;
                 row.into_pyobject(py)
+            }
+            Place::Rows(rows) if rows.len() <= SHORT => {
+                Ok(PyList::new(py, self.list.objects(py, rows)?)?.into_any())
             }
             Place::Rows(rows) => {
                 room_for(rows.len(), ROW_LEN)?;

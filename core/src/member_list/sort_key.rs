@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use unicode_normalization::UnicodeNormalization;
+use arrayvec::ArrayString;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use crate::member_list::ListError;
 use crate::member_list::limits::KEY_MAX;
@@ -32,25 +33,35 @@ impl SortKey {
     /// characters and their marks (normalization form C, UAX 15), so that both spellings of "é" are
     /// one name, and cuts the name at 64 bytes. Code points are compared.
     pub fn from_name(name: &str) -> Self {
-        let mut key = Self {
-            len: 0,
-            bytes: [0; KEY_MAX],
-        };
         if name.is_ascii() {
-            for &byte in name.as_bytes().iter().take(KEY_MAX) {
-                key.push(byte.to_ascii_lowercase());
-            }
+            let mut key = Self::cut(name.as_bytes());
+            key.bytes.make_ascii_lowercase();
             return key;
         }
+        Self::of_composed(name).unwrap_or_else(|| Self::of_any(name))
+    }
+
+    /// Makes a key from a name whose folded characters are composed as they are and fit; `None` from any other one.
+    /// Most names are such, and this takes a fraction of the time.
+    fn of_composed(name: &str) -> Option<Self> {
+        let mut folded = ArrayString::<KEY_MAX>::new();
+        for char in name.chars() {
+            if char.is_ascii() {
+                folded.try_push(char.to_ascii_lowercase()).ok()?;
+                continue;
+            }
+            for char in fold(char) {
+                folded.try_push(char).ok()?;
+            }
+        }
+        let is_composed = is_nfc_quick(folded.chars()) == IsNormalized::Yes;
+        is_composed.then(|| Self::cut(folded.as_bytes()))
+    }
+
+    fn of_any(name: &str) -> Self {
+        let mut key = Self::cut(&[]);
         let mut utf8 = [0; 4];
-        // Lower case first: "ẞ" has no upper case, "ß" has "SS".
-        let folded = name
-            .chars()
-            .flat_map(char::to_lowercase)
-            .flat_map(char::to_uppercase)
-            .flat_map(char::to_lowercase)
-            .nfc();
-        for folded in folded {
+        for folded in name.chars().flat_map(fold).nfc() {
             if usize::from(key.len) == KEY_MAX {
                 break;
             }
@@ -138,6 +149,13 @@ impl SortKey {
     }
 }
 
+/// Folds a character. Lower case comes first: "ẞ" has no upper case, "ß" has "SS".
+fn fold(char: char) -> impl Iterator<Item = char> {
+    char.to_lowercase()
+        .flat_map(char::to_uppercase)
+        .flat_map(char::to_lowercase)
+}
+
 impl AsRef<[u8]> for SortKey {
     fn as_ref(&self) -> &[u8] {
         self.as_bytes()
@@ -201,5 +219,25 @@ mod tests {
             KEY_MAX
         );
         assert_eq!(SortKey::from_name("").as_bytes(), b"");
+    }
+
+    #[test]
+    fn the_short_way_leads_to_the_same_keys() {
+        let mut composed = 0;
+        for char in '\0'..'\u{30000}' {
+            let long = "é".repeat(31);
+            let names = [
+                format!("{char}"),
+                format!("A{char}\u{301}"),
+                format!("é{char}"),
+                format!("{long}{char}"),
+                format!("{long}a{char}"),
+            ];
+            for name in names {
+                assert_eq!(SortKey::from_name(&name), SortKey::of_any(&name), "{name:?}");
+                composed += usize::from(SortKey::of_composed(&name).is_some());
+            }
+        }
+        assert!(composed > 400_000, "{composed} names are composed as they are");
     }
 }

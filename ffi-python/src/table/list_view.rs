@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyList;
 
-use crate::bounds::{self, room_for};
+use crate::bounds::{self, SHORT, room_for};
 use crate::convert::{Place, out_of_range, place, repr};
 use crate::error::raise;
 use crate::id::{Key, OfKind, PyId, each_kind};
@@ -270,6 +270,13 @@ impl ListView {
                 each_table!(self, table => read(py, table, self.id, |list| list.row(at))?)
                     .ok_or_else(out_of_range)?
                     .into_pyobject(py)
+            }
+            Place::Rows(rows) if rows.len() <= SHORT => {
+                let objects = each_table!(self, table => {
+                    let read = |table: &TableOrRoster<_>| table.list(self.id).map(|list| list.objects(py, rows));
+                    table.read_attached(py, read)?.map_err(raise)?
+                });
+                Ok(PyList::new(py, objects?)?.into_any())
             }
             Place::Rows(rows) => {
                 room_for(rows.len(), ROW_LEN)?;
