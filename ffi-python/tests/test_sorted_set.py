@@ -205,9 +205,10 @@ class Sets(unittest.TestCase):
         numbers += [float(number) for number in numbers if abs(number) < 2**1000]
         numbers += [0.5, -0.5, -0.0, True, 1e-300, 5e-324, 1e308, float("inf"), float("-inf")]
         texts = [begin + "a" * count for begin in ("", "é") for count in range(18)]
-        texts += [text + end for text in texts for end in ("\0", "\0\0", "b", "ß", "😀")]
+        texts += [text + end for text in texts for end in ("\0", "\0\0", "\1", "b", "ß", "😀")]
         values: list[list[Any]] = [numbers, texts, [text.encode() for text in texts]]
         values += [[(text, number % 3) for text in texts for number in range(6)]]
+        values += [[((text, at % 3), text[at:], text.encode()) for text in texts for at in range(6)]]
         values += [[(), *((number,) for number in numbers), *((n, n) for n in numbers)]]
         values += [[uuid.UUID(int=number % 2**128) for number in numbers if type(number) is int]]
         for some in values:
