@@ -318,7 +318,8 @@ impl MemberList {
                 .ok_or_else(out_of_range)?
                 .into_pyobject(py),
             Place::Rows(rows) if rows.len() <= SHORT => {
-                let objects = each!(self, list => list.read_attached(py, |list| list.objects(py, rows))?);
+                let objects =
+                    each!(self, list => list.read_attached(py, |list| list.objects(py, rows))?);
                 Ok(PyList::new(py, objects?)?.into_any())
             }
             Place::Rows(rows) => {

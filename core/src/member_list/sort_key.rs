@@ -234,10 +234,17 @@ mod tests {
                 format!("{long}a{char}"),
             ];
             for name in names {
-                assert_eq!(SortKey::from_name(&name), SortKey::of_any(&name), "{name:?}");
+                assert_eq!(
+                    SortKey::from_name(&name),
+                    SortKey::of_any(&name),
+                    "{name:?}"
+                );
                 composed += usize::from(SortKey::of_composed(&name).is_some());
             }
         }
-        assert!(composed > 400_000, "{composed} names are composed as they are");
+        assert!(
+            composed > 400_000,
+            "{composed} names are composed as they are"
+        );
     }
 }
