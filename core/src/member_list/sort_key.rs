@@ -224,8 +224,8 @@ mod tests {
     #[test]
     fn the_short_way_leads_to_the_same_keys() {
         let mut composed = 0;
-        for char in '\0'..'\u{30000}' {
-            let long = "é".repeat(31);
+        let long = "é".repeat(31);
+        for char in ('\0'..'\u{3100}').chain('\u{f900}'..'\u{fb50}') {
             let names = [
                 format!("{char}"),
                 format!("A{char}\u{301}"),
@@ -242,9 +242,6 @@ mod tests {
                 composed += usize::from(SortKey::of_composed(&name).is_some());
             }
         }
-        assert!(
-            composed > 400_000,
-            "{composed} names are composed as they are"
-        );
+        assert!(composed > 20_000, "{composed} are composed as they are");
     }
 }
