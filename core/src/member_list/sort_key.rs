@@ -32,6 +32,7 @@ impl SortKey {
     /// It folds every character (lower, upper and lower case, with full mappings), composes
     /// characters and their marks (normalization form C, UAX 15), so that both spellings of "é" are
     /// one name, and cuts the name at 64 bytes. Code points are compared.
+    #[must_use]
     pub fn from_name(name: &str) -> Self {
         if name.is_ascii() {
             let mut key = Self::cut(name.as_bytes());
