@@ -80,7 +80,7 @@ pub(crate) fn list<'py, T: IntoPyObject<'py>>(
     items: impl IntoIterator<Item = T>,
 ) -> PyResult<Bound<'py, PyList>> {
     let items = yielding(py, items.into_iter());
-    // It makes room for the items that there are at least, and panics when there is none.
+    // `PyList::new` makes room for the least number of items at once, and panics when there is none.
     if items.size_hint().0 <= SHORT {
         return PyList::new(py, items);
     }
