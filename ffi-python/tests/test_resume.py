@@ -190,3 +190,26 @@ class Resume(unittest.TestCase):
         self.assertEqual(bundle.to_dict()["frames"][0]["kind"], "delta")
         self.assertEqual(client.apply(bundle, request).resync, [])
         self.assertNotIn("5", [row.get("id") for row in client.windows["c:0"].rows])
+
+    def test_the_answer_to_a_search_is_taken_that_another_bundle_has_overtaken(self) -> None:
+        ml = MemberList(int, groups=["online"])
+        for id in range(100):
+            ml.upsert(id, "online", f"name {id}")
+        viewer, client = ml.viewer(), Client()
+        client.open("c:0")
+        client.apply(viewer.open("c:0"), client.request())
+        name = MemberList.search_window("name 7")
+        request = client.request()
+        answer = viewer.open(name)
+        ml.upsert(500, "online", "name 70 and more")
+        client.open("c:1")  # is not answered yet, so the client asks for nothing else
+        client.apply(viewer.bundle(ml.tick(1.0)))
+        client.open(name, request)
+        client.apply(answer, request)
+        window = client.windows[name]
+        self.assertEqual((window.matches, window.waiting), (11, False))
+
+        client.close(name)
+        client.switch(["c:0"])
+        client.open(name, request)
+        self.assertNotIn(name, client.windows, "of another list")
