@@ -349,7 +349,7 @@ fn a_match_beyond_the_page_is_counted() {
     assert_eq!(bundle.frames[0].matches, Some(101));
 }
 
-/// An open notes the newest version that the client has seen: the SYNC of a search that was made before is not above it.
+/// An open notes the newest version that the client has seen: the SYNC of an earlier search is not above it.
 #[test]
 fn the_answer_to_a_search_is_taken_that_another_bundle_has_overtaken() {
     let (mut list, group) = hundred();
