@@ -203,7 +203,9 @@ class Resume(unittest.TestCase):
         answer = viewer.open(name)
         ml.upsert(500, "online", "name 70 and more")
         client.open("c:1")  # is not answered yet, so the client asks for nothing else
-        client.apply(viewer.bundle(ml.tick(1.0)))
+        bundle = viewer.bundle(ml.tick(1.0))
+        assert bundle is not None
+        client.apply(bundle)
         client.open(name, request)
         client.apply(answer, request)
         window = client.windows[name]
