@@ -244,12 +244,13 @@ async def nats_server() -> AsyncIterator[int]:
 
 
 async def guarded(work: Callable[[], Any], guard: "asyncio.Task[None]") -> None:
-    """Do work; fail as soon as the guard does."""
+    """Do work; fail as soon as the guard does. End the guard with the work."""
     task = asyncio.ensure_future(work())
     await asyncio.wait({task, guard}, return_when=asyncio.FIRST_COMPLETED)
     if not task.done():
         task.cancel()
         await guard
+    guard.cancel()
     await task
 
 
