@@ -204,7 +204,9 @@ mod tests {
         let order = Arc::new(Mutex::new(Vec::new()));
         let comers: Vec<_> = (0..COMERS)
             .map(|n| {
-                let (admission, polls, order) = (admission.clone(), polls.clone(), order.clone());
+                let admission = Arc::clone(&admission);
+                let polls = Arc::clone(&polls);
+                let order = Arc::clone(&order);
                 tokio::spawn(async move {
                     let mut admit = pin!(admission.admit());
                     let is_admitted = poll_fn(|cx| {
