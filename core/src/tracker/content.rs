@@ -42,14 +42,6 @@ pub(crate) enum ContentKind {
     Repair(Vec<u8>),
 }
 
-/// What a tracker has of another replica in a life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct HeldLife {
-    pub(crate) life: u64,
-    pub(crate) clock: u64,
-    pub(crate) fingerprint: u64,
-}
-
 impl Tracker {
     /// Creates an empty tracker of a share of the topics.
     pub(crate) fn with_share(replica: ReplicaId, share: TopicShare, limits: Arc<Limits>) -> Self {
@@ -72,16 +64,10 @@ impl Tracker {
         }
     }
 
-    /// Returns what is held of another replica of which a life is noted. O(1).
-    pub(crate) fn held(&self, replica: &ReplicaId) -> Option<HeldLife> {
+    /// Returns the life that is noted of another replica. O(1).
+    pub(crate) fn life(&self, replica: &ReplicaId) -> Option<u64> {
         let origins = self.state.origins();
-        let number = origins.find_remote(replica)?;
-        let origin = origins.get(number);
-        Some(HeldLife {
-            life: origins.life(number)?,
-            clock: origin.clock(),
-            fingerprint: origin.fingerprint(),
-        })
+        origins.life(origins.find_remote(replica)?)
     }
 
     /// Returns whether it has origins besides the local one. O(1).

@@ -88,7 +88,7 @@ struct Partition {
 impl Partition {
     /// Returns the life that is held of exactly this replica.
     fn life(&self, id: &ReplicaId) -> Option<u64> {
-        self.tracker.held(id).map(|held| held.life)
+        self.tracker.life(id)
     }
 
     fn leave_log_len(&self) -> usize {
@@ -161,11 +161,12 @@ impl Partitions {
 
     /// Returns what is held of another replica in a partition. O(1).
     pub(crate) fn position(&self, id: &ReplicaId, partition: u16) -> Option<Position> {
-        let held = self.parts.get(&partition)?.tracker.held(id)?;
+        let part = self.parts.get(&partition)?;
+        let info = part.tracker.origin_info(id)?;
         Some(Position {
-            life: held.life,
-            clock: held.clock,
-            fingerprint: held.fingerprint,
+            life: part.life(id)?,
+            clock: info.clock,
+            fingerprint: info.fingerprint,
         })
     }
 
