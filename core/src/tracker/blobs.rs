@@ -155,11 +155,11 @@ impl Class {
             push_tight(&mut self.chunks, Vec::new());
         }
         let chunk = &mut self.chunks[(place / CHUNK_PLACES) as usize];
-        let free = CHUNK_PLACES as usize - chunk.len() / size;
-        if chunk.len() == (place % CHUNK_PLACES) as usize * size {
-            let len = chunk.len() + growth(place as usize).min(free) * size;
-            chunk.reserve_exact(len - chunk.len());
-            chunk.resize(len, 0);
+        let used = (place % CHUNK_PLACES) as usize;
+        if chunk.len() == used * size {
+            let more = growth(place as usize).min(CHUNK_PLACES as usize - used) * size;
+            chunk.reserve_exact(more);
+            chunk.resize(chunk.len() + more, 0);
         }
         self.next += 1;
         place

@@ -70,9 +70,13 @@ impl Tracker {
         origins.life(origins.find_remote(replica)?)
     }
 
-    /// Returns whether it has origins besides the local one. O(1).
-    pub(crate) fn knows_others(&self) -> bool {
-        self.state.origins().len() > 1
+    /// Returns whether a life is noted of any replica. O(1) if one is of the first that is known, else
+    /// O(replicas).
+    pub(crate) fn holds_lives(&self) -> bool {
+        let origins = self.state.origins();
+        origins
+            .numbers()
+            .any(|number| origins.life(number).is_some())
     }
 
     /// Begins a new life of the local origin, in which no operation has a number up to `floor`. Entries stay; leaves

@@ -1,4 +1,4 @@
-//! A hash table of the first entries of lists: the sessions of each key, the entries of each owner.
+//! A table of the first entries of lists, by hash: the sessions of each key, the entries of each owner.
 
 use std::slice;
 

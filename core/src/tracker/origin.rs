@@ -32,7 +32,7 @@ pub(super) struct OriginState {
     pub(super) retired: Option<Retired>,
 }
 
-/// Whose an origin is, and whether its entries are complete.
+/// Tells whose an origin is, and whether its entries are complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// The local one. Its entries are not found by birth.
@@ -51,7 +51,7 @@ pub(super) struct Retired {
     pub(super) reason: LeaveReason,
 }
 
-/// What few origins have.
+/// Holds what few origins have.
 #[derive(Debug, Clone, Default)]
 struct Extras {
     /// `None` while there are so few entries that a walk finds them.

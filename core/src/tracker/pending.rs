@@ -23,7 +23,7 @@ pub(super) struct Pending {
     records: Option<Box<Records>>,
 }
 
-/// What the entries themselves do not tell.
+/// Keeps what the entries themselves do not tell.
 #[derive(Debug, Clone, Default)]
 struct Records {
     /// Updated entries by birth, as last reported.

@@ -539,7 +539,7 @@ impl Partitions {
     /// Drops the tracker of a partition in which nothing is.
     fn tidy(&mut self, partition: u16) {
         let is_empty = self.parts.get(&partition).is_some_and(|part| {
-            !part.is_occupied && !part.tracker.knows_others() && part.lingering.is_empty()
+            !part.is_occupied && !part.tracker.holds_lives() && part.lingering.is_empty()
         });
         let is_wanted = self.changed.contains(&partition)
             || self.uncounted.contains(&partition)
