@@ -54,20 +54,24 @@ impl CatchUp {
         self.open.contains(&handle)
     }
 
+    /// Returns whether something is to be reported now.
+    pub(super) fn is_due(&self, now: u64) -> bool {
+        let Some((from, until)) = self.times.filter(|_| !self.is_over()) else {
+            return false;
+        };
+        now >= from && (self.open.is_empty() || now >= until && self.reported.is_none())
+    }
+
     /// Returns the replicas that are missing, if that is to be reported now.
     pub(super) fn report(&mut self, now: u64) -> Option<Vec<Handle>> {
-        let (from, until) = self.times?;
-        if now < from || self.is_over() {
+        if !self.is_due(now) {
             return None;
         }
-        if self.open.is_empty() {
-            self.reported = Some(Reported::Wholly);
-            return Some(Vec::new());
-        }
-        if now < until || self.reported.is_some() {
-            return None;
-        }
-        self.reported = Some(Reported::Partly);
+        self.reported = Some(if self.open.is_empty() {
+            Reported::Wholly
+        } else {
+            Reported::Partly
+        });
         Some(self.open.iter().copied().collect())
     }
 

@@ -92,11 +92,7 @@ impl Watched {
         ready: &mut Vec<ReadyTopic>,
     ) {
         let is_waited_for = |handle: &Handle| is_up(*handle) || is_broken(Fault::WatchWaitsForDead);
-        let mut missing: Vec<_> = self.open.iter().copied().filter(is_waited_for).collect();
-        self.is_whole |= missing.is_empty();
-        if self.is_whole {
-            missing.clear();
-        }
+        self.is_whole |= !self.open.iter().any(is_waited_for);
         for (name, topic) in &mut self.topics {
             let is_news = if self.is_whole {
                 topic.told != Told::Wholly
@@ -109,10 +105,12 @@ impl Watched {
                 } else {
                     Told::Partly
                 };
+                let missing = self.open.iter().copied().filter(is_waited_for);
+                let missing = missing.filter(|_| !self.is_whole);
                 ready.push(ReadyTopic {
                     partition,
                     topic: name.clone(),
-                    missing: missing.clone(),
+                    missing: missing.collect(),
                     whole: self.closed.iter().copied().collect(),
                 });
             }

@@ -212,6 +212,8 @@ struct Flight {
 struct Cluster {
     nodes: Vec<Process>,
     addresses: Vec<Address>,
+    /// The nodes by their address.
+    places: HashMap<Address, usize>,
     flights: Vec<Flight>,
     rng: Rng,
     now_ms: u64,
@@ -242,6 +244,7 @@ impl Cluster {
         let mut cluster = Self {
             nodes: Vec::new(),
             addresses: Vec::new(),
+            places: HashMap::new(),
             flights: Vec::new(),
             rng: Rng::new(7),
             now_ms: 0,
@@ -283,7 +286,9 @@ impl Cluster {
             ..Settings::default()
         };
         self.nodes.push(Process::new(id, settings));
-        self.addresses.push(number.to_string().into());
+        let address: Address = number.to_string().into();
+        self.addresses.push(address.clone());
+        self.places.insert(address, number);
         self.newcomer.clear();
         if load.is_interest {
             let home = number % load.nodes.max(1);
@@ -384,7 +389,10 @@ impl Cluster {
         Ok(())
     }
 
+    /// Does what the program of a node does: carries its frames, and reads its news.
     fn collect(&mut self, from: usize) {
+        let presence = &self.nodes[from].presence;
+        while presence.poll_diff().is_some() || presence.poll_event().is_some() {}
         while let Some(change) = self.nodes[from].presence.poll_subscription() {
             match change {
                 Subscription::Subscribe(partition) => {
@@ -404,11 +412,7 @@ impl Cluster {
                     group.copied().filter(|to| *to != from).collect()
                 }
                 Destination::Peer(address) => {
-                    let mut places = self.addresses.iter();
-                    places
-                        .position(|known| known == address)
-                        .into_iter()
-                        .collect()
+                    self.places.get(address).copied().into_iter().collect()
                 }
             };
             let to: Vec<usize> = to;

@@ -350,7 +350,7 @@ impl Replica {
             Outcome::Refused(error) => self.refuse(handle, partition, error),
         }
         self.close_whole(handle);
-        self.report_ready();
+        self.report_ready_after(handle);
         self.send_pulls();
     }
 }

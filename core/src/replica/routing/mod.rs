@@ -26,7 +26,7 @@ use super::outbox::Outbox;
 use super::output::{Action, Address, Destination, Event, PeerStats, Subscription, Transmit};
 use super::own_index::OwnIndex;
 use super::own_partitions::OwnPartitions;
-use super::peers::{Bounds, Peers, Verdict};
+use super::peers::{Bounds, KnownReplica, Peers, Verdict};
 use super::pulls::Pulls;
 use super::refusals::{Cause, Peer, Refusals};
 use super::relay::{self, Relay};
@@ -169,7 +169,7 @@ impl Replica {
             Sender::Handle(handle) => self.dispatch(from, handle, frame.message),
         }
         self.close_whole(handle);
-        self.report_ready();
+        self.report_ready_after(handle);
         self.send_pulls();
         Ok(())
     }
@@ -408,24 +408,15 @@ impl Replica {
         }
     }
 
-    /// Tells users once this node has caught up with the others.
+    /// Tells users once this node has caught up with the others. O(replicas), until it has.
     fn report_ready(&mut self) {
         self.report_topics();
         if self.catch_up.is_over() {
             return;
         }
-        for known in self.peers.iter() {
-            let is_waited_for = known.is_up() || is_broken(Fault::ReadyWaitsForDead);
-            let is_whole = if self.watches.is_all() {
-                known.check.was_met() && !self.stagings.is_busy(known.handle())
-            } else {
-                known.gap.has_heard() && known.index.is_current()
-            };
-            if is_whole || !is_waited_for {
-                self.catch_up.close(known.handle());
-            } else if known.is_up() {
-                self.catch_up.note(known.handle());
-            }
+        let handles: Vec<_> = self.peers.iter().map(KnownReplica::handle).collect();
+        for handle in handles {
+            self.check_caught_up(handle);
         }
         if let Some(missing) = self.catch_up.report(self.now) {
             let known = missing
@@ -433,6 +424,34 @@ impl Replica {
                 .filter_map(|handle| self.peers.get(handle));
             let missing = known.map(|known| known.id().clone()).collect();
             self.emit(Event::Ready { missing });
+        }
+    }
+
+    /// Does so after news of one replica. Looks at the others only when something is to be told.
+    fn report_ready_after(&mut self, handle: Handle) {
+        self.check_caught_up(handle);
+        if self.catch_up.is_due(self.now) {
+            self.report_ready();
+        } else {
+            self.report_topics();
+        }
+    }
+
+    /// Notes whether this node waits for a replica before it has caught up.
+    fn check_caught_up(&mut self, handle: Handle) {
+        let Some(known) = self.peers.get(handle) else {
+            return;
+        };
+        let is_waited_for = known.is_up() || is_broken(Fault::ReadyWaitsForDead);
+        let is_whole = if self.watches.is_all() {
+            known.check.was_met() && !self.stagings.is_busy(handle)
+        } else {
+            known.gap.has_heard() && known.index.is_current()
+        };
+        if is_whole || !is_waited_for {
+            self.catch_up.close(handle);
+        } else if known.is_up() {
+            self.catch_up.note(handle);
         }
     }
 
