@@ -148,11 +148,11 @@ class App {
     } catch (error) {
       if (error.status !== 401 && error.status !== 403) return true;
       await this.renewal;
-      return this.session.token !== token;
+      return this.session.renew(token);
     }
   }
 
-  // A new password ends this connection too, and gives a new token.
+  // A new password ends this connection too, and gives a new token, to this tab or to another one.
   async #onRevoked() {
     if (!(await this.#isTokenGood())) this.#end("You have been signed out.");
   }

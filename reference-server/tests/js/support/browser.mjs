@@ -58,6 +58,14 @@ export async function enterAsGuest(page, room) {
   return page.locator("#me-name").innerText();
 }
 
+/** Signs an account in. */
+export async function signIn(page, name, password = "correct horse battery") {
+  await page.locator("#username").fill(name);
+  await page.locator("#password").fill(password);
+  await page.locator("#auth-submit").click();
+  await page.locator("#connection[data-state=open]").waitFor({ state: "attached" });
+}
+
 export async function openRoom(page, room) {
   await page.locator(".room", { has: page.getByText(room, { exact: true }) }).click();
   await page.locator("#room-name", { hasText: room }).waitFor();
