@@ -29,10 +29,10 @@ export class MessageStore {
     return fresh;
   }
 
-  /** Takes up what has changed of a message. Returns whether it is held and differs. */
+  /** Takes up what has changed of a message; a deleted one changes no more. Returns whether it is held and differs. */
   change({ id, content, edited_at: editedAt, deleted }) {
     const message = this.byId.get(id);
-    if (!message) return false;
+    if (!message || message.deleted) return false;
     const before = revision(message);
     message.content = content;
     if (editedAt) message.edited_at = editedAt;

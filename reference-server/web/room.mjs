@@ -3,9 +3,10 @@
 import { Presence } from "./vendor/phoenix.mjs";
 import { sentence } from "./api.mjs";
 import { request } from "./headcount/index.mjs";
-import { MessageStore } from "./message-store.mjs";
+import { MessageStore, revision } from "./message-store.mjs";
 
 const PAGE = 50;
+const PAGE_MAX = 100;
 const GAP_PAGES_MAX = 10;
 const TYPING_EVERY_MS = 2500;
 const GONE = new Set(["not found", "not a member"]);
@@ -246,13 +247,32 @@ export class Room extends EventTarget {
     const gap = this.store.gapBefore(list);
     if (first) this.store.hasOlder = list.length >= PAGE;
     this.#emit("messages", { added: this.#add(list), how: first ? "first" : "new" });
-    try {
-      if (gap !== null) await this.fillGap(gap, list[0].seq);
-    } catch (error) {
-      this.#emit("trouble", `Some messages could not be loaded. ${error.message}`);
-    }
+    if (gap !== null) await this.#orTrouble(this.fillGap(gap, list[0].seq));
     // What was on its way when the connection was lost is not answered any more.
     for (const pending of this.store.pending) if (!pending.failed) this.#push(pending);
+    if (!first && list.length > 0) await this.#orTrouble(this.#readAgain(gap === null ? list[0].seq : gap + 1));
+  }
+
+  #orTrouble(loading) {
+    return loading.catch((error) => {
+      this.#emit("trouble", `Some messages could not be loaded. ${error.message}`);
+    });
+  }
+
+  // Reads the messages again that are held from before `until`: while the connection was lost, nothing told of changes.
+  async #readAgain(until) {
+    let read = 0;
+    for (;;) {
+      const next = this.store.messages.find(({ seq }) => seq > read && seq < until);
+      if (!next || this.#ended) return;
+      const asked = new Map(this.store.messages.map((message) => [message.id, revision(message)]));
+      const list = (await this.api.messages(this.info, { limit: PAGE_MAX, afterSeq: next.seq - 1 })) ?? [];
+      // What was sent meanwhile is newer than the answer.
+      const isAsked = ({ id }) => asked.has(id) && asked.get(id) === revision(this.store.byId.get(id) ?? {});
+      const changed = list.filter((message) => isAsked(message) && this.store.change(message));
+      if (changed.length > 0) this.#emit("messages", { added: [], how: "changed" });
+      read = Math.max(next.seq, list.at(-1)?.seq ?? 0);
+    }
   }
 
   // Adds messages, and settles those of the user that they confirm.
@@ -264,7 +284,7 @@ export class Room extends EventTarget {
   async #fillGap(after, until) {
     let afterSeq = after;
     for (let page = 0; page < GAP_PAGES_MAX && afterSeq < until - 1; page += 1) {
-      const list = (await this.api.messages(this.info, { limit: 100, afterSeq })) ?? [];
+      const list = (await this.api.messages(this.info, { limit: PAGE_MAX, afterSeq })) ?? [];
       if (list.length === 0) break;
       afterSeq = list[list.length - 1].seq;
       this.#emit("messages", { added: this.#add(list), how: "gap" });
