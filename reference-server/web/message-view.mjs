@@ -133,7 +133,9 @@ export class MessageView {
     let place = this.list.firstElementChild;
     wanted.forEach((message, i) => {
       let node = this.#nodes.get(message.id);
-      if (node && node.dataset.revision !== revision(message)) {
+      const differs = node && node.dataset.revision !== revision(message);
+      if (differs && isEdited(node)) redrawBehind(node, message);
+      else if (differs) {
         const old = node;
         if (old === place) place = old.nextElementSibling;
         old.remove();
@@ -210,17 +212,12 @@ export class MessageView {
   }
 }
 
-// Replaces the text of a message by a box with it: Enter saves, Escape gives up.
+// Shows a box with the text of a message in its place: Enter saves, Escape gives up.
 function editor(room, message, node) {
-  if (node.querySelector(".message-editor")) return;
-  const body = node.querySelector(".message-body");
+  if (isEdited(node)) return;
   const box = h("textarea", { class: "message-editor", rows: "1", maxlength: "4000", "aria-label": "Edit message" });
   box.value = message.content;
-  const end = () => {
-    box.remove();
-    body.hidden = false;
-    setNote(node.querySelector(".message-note"), "");
-  };
+  const end = () => endEdit(node);
   box.addEventListener("keydown", async (event) => {
     if (event.key === "Escape") {
       event.stopPropagation();
@@ -240,9 +237,39 @@ function editor(room, message, node) {
       setNote(node.querySelector(".message-note"), `Not saved. ${error.message}`);
     }
   });
-  body.hidden = true;
-  body.after(box);
+  node.classList.add("editing");
+  node.querySelector(".message-body").after(box);
   box.focus();
+}
+
+function isEdited(node) {
+  return node.classList.contains("editing");
+}
+
+function endEdit(node) {
+  node.querySelector(".message-editor")?.remove();
+  node.classList.remove("editing");
+  setNote(node.querySelector(".message-note"), "");
+}
+
+// Draws what a message has become elsewhere. The box in which its user edits it stays as it is, and says so.
+function redrawBehind(node, message) {
+  node.dataset.revision = revision(message);
+  node.querySelector(".message-more")?.remove();
+  node.querySelector(".message-body").replaceWith(...messageBody(message));
+  if (message.deleted) node.querySelector(".message-tools")?.remove();
+  // What the user has written itself is no news.
+  const isOwn = message.content === node.querySelector(".message-editor").value.trim();
+  if (isOwn) return;
+  const note = node.querySelector(".message-note");
+  const [news, way] = message.deleted
+    ? ["The message was deleted meanwhile.", "Discard your text"]
+    : ["The message was changed meanwhile; Enter replaces it.", "Leave it as it is now"];
+  note.hidden = false;
+  note.replaceChildren(
+    `${news} `,
+    h("button", { class: "link", type: "button", text: way, onclick: () => endEdit(node) }),
+  );
 }
 
 // Asks in the message itself before it is deleted.

@@ -1,8 +1,8 @@
-// Messages that are edited and deleted while the page is not connected.
+// Messages that are edited and deleted while the page is not connected, or while its user edits them.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { launch, message, openPage, openRoom, picture, signIn } from "./support/browser.mjs";
+import { launch, message, openPage, openRoom, picture, say, signIn } from "./support/browser.mjs";
 import { Proxy } from "./support/proxy.mjs";
 import { data, enter, register, startServer, until } from "./support/server.mjs";
 
@@ -10,11 +10,13 @@ let server;
 let browser;
 let proxy;
 let ada;
+let salon;
 
 before(async () => {
   server = await startServer();
   proxy = await new Proxy(server).listen();
   ada = await register(server, "ada");
+  salon = await data(server, "POST", "/rooms", { token: ada.token, body: { name: "salon" } });
   browser = await launch();
 });
 
@@ -89,4 +91,69 @@ test("what was edited and deleted while the connection was lost is shown, howeve
   assert.equal(await held.count(), before + 1);
   assert.equal(await page.locator(".gap:not([hidden])").count(), 0);
   await picture(page, "changed-meanwhile");
+});
+
+/** Begins to edit a message. Returns it, and the box. */
+async function beginEdit(page, text, draft) {
+  await message(page, text).hover();
+  const id = await message(page, text).getAttribute("data-id");
+  await message(page, text).getByRole("button", { name: "Edit message" }).click();
+  const box = page.getByRole("textbox", { name: "Edit message" });
+  await box.fill(draft);
+  return { node: page.locator(`.message[data-id="${id}"]`), id, box };
+}
+
+test("an edit goes on when the message is edited elsewhere, and says so", async (t) => {
+  const page = await open(t, "ada");
+  await openRoom(page, "salon");
+  await say(page, "a first draft");
+  const { node, id, box } = await beginEdit(page, "a first draft", "my long edit");
+  await box.evaluate((element) => element.setSelectionRange(3, 7));
+  await edit(ada, { id }, "changed elsewhere");
+  await node.locator(".message-note", { hasText: "changed meanwhile" }).waitFor();
+  assert.equal(await box.inputValue(), "my long edit");
+  const place = await box.evaluate((element) => [
+    element === document.activeElement,
+    element.selectionStart,
+    element.selectionEnd,
+  ]);
+  assert.deepEqual(place, [true, 3, 7]);
+  assert.equal(await node.locator(".message-body").isVisible(), false);
+  await picture(page, "edit-changed");
+  await box.press("Escape");
+  await node.locator(".message-body", { hasText: "changed elsewhere (edited)" }).waitFor();
+  assert.equal(await node.locator(".message-note").isVisible(), false);
+
+  const again = await beginEdit(page, "changed elsewhere", "mine");
+  await edit(ada, { id }, "changed once more");
+  await again.node.locator(".message-note", { hasText: "changed meanwhile" }).waitFor();
+  await node.getByRole("button", { name: "Leave it as it is now" }).click();
+  await node.locator(".message-body", { hasText: "changed once more (edited)" }).waitFor();
+  const last = await beginEdit(page, "changed once more", "mine");
+  await last.box.press("Enter");
+  await node.locator(".message-body", { hasText: "mine" }).waitFor();
+  assert.equal(await last.box.count(), 0);
+  assert.equal(await node.locator(".message-note").isVisible(), false);
+  assert.deepEqual(page.troubles, []);
+});
+
+test("an edit goes on when the message is deleted elsewhere, and keeps its text", async (t) => {
+  const page = await open(t, "ada", server.url, { width: 390, height: 780, scheme: "dark" });
+  await page.getByRole("button", { name: "Show the room list" }).click();
+  await openRoom(page, "salon");
+  await say(page, "soon gone");
+  const { node, id, box } = await beginEdit(page, "soon gone", "not to be lost");
+  await remove(ada, { id });
+  await node.locator(".message-note", { hasText: "deleted meanwhile" }).waitFor();
+  await picture(page, "edit-deleted");
+  await box.press("Enter");
+  await node.locator(".message-note", { hasText: "Not saved." }).waitFor();
+  assert.equal(await box.inputValue(), "not to be lost");
+  await edit(ada, await post(ada, salon, "said meanwhile"), "said, and changed meanwhile");
+  await message(page, "said, and changed meanwhile").waitFor();
+  assert.equal(await box.inputValue(), "not to be lost");
+  await box.press("Escape");
+  await node.locator(".gone").waitFor();
+  await node.hover();
+  assert.equal(await node.locator(".message-tools").count(), 0);
 });
