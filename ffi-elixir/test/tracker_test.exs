@@ -363,6 +363,25 @@ defmodule Headcount.TrackerTest do
       assert monitors == %{}
     end
 
+    @tag options: [link: true]
+    test "with link: true the end of one that was an owner is no message to the callbacks", %{
+      name: name
+    } do
+      shard = Process.whereis(:"#{name}_shard0")
+      pid = spawn_idle()
+      {:ok, _} = Tracker.track(name, pid, "room", 1, %{})
+      Wait.until(fn -> {:links, [shard]} == Process.info(pid, :links) end)
+      # All of it waits in the mailbox at once.
+      :ok = :sys.suspend(shard)
+      :ok = Tracker.untrack(name, pid, "room", 1)
+      Process.exit(pid, :boom)
+      Wait.until(fn -> not Process.alive?(pid) end)
+      :ok = :sys.resume(shard)
+      send(shard, :last)
+      assert_receive {:info, message}
+      assert message == :last
+    end
+
     test "graceful_permdown stops the shards and the tracker as :normal" do
       {:ok, tracker} = Diffs.start_link(name: :goodbye)
       pids = [tracker, Process.whereis(:goodbye_shard0), Process.whereis(:goodbye_replicator)]

@@ -190,9 +190,8 @@ defmodule Headcount.Tracker.Shard do
     end
   end
 
-  def handle_info({:EXIT, owner, _reason} = message, state) do
-    if is_map_key(state.monitors, owner), do: {:noreply, state}, else: forward(message, state)
-  end
+  # The links are those to owners, or to one that was an owner when it ended. Its monitor reports the end.
+  def handle_info({:EXIT, _from, _reason}, %{link: true} = state), do: {:noreply, state}
 
   def handle_info(message, state), do: forward(message, state)
 
