@@ -152,6 +152,21 @@ defmodule Headcount.RosterTest do
     end
   end
 
+  test "a mapping that exits or throws refuses that entry only" do
+    mapping = fn
+      7, _meta -> exit(:no_user)
+      8, _meta -> throw(:no_user)
+      key, _meta -> [group: "here", key: key]
+    end
+
+    roster = Roster.new(MemberList.new(groups: ["here"]), mapping)
+    state = State.new("a")
+    for key <- 7..9, do: State.track!(state, key, "room", key, %{})
+    report = Roster.reset(roster, State.list(state, "room"))
+    assert Enum.sort(report.refused) == [{7, "** (exit) :no_user"}, {8, "** (throw) :no_user"}]
+    assert report.changes == [{9, :offline, :online}]
+  end
+
   test "it begins in mid-life, and again after diffs were missed" do
     roster = roster()
     state = State.new("a")

@@ -319,6 +319,8 @@ defmodule Headcount.Roster do
     end
   rescue
     error -> {:error, Exception.message(error)}
+  catch
+    kind, reason -> {:error, Exception.format_banner(kind, reason)}
   end
 
   defp report({changes, refused, foreign}, refused_before, foreign_before) do
