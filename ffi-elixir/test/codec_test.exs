@@ -41,6 +41,22 @@ defmodule Headcount.CodecTest do
       assert State.list(b, "room") == State.list(a, "room")
     end
 
+    test "floats read back as they were written" do
+      :rand.seed(:exsss, {1, 2, 3})
+      floats = for _ <- 1..500, do: :rand.uniform() * 200 - 100
+      a = json()
+      {:ok, _} = State.track(a, "conn-1", "room", "ann", %{floats: floats})
+      assert [{"ann", %{"floats" => read}}] = State.list(a, "room")
+      assert read == floats
+    end
+
+    test "the names of references are taken at the top of a meta only" do
+      a = json()
+      nested = %{"phx_ref" => "one", "phx_ref_prev" => "two"}
+      {:ok, ref} = State.track(a, "conn-1", "room", "ann", Map.put(nested, "in", [nested]))
+      assert State.list(a, "room") == [{"ann", %{:phx_ref => ref, "in" => [nested]}}]
+    end
+
     test "equal metas are equal bytes, whatever the order of their keys" do
       # More than 32 keys have no order of their own in a map.
       one = Map.new(1..100, &{"key #{&1}", &1})

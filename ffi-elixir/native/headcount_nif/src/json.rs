@@ -218,12 +218,11 @@ impl<'a> Seed<'a> {
         })
     }
 
-    /// Returns the key of a map: an atom for a name that the tracker itself writes into a meta.
+    /// Returns the key of a map; `None` for the names that the tracker itself writes into a meta.
     fn name(&self, name: &str) -> Option<Term<'a>> {
-        match name {
-            "phx_ref" => return None,
-            "phx_ref_prev" => return Some(atoms::phx_ref_prev().to_term(self.env)),
-            _ => {}
+        let is_meta = self.depth > DEPTH_MAX;
+        if is_meta && matches!(name, "phx_ref" | "phx_ref_prev") {
+            return None;
         }
         let existing = || Atom::existing_from_utf8_bytes(self.env, name.as_bytes()).ok();
         let atom = self.existing_atoms.then(existing).flatten();
