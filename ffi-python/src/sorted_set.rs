@@ -4,7 +4,7 @@ use headcount::SortedSet as Tree;
 use pyo3::exceptions::{PyIndexError, PyKeyError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyList, PyTuple};
 
 use crate::bounds::{self, BATCH_MAX, SHORT, YIELD_EVERY, room_for, yielding};
 use crate::convert::{Place, Rows, out_of_range, place, repr};
@@ -23,21 +23,21 @@ pub(crate) struct SortedTree {
 
 #[pymethods]
 impl SortedTree {
-    /// Create a set of these values, 16,777,216 at most; `update` takes more. `key` returns, for each
+    /// Create a set of the values of an iterable, 16,777,216 at most; `update` takes more. `key` returns, for each
     /// value, another one that decides its place. O(n log n).
     ///
     /// Raises `LimitError` when there are more, `MemoryError` when there is no room for them.
     #[new]
-    #[pyo3(signature = (values = None, key = None))]
+    #[pyo3(signature = (iterable = None, key = None))]
     fn new(
         py: Python<'_>,
-        values: Option<&Bound<'_, PyAny>>,
+        iterable: Option<&Bound<'_, PyAny>>,
         key: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let key = key.filter(|key| !key.is_none(py));
         let tree = Locked::new(Tree::new());
         let this = Self { tree, key };
-        if let Some(values) = values {
+        if let Some(values) = iterable {
             this._replace(values)?;
         }
         Ok(this)
@@ -108,20 +108,25 @@ impl SortedTree {
         }
     }
 
-    /// Add many values, 16,777,216 at most, and return how many are new. O(k log n).
+    /// Add many values, 16,777,216 at most; return the set. O(k log n).
     ///
     /// Raises `LimitError` when there are more, `MemoryError` when there is no room for them; nothing
     /// has changed then.
     #[pyo3(signature = (*iterables))]
-    fn update(&self, iterables: &Bound<'_, pyo3::types::PyTuple>) -> PyResult<usize> {
+    fn update<'py>(
+        this: PyRef<'py, Self>,
+        iterables: &Bound<'py, PyTuple>,
+    ) -> PyResult<PyRef<'py, Self>> {
         let mut entries = Vec::new();
         for iterable in iterables.iter() {
-            entries.append(&mut self.collect(&iterable)?);
+            entries.append(&mut this.collect(&iterable)?);
         }
-        self.tree.write_long(iterables.py(), |tree| {
-            let is_new = |entry| usize::from(tree.insert(entry).1);
-            entries.into_iter().map(is_new).sum()
-        })
+        this.tree.write_long(iterables.py(), |tree| {
+            for entry in entries {
+                tree.insert(entry);
+            }
+        })?;
+        Ok(this)
     }
 
     /// Put these values in the place of the present ones.

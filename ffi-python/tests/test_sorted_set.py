@@ -9,7 +9,8 @@ import random
 import unittest
 import uuid
 import weakref
-from collections.abc import Callable, MutableSet, Sequence
+from collections.abc import Callable, Iterator, MutableSet, Sequence
+from decimal import Decimal
 from typing import Any
 
 import sortedcontainers  # type: ignore[import-untyped]
@@ -110,7 +111,7 @@ class BesideSortedcontainers(unittest.TestCase):
             lambda s: set(s.symmetric_difference(some)),
             lambda s: [set(op(s, set(some))) for op in (operator.or_, operator.and_, operator.sub, operator.xor)],
             lambda s: [set(op(set(some), s)) for op in (operator.or_, operator.and_, operator.sub, operator.xor)],
-            lambda s: set((s.update(some, more), s)[1]),
+            lambda s: set(s.update(some, more)),
             lambda s: set(s.intersection_update(range(50), range(20, 70))) if back else None,
             lambda s: set(s.difference_update(some, more)),
             lambda s: set(s.symmetric_difference_update(some)),
@@ -239,7 +240,7 @@ class Sets(unittest.TestCase):
 
     def test_update_and_clear(self) -> None:
         tree = SortedSet([3, 1, 3])
-        self.assertEqual(tree.update([1, 2, 4], (5,)), 2 + 1)
+        self.assertIs(tree.update([1, 2, 4], (5,)), tree)
         self.assertEqual(repr(tree), "SortedSet([1, 2, 3, 4, 5])")
         self.assertEqual(repr(SortedSet([1], modulo)), f"SortedSet([1], key={modulo!r})")
         with self.assertRaises(TypeError):
@@ -249,6 +250,37 @@ class Sets(unittest.TestCase):
         self.assertEqual((len(tree), list(tree)), (0, []))
         with self.assertRaises(IndexError):
             tree.pop()
+
+    def test_what_fails_half_way_changes_nothing(self) -> None:
+        def broken() -> Iterator[int]:
+            yield 1
+            raise OSError
+
+        tree = SortedSet(iterable=[1, 2, 3])
+        changes: list[Callable[..., object]] = [
+            tree.update, tree.difference_update, tree.intersection_update, tree.symmetric_difference_update,
+        ]  # fmt: skip
+        for change in changes:
+            with self.subTest(change), self.assertRaises(OSError):
+                change(broken())
+            self.assertEqual(list(tree), [1, 2, 3])
+        for change in changes[:3]:
+            with self.subTest(change), self.assertRaises(OSError):
+                change([2], broken())
+            self.assertEqual(list(tree), [1, 2, 3])
+
+    def test_a_value_is_in_a_set_by_its_order_for_every_operation(self) -> None:
+        one: set[Any] = {Decimal(1)}
+        tree: SortedSet[Any] = SortedSet([1])
+        self.assertNotIn(Decimal(1), tree)
+        self.assertFalse(tree >= one or tree.issuperset(one) or tree > set(one))
+        self.assertFalse(tree <= one or tree.issubset(one) or tree == one or one == tree)
+        self.assertTrue(tree.isdisjoint(one))
+        self.assertEqual((list(tree - one), list(tree & one)), ([1], []))
+        self.assertEqual(list(tree.difference_update(one)), [1])
+        with self.assertRaises(TypeError):
+            tree ^ one
+        self.assertEqual(list(tree.intersection_update(one)), [])
 
     def test_values_that_do_not_fit(self) -> None:
         tree = SortedSet[Any]()

@@ -687,7 +687,7 @@ class SortedTree(Generic[_T]):
     """The methods of `SortedSet` that a tree makes fast; the class adds those of sets and
     sequences.
     """
-    def __new__(cls, values: Iterable[_T] | None = None, key: Callable[[_T], Any] | None = None) -> Self: ...
+    def __new__(cls, iterable: Iterable[_T] | None = None, key: Callable[[_T], Any] | None = None) -> Self: ...
     @property
     def key(self) -> Callable[[_T], Any] | None:
         """The function that decides the places of values; `None` when values are ordered by
@@ -711,8 +711,8 @@ class SortedTree(Generic[_T]):
 
         Raises `IndexError` when there is none.
         """
-    def update(self, *iterables: Iterable[_T]) -> int:
-        """Add many values, 16,777,216 at most, and return how many are new. O(k log n).
+    def update(self, *iterables: Iterable[_T]) -> Self:
+        """Add many values, 16,777,216 at most; return the set. O(k log n).
 
         Raises `LimitError` when there are more, `MemoryError` when there is no room for them;
         nothing has changed then.
@@ -915,6 +915,8 @@ class Presence:
     def signal(self, topic: str, key: _Name, kind: int, payload: Buffer = ..., *, ttl: float = ...) -> None:
         """Send a short-lived signal, such as typing, to all peers; nothing is stored. `ttl` is in
         seconds.
+
+        Raises `LimitError` when the topic, the key or the payload has more than 256 bytes.
         """
 
     def leave_gracefully(self, now: float) -> None:

@@ -112,36 +112,43 @@ class SortedSet(SortedTree[_T], MutableSet[_T], Sequence[_T]):
 
     def intersection(self, *iterables: Iterable[object]) -> Self:
         """Return a set of the values that this one and all iterables have."""
-        return self._like(set(self).intersection(*map(_read, iterables)))
+        return self.copy().intersection_update(*iterables)
 
     def difference(self, *iterables: Iterable[object]) -> Self:
         """Return a set of the values that none of the iterables has."""
-        return self._like(set(self).difference(*map(_read, iterables)))
+        return self.copy().difference_update(*iterables)
 
     def symmetric_difference(self, other: Iterable[_T]) -> Self:
         """Return a set of the values that either this one or the iterable has, but not both."""
-        return self._like(set(self).symmetric_difference(_read(other)))
+        return self.copy().symmetric_difference_update(other)
 
     def intersection_update(self, *iterables: Iterable[object]) -> Self:
         """Keep only the values that all iterables have; return the set."""
-        self._replace(set(self).intersection(*map(_read, iterables)))
+        here = self.copy()
+        kept = set(range(len(here))) if not iterables else set.intersection(*map(here._indexes, iterables))
+        self._replace([here[index] for index in sorted(kept)])
         return self
 
     def difference_update(self, *iterables: Iterable[Any]) -> Self:
         """Remove the values that any of the iterables has; return the set."""
-        for values in map(_read, iterables):
-            for value in list(values):
+        for values in [list(_read(iterable)) for iterable in iterables]:
+            for value in values:
                 self.discard(value)
         return self
 
     def symmetric_difference_update(self, other: Iterable[_T]) -> Self:
         """Keep only the values that either this one or the iterable has; return the set."""
-        self._replace(set(self).symmetric_difference(_read(other)))
+        here = self.copy()
+        values = list(_read(other))
+        made = here.difference(values)
+        made.update(value for value in values if value not in here)
+        self._share(made)
         return self
 
     def issubset(self, other: Iterable[object]) -> bool:
         """Return whether the iterable has all values of this set."""
-        return set(self).issubset(_read(other))
+        here = self.copy()
+        return len(here._indexes(other)) == len(here)
 
     def issuperset(self, other: Iterable[object]) -> bool:
         """Return whether this set has all values of the iterable."""
@@ -180,6 +187,19 @@ class SortedSet(SortedTree[_T], MutableSet[_T], Sequence[_T]):
 
     def __ixor__(self, other: Iterable[Any]) -> Self:
         return self.symmetric_difference_update(other)
+
+    def __le__(self, other: AbstractSet[Any]) -> bool:
+        return self.issubset(other) if isinstance(other, AbstractSet) else NotImplemented
+
+    def __lt__(self, other: AbstractSet[Any]) -> bool:
+        return len(self) < len(other) and self <= other if isinstance(other, AbstractSet) else NotImplemented
+
+    def __eq__(self, other: object) -> bool:
+        return len(self) == len(other) and self <= other if isinstance(other, AbstractSet) else NotImplemented
+
+    def _indexes(self, iterable: Iterable[object]) -> set[int]:
+        """Return the indexes of the values of an iterable that this set has."""
+        return {self.index(value) for value in _read(iterable) if value in self}
 
     def _like(self, values: Iterable[_T]) -> Self:
         """Make a set of these values with the same key function."""
