@@ -1,7 +1,9 @@
 """`StreamTransport`: connections that are refused, lost, half open, doubled, or those of strangers."""
 
 import asyncio
+import contextlib
 import logging
+import struct
 import time
 import unittest
 
@@ -124,6 +126,51 @@ class Streams(unittest.IsolatedAsyncioTestCase):
             task.cancel()
         await asyncio.gather(*made, return_exceptions=True)
         await asyncio.sleep(0.1)
+
+    async def test_nothing_lives_on_after_a_close(self) -> None:
+        there = StreamTransport("there", silence=1.0)
+        port = await there.listen()
+        # A stranger who has not said its name yet, and a peer whose link is as new as can be.
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        here = StreamTransport("here", silence=1.0)
+        await here.connect("127.0.0.1", port)
+        await there.close()
+        writer.write(struct.pack("!IB", 1, 0) + b"b")
+        with contextlib.suppress(OSError):
+            async with asyncio.timeout(5):
+                while await reader.read(100):
+                    writer.write(bytes(5))
+        writer.close()
+        await until(lambda: not here._links)
+        self.assertEqual((there._links, there._tasks), ({}, set()))
+        for use in (there.listen, lambda: there.connect("127.0.0.1", port)):
+            with self.assertRaises(RuntimeError):
+                await use()
+        await here.close()
+
+    async def test_a_node_of_the_same_name_is_met_in_passing(self) -> None:
+        here, there = StreamTransport("here"), StreamTransport("there")
+        port = await there.listen()
+        self.assertEqual(await here.connect("127.0.0.1", port), "there")
+        await there.close()
+        impostor = StreamTransport("here")
+        with self.assertLogs("headcount", logging.WARNING) as logged:
+            await impostor.listen(port=port)
+            await until(lambda: "is called 'here' too" in "\n".join(logged.output))
+        await impostor.close()
+        there = StreamTransport("there")
+        await there.listen(port=port)
+        await until(lambda: "there" in here._links)
+        with self.assertRaisesRegex(ValueError, "is called 'there' too"):
+            await there.connect("127.0.0.1", port)
+        await here.close()
+        await there.close()
+
+    async def test_a_port_that_is_none_is_the_error_of_who_waits(self) -> None:
+        end = StreamTransport("end")
+        with self.assertRaises(OverflowError):
+            await end.connect("127.0.0.1", 99_999)
+        await end.close()
 
     async def test_nodes_that_connect_to_each_other_keep_one_connection(self) -> None:
         a, b = StreamTransport("a"), StreamTransport("b")

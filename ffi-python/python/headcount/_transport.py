@@ -1,6 +1,7 @@
 """The transports of `headcount.aio`: the protocol that a node needs, and one over TCP."""
 
 import asyncio
+import functools
 import logging
 import struct
 from collections.abc import Coroutine
@@ -179,19 +180,24 @@ class StreamTransport:
         self._links: dict[str, _Link] = {}
         self._wanted: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     async def listen(self, host: str = "127.0.0.1", port: int = 0) -> int:
         """Accept peers; return the port, which the system chooses when it is 0."""
+        self._check_open()
         self._server = await asyncio.start_server(self._accept, host, port)
         return int(self._server.sockets[0].getsockname()[1])
 
     def connect(self, host: str, port: int) -> "asyncio.Future[str]":
         """Connect to a node that listens, now and whenever the connection is lost. Return a future
-        with the name of that node, for those who want to wait until it is there.
+        with the name of that node, for those who want to wait until it is there. It raises what no
+        later attempt can mend, such as a port that is none, and `ValueError` if the node has the name
+        of this one.
         """
+        self._check_open()
         connected: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         task = self._spawn(self._stay_connected(host, port, connected))
-        task.add_done_callback(lambda _: connected.cancel())
+        task.add_done_callback(functools.partial(_pass_on, connected))
         return connected
 
     def send(self, to: str | None, frame: bytes) -> None:
@@ -222,12 +228,21 @@ class StreamTransport:
 
     async def close(self) -> None:
         """Close all connections."""
+        self._is_closed = True
         if self._server is not None:
             self._server.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # A task that was cancelled before its first step has closed nothing.
+        for link in self._links.values():
+            link.writer.close()
+        self._links.clear()
         self._inbox.close()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise RuntimeError("the transport is closed: make another one")
 
     def _send(self, link: _Link | None, frame: bytes) -> None:
         if link is not None and not link.is_slow(self._backlog):
@@ -263,12 +278,10 @@ class StreamTransport:
                 _resolve(first, other.peer)
                 while other.peer in self._links:
                     await asyncio.sleep(_RETRY_MAX / 5)
-            except _SameName as error:
-                if first.done():
-                    raise
-                first.set_exception(error)
-                return
             except (OSError, ValueError, EOFError, TimeoutError) as error:
+                if isinstance(error, _SameName) and not first.done():
+                    first.set_exception(error)
+                    return
                 _log.log(
                     logging.WARNING if delay == _RETRY_MIN else logging.DEBUG,
                     "transport %r: no connection to %s:%d (%s); trying again", self.name, host, port, error,
@@ -281,10 +294,14 @@ class StreamTransport:
                 await self._read(link, reader)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._tasks.add(task)
         try:
             link = await asyncio.wait_for(self._greet(reader, writer, False), timeout=10)
         except (_Connected, OSError, ValueError, EOFError, TimeoutError):
             return
+        finally:
+            self._tasks.discard(task)
         self._spawn(self._read(link, reader))
 
     async def _greet(
@@ -298,6 +315,8 @@ class StreamTransport:
             peer = body.decode()
             if kind != _DATA:
                 raise ValueError(f"the first frame is of type {kind}")
+            if self._is_closed:
+                raise ConnectionAbortedError("the transport was closed meanwhile")
             if peer == self.name:
                 raise _SameName(f"the node at the other end is called {peer!r} too")
             old = self._links.get(peer)
@@ -345,6 +364,17 @@ class StreamTransport:
             await asyncio.sleep(self._silence / 3)
             link.write(_DATA, b"")
             self._tell(link)
+
+
+def _pass_on(connected: "asyncio.Future[str]", task: "asyncio.Task[None]") -> None:
+    """End the wait for a connection as the task ended that was to make it."""
+    error = None if task.cancelled() else task.exception()
+    if error is None:
+        connected.cancel()
+    elif not connected.done():
+        connected.set_exception(error)
+    else:
+        _log.error("a connection is not made again", exc_info=error)
 
 
 def _resolve(future: "asyncio.Future[str]", peer: str) -> None:
