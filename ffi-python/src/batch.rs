@@ -4,7 +4,7 @@ use std::mem;
 
 use bytes::Bytes;
 use headcount as core;
-use headcount::member_list::BodyFormat;
+use headcount::member_list::{BODY_DEPTH_MAX, BodyFormat};
 use headcount::{GroupId, ListError, SortKey};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -15,6 +15,7 @@ use serde::de::IgnoredAny;
 use crate::bounds::{self, BATCH_MAX, collect, copied, look, push, room_for};
 use crate::convert::{Buffer, type_name};
 use crate::detached_drop::{Content, DetachedDrop};
+use crate::error::LimitError;
 use crate::id::{AnyId, Key, PyId};
 use crate::json::{plain_to_json, to_json};
 
@@ -63,11 +64,37 @@ fn read_payload(obj: &Bound<'_, PyAny>, format: Option<BodyFormat>) -> PyResult<
         (Some(BodyFormat::Json), Ok(bytes)) => {
             let text = std::str::from_utf8(&bytes).map_err(|error| not_json(&error))?;
             serde_json::from_str::<IgnoredAny>(text).map_err(|error| not_json(&error))?;
+            check_depth(&bytes)?;
             Ok(copied(&bytes)?.into())
         }
-        (Some(BodyFormat::Json), Err(_)) => Ok(copied(to_json(obj)?.as_bytes())?.into()),
+        (Some(BodyFormat::Json), Err(_)) => {
+            let json = to_json(obj)?;
+            check_depth(json.as_bytes())?;
+            Ok(copied(json.as_bytes())?.into())
+        }
         (_, bytes) => Ok(copied(&bytes?)?.into()),
     }
+}
+
+/// Raises `LimitError` for JSON that nests deeper than clients read it.
+fn check_depth(json: &[u8]) -> PyResult<()> {
+    let mut depth = 0_usize;
+    let mut in_text = false;
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => drop(bytes.next()),
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => depth += 1,
+            b']' | b'}' if !in_text => depth -= 1,
+            _ => {}
+        }
+        if depth > BODY_DEPTH_MAX {
+            let text = format!("the payload nests deeper than {BODY_DEPTH_MAX}");
+            return Err(LimitError::new_err((text, BODY_DEPTH_MAX)));
+        }
+    }
+    Ok(())
 }
 
 fn not_json(error: &dyn std::fmt::Display) -> PyErr {
