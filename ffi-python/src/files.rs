@@ -5,11 +5,12 @@ use std::io::{self, BufReader, Read, Write};
 use std::path::PathBuf;
 
 use headcount::member_list::LoadError;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyInt};
 
 use crate::bounds::{bytes, no_memory};
+use crate::convert::repr;
 use crate::error::raise;
 
 /// Bytes that are read at once, after which Python may interrupt.
@@ -33,6 +34,8 @@ impl Sink<'_> {
         let Ok(path) = file.extract::<PathBuf>() else {
             return object(file, "write").map(Self::Object);
         };
+        // What a link leads to is replaced, not the link; a new file leads nowhere yet.
+        let path = file.py().detach(|| fs::canonicalize(&path).unwrap_or(path));
         let mut part = path.clone().into_os_string();
         part.push(".part");
         let part = PathBuf::from(part);
@@ -55,11 +58,14 @@ impl Sink<'_> {
         while !rest.is_empty() {
             let written = object.call_method1("write", (bytes(py, rest)?,))?;
             // Unbuffered files may take less than they are given.
-            let written = written.extract().unwrap_or(rest.len()).min(rest.len());
-            if written == 0 {
-                return Err(io::Error::from(io::ErrorKind::WriteZero).into());
-            }
-            rest = &rest[written..];
+            let count = written.extract::<usize>().ok();
+            rest = match count.and_then(|count| rest.get(count..)) {
+                Some(_) if count == Some(0) => {
+                    return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+                }
+                Some(rest) => rest,
+                None => return Err(not_a_count(&written, rest.len())?),
+            };
         }
         Ok(())
     }
@@ -78,6 +84,19 @@ impl Sink<'_> {
             let _ = fs::remove_file(part);
         }
     }
+}
+
+/// Returns the exception for a `write` that does not say how much of its bytes it took.
+fn not_a_count(written: &Bound<'_, PyAny>, len: usize) -> PyResult<PyErr> {
+    let text = format!(
+        "write() of {len} bytes returned {}, not how many it took",
+        repr(written)?
+    );
+    Ok(if written.is_instance_of::<PyInt>() {
+        PyValueError::new_err(text)
+    } else {
+        PyTypeError::new_err(text)
+    })
 }
 
 fn object(file: &Bound<'_, PyAny>, method: &str) -> PyResult<Py<PyAny>> {
