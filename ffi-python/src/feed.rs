@@ -66,6 +66,8 @@ impl Feed {
         if self.birth.check().is_ok() {
             let source = self.source.lock().take();
             drop(source.map(ManuallyDrop::into_inner));
+            // A reader that waits for news finds the end.
+            self.waker.wake_by_ref();
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use headcount::runtime::memory::{MemoryTransport, Network};
 use headcount::runtime::nats::async_nats::{
-    ConnectError as NatsConnectError, ConnectErrorKind, Event,
+    ConnectError as NatsConnectError, ConnectErrorKind, Event, ServerAddr,
 };
 use headcount::runtime::nats::{self as core, NatsError, NatsOptionsError, NatsTransport};
 use parking_lot::Mutex;
@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use crate::error::ConnectError;
 
-/// The longest time of one attempt to connect.
+/// The longest time of one attempt to connect, however much is left.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
 /// The networks of the URLs `memory://name`.
@@ -108,19 +108,43 @@ where
 /// Returns the exception for options that are of no use.
 fn unusable(error: &NatsOptionsError) -> PyErr {
     match error {
-        NatsOptionsError::File { .. } => PyOSError::new_err(error.to_string()),
+        // With its number, Python makes it a `FileNotFoundError`, or what else it is.
+        NatsOptionsError::File {
+            option,
+            file,
+            error: cause,
+        } => match cause.raw_os_error() {
+            Some(number) => {
+                let text = format!("{option}: {cause}");
+                PyOSError::new_err((number, text, file.clone()))
+            }
+            None => PyOSError::new_err(error.to_string()),
+        },
         _ => PyValueError::new_err(error.to_string()),
     }
 }
 
-/// Connects to NATS servers once. The troubles of the connection go to `notes`, and are counted.
+/// Connects to NATS servers once, within `time`. The troubles of the connection go to `notes`, and are counted.
+///
+/// Raises `ValueError` for addresses that are none, and for a cluster without a name.
 pub(crate) async fn connect_nats(
     servers: &str,
     cluster: &str,
     options: NatsOptions,
+    time: Duration,
     notes: mpsc::Sender<String>,
     errors: Arc<AtomicU64>,
 ) -> PyResult<NatsTransport> {
+    if cluster.is_empty() {
+        return Err(PyValueError::new_err("the name of the cluster is empty"));
+    }
+    for server in servers.split(',') {
+        server.parse::<ServerAddr>().map_err(|error| {
+            PyValueError::new_err(format!(
+                "{server:?} is no address of a NATS server: {error}"
+            ))
+        })?;
+    }
     let options = options.0.read().await.map_err(|error| unusable(&error))?;
     let options = options.event_callback(move |event| {
         if !matches!(
@@ -133,7 +157,7 @@ pub(crate) async fn connect_nats(
         std::future::ready(())
     });
     let connecting = NatsTransport::connect_with(options, servers, cluster);
-    match timeout(CONNECT_MAX, connecting).await {
+    match timeout(CONNECT_MAX.min(time), connecting).await {
         Ok(connected) => connected.map_err(|error| refused(&error)),
         Err(_) => Err(ConnectError::new_err((
             "the NATS servers do not answer",

@@ -20,7 +20,7 @@ use crate::error::raise;
 use crate::feed::{Feed, Source};
 use crate::keys::Keys;
 use crate::network::{MemoryNetwork, NatsOptions, connect_nats};
-use crate::presence::{Presence, SIGNAL_TTL, check_topic, read_signal};
+use crate::presence::{Presence, SIGNAL_TTL, check_topic, read_signal, unsent_signal};
 use crate::ready::Ready;
 use crate::replica::Replica;
 use crate::running::Running;
@@ -45,7 +45,7 @@ pub(crate) struct NodeBase {
     /// The entries of the snapshot, from the start on.
     restored: Mutex<Option<Diff>>,
     ready: Arc<Ready>,
-    notes: (mpsc::Sender<String>, Mutex<Option<mpsc::Receiver<String>>>),
+    notes: Mutex<Notes>,
     transport_errors: Arc<AtomicU64>,
 }
 
@@ -144,6 +144,8 @@ impl NodeBase {
 
     /// Send a short-lived signal, such as typing, to all other nodes, which see it among their
     /// `events`; nothing is stored. `ttl` is in seconds.
+    ///
+    /// Raises `LimitError` when the topic, the key or the payload has more than 256 bytes.
     #[pyo3(signature = (topic, key, kind, payload = Buffer::empty(), *, ttl = Seconds(SIGNAL_TTL)))]
     fn signal(
         &self,
@@ -157,7 +159,7 @@ impl NodeBase {
         let signal = read_signal(topic, &key, kind, &payload, ttl)?;
         self.core
             .write(py, |node| node.signal(signal))?
-            .map_err(raise)
+            .map_err(unsent_signal)
     }
 }
 
@@ -233,7 +235,6 @@ impl NodeBase {
     #[pyo3(signature = (presence, snapshot = None))]
     fn new(presence: &Presence, snapshot: Option<Buffer>) -> PyResult<Self> {
         let (id, config) = presence.identity()?;
-        let (sender, receiver) = mpsc::channel(NOTES_MAX);
         Ok(Self {
             core: Running::new(),
             id,
@@ -241,7 +242,7 @@ impl NodeBase {
             snapshot,
             restored: Mutex::new(None),
             ready: Ready::new(),
-            notes: (sender, Mutex::new(Some(receiver))),
+            notes: Mutex::new(Notes::new()),
             transport_errors: Arc::default(),
         })
     }
@@ -252,11 +253,12 @@ impl NodeBase {
         servers: &str,
         cluster: &str,
         options: NatsOptions,
+        time: Seconds,
     ) -> PyResult<()> {
-        let notes = self.notes.0.clone();
+        let notes = self.notes.lock().sender.clone();
         let errors = Arc::clone(&self.transport_errors);
         self.core.start(py, |runtime| {
-            let connecting = connect_nats(servers, cluster, options, notes, errors);
+            let connecting = connect_nats(servers, cluster, options, time.0, notes, errors);
             self.make(runtime.block_on(connecting)?)
         })
     }
@@ -270,6 +272,12 @@ impl NodeBase {
         let (bridge, transport) = bridge(&self.ready, frame_max);
         self.core.start(py, |_| self.make(transport))?;
         Ok(bridge)
+    }
+
+    fn _undo_start(&self, py: Python<'_>) -> PyResult<()> {
+        self.core.undo_start(py)?;
+        *self.notes.lock() = Notes::new();
+        Ok(())
     }
 
     fn _stop(&self, py: Python<'_>, graceful: bool) -> PyResult<bool> {
@@ -334,12 +342,26 @@ impl NodeBase {
             "refusals" => Source::Refusals(self.core.write(py, Node::refusals)?),
             "synced" => Source::Done(Box::pin(self.core.write(py, Node::synced)?)),
             "notes" => {
-                let notes = self.notes.1.lock().take();
+                let notes = self.notes.lock().receiver.take();
                 Source::Notes(notes.ok_or_else(|| PyValueError::new_err("the notes are taken"))?)
             }
             _ => return Err(PyValueError::new_err(format!("there is no feed of {kind}"))),
         };
         Ok(Feed::new(&self.ready, source))
+    }
+}
+
+/// The two ends of what a transport has to say about its connection.
+struct Notes {
+    sender: mpsc::Sender<String>,
+    receiver: Option<mpsc::Receiver<String>>,
+}
+
+impl Notes {
+    fn new() -> Self {
+        let (sender, receiver) = mpsc::channel(NOTES_MAX);
+        let receiver = Some(receiver);
+        Self { sender, receiver }
     }
 }
 

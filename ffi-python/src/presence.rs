@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headcount as core;
-use headcount::codec::SharedKey;
+use headcount::codec::{DecodeError, DecodeErrorKind, SharedKey};
 use headcount::replica::{Config, Mode, Shape, Signal};
 use headcount::tracker::Limits;
 use headcount::{PresenceConfig, ReplicaId, TrackError};
@@ -375,6 +375,8 @@ impl Presence {
 
     /// Send a short-lived signal, such as typing, to all peers; nothing is stored. `ttl` is in
     /// seconds.
+    ///
+    /// Raises `LimitError` when the topic, the key or the payload has more than 256 bytes.
     #[pyo3(signature = (topic, key, kind, payload = Buffer::empty(), *, ttl = Seconds(SIGNAL_TTL)))]
     fn signal(
         &self,
@@ -388,7 +390,7 @@ impl Presence {
         let signal = read_signal(topic, &key, kind, &payload, ttl)?;
         self.core
             .read(py, |core| core.signal(signal))?
-            .map_err(raise)
+            .map_err(unsent_signal)
     }
 
     /// Leave the cluster: peers drop this replica's entries at once. Goodbye is said three times, 20 ms apart, as
@@ -451,6 +453,17 @@ pub(crate) fn read_signal(
             .map_err(|_| PyOverflowError::new_err("the ttl is at most 49 days"))?,
         payload: bounds::copied(payload)?,
     })
+}
+
+/// Returns the exception for a signal that cannot be sent.
+pub(crate) fn unsent_signal(error: DecodeError) -> PyErr {
+    match error.kind {
+        DecodeErrorKind::TooLong { len, max } => {
+            let text = format!("a field of a signal has {len} bytes, at most {max} are allowed");
+            LimitError::new_err((text, max))
+        }
+        _ => raise(error),
+    }
 }
 
 /// Returns a name that no other process has: host, process id and a random number.

@@ -362,7 +362,7 @@ class Refusals(unittest.TestCase):
         for option in ("heartbeat", "vacate_after", "ready_after"):
             with self.assertRaises(ValueError):
                 Presence("a", **{option: -1})  # type: ignore[arg-type]
-        with self.assertRaises(headcount.DecodeError):
+        with self.assertRaises(headcount.LimitError):
             p.signal("room", "ann", 1, bytes(1_000))
         with self.assertRaises(OverflowError):
             p.signal("room", "ann", 256)

@@ -36,6 +36,7 @@ class NodeParts(NodeBase):
     """A node with the parts that do not depend on how a program waits."""
 
     _where: object
+    _name: str
     _cluster: str
     _nats: NatsOptions
     _duplicate: str | None
@@ -45,6 +46,8 @@ class NodeParts(NodeBase):
     """The readers that wait for a feed, by its number."""
     _refused: dict[str, int]
     _pid: int
+    _is_started = False
+    """True from the end of a start that succeeded until the stop."""
 
     def __new__(
         cls,
@@ -57,6 +60,7 @@ class NodeParts(NodeBase):
         nats = {key: given.pop(key) for key in NatsOptions.__annotations__ if key in given}
         node = super().__new__(cls, Presence(name, **given), snapshot)
         node._where = where
+        node._name = node.replica.name
         node._nats = cast(NatsOptions, nats)
         node._cluster = given.get("cluster", "headcount")
         node._duplicate = None
@@ -66,6 +70,11 @@ class NodeParts(NodeBase):
         node._pid = os.getpid()
         return node
 
+    def __del__(self) -> None:
+        if self._is_started and self._pid == os.getpid():
+            text = "node %r is gone without a stop, as nothing refers to it any more: its entries are lost"
+            log.warning(text, self._name)
+
     def presence(
         self, topic: str, key: "_Name", meta: "_Meta" = None, *, owner: "_Name | None" = None, status: int = 0
     ) -> "Attendance":
@@ -74,8 +83,8 @@ class NodeParts(NodeBase):
         """
         return Attendance(self, topic, key, meta, owner, status)
 
-    def _attempt(self) -> None:
-        """Connect once. Raises `ConnectError` when that fails."""
+    def _attempt(self, left: float) -> None:
+        """Connect once, within the time that is left. Raises `ConnectError` when that fails."""
         if isinstance(self._where, MemoryNetwork):
             self._start_memory(self._where)
             return
@@ -85,7 +94,7 @@ class NodeParts(NodeBase):
             self._start_memory(MemoryNetwork(rest))
         elif scheme in ("nats", "tls"):
             servers, found = _without_password(where)
-            self._start_nats(servers, self._cluster, {**found, **self._nats})
+            self._start_nats(servers, self._cluster, {**found, **self._nats}, left)
         else:
             text = "the URL of a cluster begins with nats://, tls:// or memory://"
             raise ValueError(f"{text}, not with {scheme if rest else ''!r}")
@@ -95,7 +104,7 @@ class NodeParts(NodeBase):
         end, pause = time.monotonic() + timeout, RETRY_MIN
         while True:
             try:
-                return self._attempt()
+                return self._attempt(max(end - time.monotonic(), RETRY_MIN))
             except ConnectError as error:
                 if not error.is_transient or time.monotonic() + pause > end:
                     raise
@@ -109,11 +118,16 @@ class NodeParts(NodeBase):
         caller closes.
         """
         news = socket.socket(fileno=self._open_socket())
-        self._duty = [
-            (self._feed("events"), self._note_event),
-            (self._feed("refusals"), self._note_refusal),
-            (self._feed("notes"), self._note_trouble),
-        ]
+        try:
+            self._duty = [
+                (self._feed("events"), self._note_event),
+                (self._feed("refusals"), self._note_refusal),
+                (self._feed("notes"), self._note_trouble),
+            ]
+        except BaseException:
+            news.close()
+            self._close_socket()
+            raise
         self._do_duty()
         log.info("node %s joined the cluster %r", self.replica, self._cluster)
         return news
@@ -185,10 +199,11 @@ class NodeParts(NodeBase):
             log.warning("node %r: refused frame %d of %s: %s", self.replica.name, count, peer, error)
 
     def _note_trouble(self, text: str) -> None:
-        level = logging.INFO if text == "connected" else logging.WARNING
+        # It is closed by the stop of this node only.
+        level = logging.INFO if text in ("connected", "closed") else logging.WARNING
         log.log(level, "node %r: connection to NATS: %s", self.replica.name, text)
 
-    def _log_transport_error(self, count: int, error: Exception) -> None:
+    def _log_transport_error(self, count: int, error: BaseException) -> None:
         text = "node %r: error %d of the transport: %s: %s"
         log.warning(text, self.replica.name, count, type(error).__name__, error)
 
@@ -232,7 +247,7 @@ class Attendance:
         """The topic."""
         self.key = key
         """The key."""
-        self.owner: _Name = owner or (random if isinstance(key, str) else random.encode())
+        self.owner: _Name = (random if isinstance(key, str) else random.encode()) if owner is None else owner
         """The owner, of the type of the key."""
 
     def update(self, meta: "_Meta", *, status: int | None = None) -> None:
@@ -379,12 +394,18 @@ class Node(NodeParts):
     def start(self, timeout: float = 30.0) -> Self:
         """Join the cluster; return the node. `connect` does that.
 
-        Raises `ConnectError` when there is no connection after `timeout` seconds.
+        Raises `ConnectError` when there is no connection after `timeout` seconds: the node can be
+        started once more then. After a stop it cannot, which raises `NodeStopped`.
         """
         for pause in self._connecting(timeout):
             time.sleep(pause)
-        ends = (weakref.ref(self), self._watch())
-        threading.Thread(target=_read_news, args=ends, name="headcount-news", daemon=True).start()
+        try:
+            ends = (weakref.ref(self), self._watch())
+            threading.Thread(target=_read_news, args=ends, name="headcount-news", daemon=True).start()
+        except BaseException:
+            self._undo_start()
+            raise
+        self._is_started = True
         _running.add(self)
         return self
 
@@ -394,6 +415,7 @@ class Node(NodeParts):
         A write after it raises `NodeStopped`; subscriptions end.
         """
         _running.discard(self)
+        self._is_started = False
         if self._stop(graceful):
             self._end()
 

@@ -23,12 +23,12 @@ import socket
 import threading
 from collections.abc import Callable, Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Self, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, cast
 
 from headcount._cluster import Bridge, Event, Feed, MemoryNetwork
 from headcount._errors import NodeStopped
 from headcount._headcount import TopicDiff
-from headcount._node import RETRY_MAX, RETRY_MIN, NodeParts, WatchParts
+from headcount._node import RETRY_MAX, RETRY_MIN, NodeParts, WatchParts, log
 from headcount._options import ConnectOptions
 from headcount._transport import GroupTransport, StreamTransport, Transport, with_groups
 
@@ -123,17 +123,31 @@ class Node(NodeParts):
     _loop: asyncio.AbstractEventLoop
     _carrier: "_Carrier | None" = None
     _timeout: float = 30.0
-    _is_started = False
+    _is_starting = False
+    _given_up: "asyncio.Future[Any] | None" = None
+    """The attempt whose start was cancelled."""
+    _stopping: "asyncio.Task[None] | None" = None
     _news_read: socket.socket | None = None
     """The socket that the loop reads."""
 
     async def start(self) -> Self:
         """Join the cluster; return the node. ``async with`` and ``await`` do that.
 
-        Raises `ConnectError` when there is no connection in time.
+        Raises `ConnectError` when there is no connection in time: the node can be started once more
+        then. After a stop it cannot, which raises `NodeStopped`.
         """
-        self._loop = asyncio.get_running_loop()
-        self._is_started = True
+        if self._is_starting or self._is_started:
+            raise RuntimeError("the node has started already")
+        self._is_starting = True
+        try:
+            self._loop = asyncio.get_running_loop()
+            await self._join()
+            self._is_started = True
+        finally:
+            self._is_starting = False
+        return self
+
+    async def _join(self) -> None:
         if isinstance(self._where, (str, MemoryNetwork)):
             attempts = self._connecting(self._timeout)
             while (pause := await self._in_thread(lambda: next(attempts, None))) is not None:
@@ -143,24 +157,31 @@ class Node(NodeParts):
             transport = cast(Transport, self._where)
             groups = with_groups(transport)
             bridge = self._start_bridge(transport.frame_max)
-            self._carrier = _Carrier(self, transport, groups, bridge)
             self._listen()
-        return self
+            self._carrier = _Carrier(self, transport, groups, bridge)
 
     async def stop(self, *, graceful: bool = True) -> None:
         """Leave the cluster. Without ``graceful`` the node falls silent, and its peers notice that.
 
-        A write after it raises `NodeStopped`; subscriptions end.
+        A write after it raises `NodeStopped`; subscriptions end. A stop that is cancelled goes on,
+        and a later one waits for it.
         """
-        stopped = await asyncio.shield(asyncio.to_thread(self._stop, graceful))
-        if not stopped:
-            return
-        if self._carrier is not None:
-            await self._carrier.close()
-        self._end()
-        if self._news_read is not None:
-            self._loop.remove_reader(self._news_read)
-            self._news_read.close()
+        if self._stopping is None or self._stopping.cancelled():
+            self._stopping = asyncio.create_task(self._leave(graceful))
+        await asyncio.shield(self._stopping)
+
+    async def _leave(self, graceful: bool) -> None:
+        self._is_started = False
+        await asyncio.to_thread(self._stop, graceful)
+        try:
+            if self._carrier is not None:
+                await self._carrier.close()
+        finally:
+            self._end()
+            if self._news_read is not None:
+                self._loop.remove_reader(self._news_read)
+                self._news_read.close()
+                self._news_read = None
 
     def __await__(self) -> Generator[None, None, Self]:
         return self.start().__await__()
@@ -270,15 +291,33 @@ class Node(NodeParts):
 
     async def _in_thread(self, attempt: Callable[[], _T]) -> _T:
         """Make an attempt to connect in a thread; undo it when the task is cancelled meanwhile."""
-        made = asyncio.ensure_future(asyncio.to_thread(attempt))
+        is_given_up = threading.Event()
+
+        def attempt_or_undo() -> _T:
+            try:
+                return attempt()
+            finally:
+                if is_given_up.is_set():
+                    self._undo_start()
+
+        if self._given_up is not None and not self._given_up.done():
+            await asyncio.wait([self._given_up])
+        made = asyncio.ensure_future(asyncio.to_thread(attempt_or_undo))
         try:
             return await asyncio.shield(made)
         except asyncio.CancelledError:
-            made.add_done_callback(lambda done: done.exception() or self._stop(False))
+            is_given_up.set()
+            self._undo_start()
+            made.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._given_up = made
             raise
 
     def _listen(self) -> None:
-        news = self._watch()
+        try:
+            news = self._watch()
+        except BaseException:
+            self._undo_start()
+            raise
         news.setblocking(False)
         try:
             self._loop.add_reader(news, self._take_news, news)
@@ -325,11 +364,15 @@ class _Carrier:
         self._arrived = 0
         self._troubles = 0
         self._wake = asyncio.Event()
+        self._is_closing = False
         node._waiting[bridge.number] = self._wake.set
         self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._receive())]
+        for task in self._tasks:
+            task.add_done_callback(self._note_end)
 
     async def close(self) -> None:
         """Send what waits, and close the transport."""
+        self._is_closing = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -382,20 +425,21 @@ class _Carrier:
         self._subscribe(groups, dict(self._refused))
 
     async def _receive(self) -> None:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
         pause = RETRY_MIN
-        while True:
+        while not self._is_closing:
             try:
                 peer, frame = await self._transport.receive()
-            except EOFError:
-                return
-            except Exception as error:
+                self._arrived += 1
+                self._bridge.deliver(peer, frame)
+                pause = RETRY_MIN
+            except (Exception, asyncio.CancelledError) as error:
+                if task.cancelling():
+                    raise
+                # A transport may have cancelled a task of its own, or closed by itself.
                 self._note(error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, RETRY_MAX)
-                continue
-            pause = RETRY_MIN
-            self._arrived += 1
-            self._bridge.deliver(peer, frame)
 
     async def _take_waiting(self) -> None:
         """Receive the frames that have arrived: after a pause of the process, heartbeats of live
@@ -409,7 +453,12 @@ class _Carrier:
             if quiet == _QUIET_TURNS:
                 return
 
-    def _note(self, error: Exception) -> None:
+    def _note_end(self, task: "asyncio.Task[None]") -> None:
+        """Log the end of a task that nobody has asked for."""
+        if not self._is_closing and not task.cancelled():
+            log.error("node %r: its transport moves no more frames", self._node._name, exc_info=task.exception())
+
+    def _note(self, error: BaseException) -> None:
         """Count an error of the transport, and log the 1st, 2nd, 4th, 8th ..."""
         self._node._count_transport_error()
         self._troubles += 1
