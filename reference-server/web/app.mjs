@@ -6,11 +6,14 @@ import { Connection } from "./connection.mjs";
 import { UserDialog, bindDialog } from "./dialogs.mjs";
 import { DmList } from "./dm-list.mjs";
 import { byId, paintAvatar, setNote } from "./dom.mjs";
+import { Elsewhere } from "./elsewhere.mjs";
 import { Inbox } from "./inbox.mjs";
 import { Invites } from "./invites.mjs";
 import { Members } from "./members/members.mjs";
 import { MessageView } from "./message-view.mjs";
 import { Online } from "./online.mjs";
+import { Panels } from "./panels.mjs";
+import { Review } from "./review.mjs";
 import { RoomList } from "./room-list.mjs";
 import { LimitDialog, RolesDialog } from "./roles.mjs";
 import { Room } from "./room.mjs";
@@ -45,8 +48,16 @@ class App {
       api: this.api,
       picked: (server) => this.#showServer(server),
       categoryCreated: (category) => this.rooms.addCategory(category),
+      unreadOf: (id) => this.elsewhere.of(id),
+    });
+    this.elsewhere = new Elsewhere({
+      api: this.api,
+      servers: () => this.servers.others,
+      changed: () => this.#drawElsewhere(),
     });
     this.dms = new DmList({ api: this.api, picked: (id) => this.#openDm(id) });
+    const { dms, rooms, servers, elsewhere } = this;
+    this.review = new Review({ dms, rooms, servers, elsewhere, changed: () => this.#drawTitle() });
     this.invites = new Invites({ api: this.api, accepted: (room) => this.#onAccepted(room) });
     this.users = new UserDialog(this.api);
     this.roles = new RolesDialog(this.api);
@@ -67,9 +78,9 @@ class App {
     this.renewal = null;
     this.room = null;
     this.trouble = "";
+    this.panels = new Panels();
     bindTheme(byId("theme"));
     byId("sign-out").addEventListener("click", () => this.#signOut());
-    this.#bindPanels();
     this.#bindDialogs();
     document.addEventListener("visibilitychange", () => this.#markRead());
     byId("log").addEventListener("scroll", () => this.#markRead(), { passive: true });
@@ -99,6 +110,7 @@ class App {
     byId("app").hidden = false;
     byId("me-name").textContent = user.username;
     this.status.show(user);
+    this.review.show(user);
     paintAvatar(byId("me-avatar"), user.id, user.username);
     this.#connect();
     byId("change-password").hidden = user.guest;
@@ -123,7 +135,7 @@ class App {
     this.inbox.addEventListener("category_created", ({ detail }) => this.rooms.addCategory(detail));
     this.inbox.addEventListener("category_removed", ({ detail }) => this.rooms.removeCategory(detail.id));
     this.inbox.addEventListener("joined", () => this.#reload());
-    this.inbox.addEventListener("unread", ({ detail }) => this.#note(detail.room_id, { last_seq: detail.last_seq }));
+    this.inbox.addEventListener("unread", ({ detail }) => this.#onUnread(detail));
     this.inbox.addEventListener("read", ({ detail }) => this.#note(detail.room_id, { read_seq: detail.read_seq }));
     this.inbox.addEventListener("mentioned", ({ detail }) => this.#onMentioned(detail));
     this.inbox.addEventListener("dm_started", ({ detail }) => this.dms.add(detail.dm));
@@ -180,6 +192,7 @@ class App {
       return;
     }
     this.#allowCreate();
+    if (!this.session.user.guest) this.elsewhere.loadSoon();
     await this.rooms.load(this.servers.current);
   }
 
@@ -191,6 +204,7 @@ class App {
 
   // Lists the rooms of a server, and opens the first of them unless one of it is open.
   async #showServer(server) {
+    this.elsewhere.keep(this.rooms.items);
     this.servers.select(server.id);
     this.#allowCreate();
     await this.rooms.load(server);
@@ -210,11 +224,24 @@ class App {
   }
 
   #listed(id) {
-    return this.dms.find(id) ?? this.rooms.find(id);
+    return this.dms.find(id) ?? this.rooms.find(id) ?? this.elsewhere.find(id);
+  }
+
+  // The event names the message only. The one of the conversation that is open comes there.
+  #onUnread({ room_id: id, last_seq: last }) {
+    if (!this.#listed(id)) this.elsewhere.ask(id);
+    this.#note(id, { last_seq: last });
+    if (!this.rooms.find(id) && !this.elsewhere.find(id) && id !== this.room?.info.id) this.review.dmsSoon();
+  }
+
+  #drawElsewhere() {
+    this.servers.draw();
+    this.#drawTitle();
   }
 
   #onMentioned({ room_id: id, seq }) {
     const listed = this.#listed(id);
+    if (!listed) this.elsewhere.ask(id);
     if (!listed || (listed.read_seq ?? 0) >= seq) return;
     const last = Math.max(listed.last_seq ?? 0, seq);
     this.#note(id, { last_seq: last, mentions: (listed.mentions ?? 0) + 1 });
@@ -225,6 +252,7 @@ class App {
     // Where nothing is unread, nothing that is unread names the user.
     const noted = numbers.read_seq >= last ? { ...numbers, mentions: 0 } : numbers;
     if (!this.dms.note(id, noted)) this.rooms.note(id, noted);
+    this.elsewhere.note(id, noted);
     if (id === this.room?.info.id) this.#markRead();
     this.#drawTitle();
   }
@@ -243,7 +271,7 @@ class App {
 
   #drawTitle() {
     const { info } = this.room ?? {};
-    const unread = this.rooms.unread + this.dms.unread;
+    const unread = this.rooms.sum.unread + this.dms.sum.unread + this.elsewhere.sum.unread;
     const name = info && (info.kind === "dm" ? `@${info.peer.username}` : `#${info.name}`);
     document.title = `${unread > 0 ? `(${unread}) ` : ""}${name ? `${name} · ` : ""}headcount`;
   }
@@ -328,10 +356,11 @@ class App {
 
   #onRemoved({ id }) {
     this.rooms.remove(id);
+    this.elsewhere.remove(id);
   }
 
   #open(info) {
-    this.#showPanel(null);
+    this.panels.show(null);
     if (this.room?.info.id === info.id) return;
     this.room?.leave();
     this.trouble = "";
@@ -349,7 +378,9 @@ class App {
       this.#drawBanner();
     });
     room.addEventListener("ended", () => this.#onEnded(room));
-    room.addEventListener("messages", () => this.#onMessages(room));
+    room.addEventListener("messages", ({ detail }) => this.#onMessages(room, detail));
+    // The other user of a conversation has come, gone or changed its status.
+    if (info.kind === "dm") room.addEventListener("online", () => this.review.dmsSoon());
     if (info.server_id && this.servers.current && info.server_id !== this.servers.current.id) {
       const server = this.servers.find(info.server_id);
       if (server) this.#showServer(server);
@@ -389,13 +420,16 @@ class App {
     if (room === this.room) room.join();
   }
 
-  #onMessages(room) {
+  #onMessages(room, { how }) {
     if (room !== this.room) return;
+    if (how === "changed") this.review.soon();
     if (room.info.kind === "dm" && room.store.newest) this.dms.said(room.info.id, room.store.newest);
     requestAnimationFrame(() => this.#markRead());
   }
 
   #close() {
+    this.review.show(null);
+    this.elsewhere.clear();
     this.room?.leave();
     this.room = null;
     this.trouble = "";
@@ -455,39 +489,6 @@ class App {
     const change = this.api.changePassword(old, fresh).then(keep);
     this.renewal = change.catch(() => {});
     await change;
-  }
-
-  // On narrow screens the side panels lie over the chat, one at a time.
-  #bindPanels() {
-    document.addEventListener("click", (event) => {
-      const action = event.target.closest("[data-action]")?.dataset.action;
-      if (action === "show-rooms") this.#showPanel("rooms");
-      if (action === "close-panels") this.#showPanel(null);
-    });
-    document.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") this.#showPanel(null);
-    });
-    byId("toggle-members").addEventListener("click", () => {
-      if (matchMedia("(max-width: 1000px)").matches)
-        this.#showPanel(byId("app").dataset.panel === "members" ? null : "members");
-      else byId("app").classList.toggle("members-hidden");
-      this.#drawToggle();
-    });
-  }
-
-  #showPanel(panel) {
-    const app = byId("app");
-    if (panel) app.dataset.panel = panel;
-    else delete app.dataset.panel;
-    byId("scrim").hidden = !panel;
-    this.#drawToggle();
-  }
-
-  #drawToggle() {
-    const app = byId("app");
-    const narrow = matchMedia("(max-width: 1000px)").matches;
-    const shown = narrow ? app.dataset.panel === "members" : !app.classList.contains("members-hidden");
-    byId("toggle-members").setAttribute("aria-expanded", String(shown));
   }
 }
 

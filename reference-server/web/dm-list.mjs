@@ -1,13 +1,14 @@
 // The list of conversations.
 
-import { byId, h, paintAvatar } from "./dom.mjs";
+import { byId, h, paintAvatar, replaceRows } from "./dom.mjs";
 import { Listing } from "./listing.mjs";
-import { badge, unreadOf } from "./unread.mjs";
+import { badge, sumOf, unreadOf } from "./unread.mjs";
 
 /** Shows the user's conversations; `picked(id)` is called when the user picks one. */
 export class DmList {
   #dms = new Listing();
   #current = null;
+  #drawn = "";
 
   constructor({ api, picked }) {
     this.api = api;
@@ -47,11 +48,15 @@ export class DmList {
     this.#draw();
   }
 
-  /** Shows a message that came in a conversation. */
+  /** Shows the newest message of a conversation: one that has come, or what has become of the one that is known. */
   said(id, message) {
     const dm = this.find(id);
-    if (!dm || (dm.last_message?.seq ?? 0) > message.seq) return;
-    this.add({ ...dm, last_message: message, last_seq: Math.max(dm.last_seq, message.seq) });
+    const known = dm?.last_message?.seq ?? 0;
+    if (!dm || known > message.seq) return;
+    // The message is changed in place.
+    const last = { last_message: { ...message }, last_seq: Math.max(dm.last_seq, message.seq) };
+    if (known === message.seq) this.note(id, last);
+    else this.add({ ...dm, ...last });
   }
 
   /** Takes up the numbers of the newest message and of the newest one that was read. Returns whether it is listed. */
@@ -61,11 +66,16 @@ export class DmList {
     return isListed;
   }
 
-  get unread() {
-    return this.#dms.items.reduce((sum, dm) => sum + unreadOf(dm), 0);
+  /** Returns how many messages are unread, and how many of them name the user. */
+  get sum() {
+    return sumOf(this.#dms.items);
   }
 
+  // What shows the same stays: the list is read often, and what is under a pointer must not be replaced.
   #draw() {
+    const drawn = JSON.stringify([this.#current, this.#dms.items]);
+    if (drawn === this.#drawn) return;
+    this.#drawn = drawn;
     const nodes = this.#dms.items.map((dm) => {
       const { id, peer, last_message: last } = dm;
       const avatar = h("span", { class: "avatar", "aria-hidden": "true" });
@@ -87,12 +97,10 @@ export class DmList {
           h("bdi", { text: peer.username }),
           last ? h("bdi", { class: "dm-last", text: last.deleted ? "Message deleted" : last.content }) : null,
         ),
-        badge(dm),
+        badge(sumOf([dm])),
       );
       return h("li", {}, link);
     });
-    const focused = this.list.contains(document.activeElement);
-    this.list.replaceChildren(...nodes);
-    if (focused) this.list.querySelector("[aria-current]")?.focus();
+    replaceRows(this.list, nodes);
   }
 }

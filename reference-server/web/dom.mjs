@@ -31,6 +31,16 @@ export function icon(name) {
   return svg;
 }
 
+/** Replaces the rows of a list. The focus stays on the row of the same `data-id`, else goes to the current one. */
+export function replaceRows(list, rows) {
+  const hadFocus = list.contains(document.activeElement);
+  const id = document.activeElement?.dataset.id;
+  list.replaceChildren(...rows);
+  if (!hadFocus) return;
+  const same = [...list.querySelectorAll("[data-id]")].find((row) => row.dataset.id === id);
+  (same ?? list.querySelector("[aria-current]"))?.focus();
+}
+
 /** Shows the text in the element, or hides the element when there is none. */
 export function setNote(element, text) {
   element.hidden = !text;

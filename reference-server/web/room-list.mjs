@@ -1,9 +1,9 @@
 // The list of rooms and the dialog that creates one.
 
 import { bindDialog } from "./dialogs.mjs";
-import { byId, h, icon, setNote } from "./dom.mjs";
+import { byId, h, icon, replaceRows, setNote } from "./dom.mjs";
 import { Listing } from "./listing.mjs";
-import { badge, unreadOf } from "./unread.mjs";
+import { badge, sumOf, unreadOf } from "./unread.mjs";
 
 const PAGE = 100;
 // After this many a button lists more.
@@ -106,8 +106,14 @@ export class RoomList {
     if (this.#rooms.note(id, numbers)) this.#draw();
   }
 
-  get unread() {
-    return this.#rooms.items.reduce((sum, room) => sum + unreadOf(room), 0);
+  /** Returns how many messages are unread, and how many of them name the user. */
+  get sum() {
+    return sumOf(this.#rooms.items);
+  }
+
+  /** The rooms that are listed. */
+  get items() {
+    return this.#rooms.items;
   }
 
   find(id) {
@@ -147,9 +153,7 @@ export class RoomList {
       const button = h("button", { class: "link", type: "button", text: "More rooms", onclick: () => this.#more() });
       nodes.push(h("li", { class: "empty" }, button));
     }
-    const focused = this.list.contains(document.activeElement);
-    this.list.replaceChildren(...nodes);
-    if (focused) this.list.querySelector("[aria-current]")?.focus();
+    replaceRows(this.list, nodes);
     if (nodes.length === 0) this.list.append(h("li", { class: "empty", text: "No rooms yet." }));
   }
 
@@ -169,7 +173,7 @@ export class RoomList {
       room.private || room.limited ? icon("lock") : null,
       room.limited ? h("span", { class: "hidden", text: "limited to roles" }) : null,
       room.simulated ? h("span", { class: "tag", text: "demo" }) : null,
-      badge(room),
+      badge(sumOf([room])),
     );
     return h("li", {}, link);
   }

@@ -1,15 +1,20 @@
 // The servers: a rail of their initials, and the dialogs that create servers and categories.
 
 import { bindDialog } from "./dialogs.mjs";
-import { byId, h, paintAvatar } from "./dom.mjs";
+import { byId, h, paintAvatar, replaceRows } from "./dom.mjs";
 import { Listing } from "./listing.mjs";
+import { badge, wordsFor } from "./unread.mjs";
 
-/** Shows the servers; `picked(server)` is called when the user picks one, or has created one. */
+/**
+ * Shows the servers; `picked(server)` is called when the user picks one, or has created one. `unreadOf(id)` returns
+ * what is unread on one whose rooms are not listed.
+ */
 export class ServerRail {
   #servers = new Listing();
 
-  constructor({ api, picked, categoryCreated }) {
+  constructor({ api, picked, categoryCreated, unreadOf }) {
     this.api = api;
+    this.unreadOf = unreadOf;
     this.current = null;
     this.list = byId("server-list");
     this.list.addEventListener("click", (event) => {
@@ -38,18 +43,23 @@ export class ServerRail {
 
   add(server) {
     this.#servers.add(server);
-    this.#draw();
+    this.draw();
   }
 
   /** Removes a server that is gone. Returns whether it was the one that is shown. */
   remove(id) {
     this.#servers.remove(id);
-    this.#draw();
+    this.draw();
     return this.current?.id === id;
   }
 
   find(id) {
     return this.#servers.find(id);
+  }
+
+  /** Returns the servers whose rooms are not listed. */
+  get others() {
+    return this.#servers.items.filter(({ id }) => id !== this.current?.id);
   }
 
   get first() {
@@ -61,7 +71,7 @@ export class ServerRail {
     this.current = this.find(id) ?? this.first;
     byId("new-category").hidden = !this.isOwned;
     byId("roles").hidden = !this.isOwned;
-    this.#draw();
+    this.draw();
   }
 
   get isOwned() {
@@ -79,12 +89,14 @@ export class ServerRail {
     return !this.user.guest && (this.isOwned || Boolean(this.current?.is_default));
   }
 
-  #draw() {
+  /** Draws the servers again, after a change of what is unread. */
+  draw() {
     byId("servers").hidden = this.#servers.items.length < 2 && byId("new-server").hidden;
     const nodes = this.#servers.items.map(({ id, name }) => {
       const face = h("span", { class: "avatar", "aria-hidden": "true" });
       paintAvatar(face, id, name);
       const current = id === this.current?.id;
+      const sum = current ? { unread: 0, mentions: 0 } : this.unreadOf(id);
       const button = h(
         "button",
         {
@@ -92,14 +104,15 @@ export class ServerRail {
           class: "server",
           "data-id": id,
           "aria-pressed": String(current),
-          "aria-label": name,
+          "aria-label": sum.unread > 0 ? `${name}, ${wordsFor(sum)}` : name,
           title: name,
         },
         face,
+        badge(sum),
       );
       return h("li", {}, button);
     });
-    this.list.replaceChildren(...nodes);
+    replaceRows(this.list, nodes);
   }
 }
 

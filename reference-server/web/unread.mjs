@@ -9,14 +9,28 @@ export function unreadOf({ last_seq: last, read_seq: read }) {
   return Number.isFinite(last) && Number.isFinite(read) ? Math.max(0, last - read) : 0;
 }
 
-/** Returns the mark of unread messages on a room in a list, or null; of those that name the user if there are some. */
-export function badge(room) {
-  const count = unreadOf(room);
-  if (count === 0) return null;
-  const mentions = room.mentions ?? 0;
-  if (mentions === 0) return h("span", { class: "badge", text: short(count), "aria-label": `${count} unread` });
-  const label = `${count} unread, ${mentions} of them for you`;
-  return h("span", { class: "badge mention", text: `@${short(mentions)}`, "aria-label": label });
+/** Returns how many messages of these rooms are unread, and how many of them name the user. */
+export function sumOf(rooms) {
+  const sum = { unread: 0, mentions: 0 };
+  for (const room of rooms) {
+    const unread = unreadOf(room);
+    sum.unread += unread;
+    if (unread > 0) sum.mentions += room.mentions ?? 0;
+  }
+  return sum;
+}
+
+/** Returns the mark of unread messages on an item of a list, or null; of those that name the user if there are some. */
+export function badge({ unread, mentions }) {
+  if (unread === 0) return null;
+  const props = { "aria-label": wordsFor({ unread, mentions }) };
+  if (mentions === 0) return h("span", { ...props, class: "badge", text: short(unread) });
+  return h("span", { ...props, class: "badge mention", text: `@${short(mentions)}` });
+}
+
+/** Returns what such a mark says. */
+export function wordsFor({ unread, mentions }) {
+  return mentions === 0 ? `${unread} unread` : `${unread} unread, ${mentions} of them for you`;
 }
 
 function short(count) {
