@@ -60,6 +60,7 @@ mod windows;
 mod windows_discord;
 mod windows_mutants;
 mod windows_panics;
+mod windows_payloads;
 mod windows_renames;
 mod windows_resume;
 mod windows_resume_model;

@@ -47,6 +47,14 @@ impl Touched {
     }
 }
 
+/// What a viewer is told of a member that it had.
+enum Change {
+    Same,
+    Of(MemberChange),
+    /// The whole row: no change says that the member has no body any more.
+    Whole,
+}
+
 /// The list as it is at one moment, what changed since the last tick, and the bodies of its rows:
 /// all that frames are made of.
 pub(crate) struct FrameBuilder<'a, I> {
@@ -159,42 +167,68 @@ impl<'a, I: Id> FrameBuilder<'a, I> {
         !moved && row_index(self.list, key).is_some()
     }
 
-    /// Returns the DELTA that `script` describes.
+    /// Returns the DELTA that `script` describes, but for rows that come again, whole: these are deleted and inserted.
     pub(crate) fn delta(
         &self,
         old: &[WindowRow<I>],
         new: &[WindowRow<I>],
         script: Script,
     ) -> FrameChange<I> {
-        let inserts = script.inserts.iter().map(|&(index, was)| {
+        let Script {
+            mut deletes,
+            inserts,
+            updates,
+        } = script;
+        let whole = |row| InsertSource::Row(self.row(row));
+        let inserts = inserts.iter().map(|&(index, was)| {
             let row = &new[index as usize];
             let source = match (&row.key, was) {
-                (RowKey::Member(id), Some(was)) => {
-                    let change = self.member_change(id, &old[was as usize], row);
-                    InsertSource::Move {
-                        id: id.clone(),
-                        change,
-                    }
-                }
-                _ => InsertSource::Row(self.row(row)),
+                (RowKey::Member(id), Some(was)) => self
+                    .moved(id, &old[was as usize], row)
+                    .unwrap_or_else(|| whole(row)),
+                _ => whole(row),
             };
             Insert { index, source }
         });
-        let updates = script.updates.iter().filter_map(|&(index, was)| {
+        let mut inserts: Vec<_> = inserts.collect();
+        let (scripted, mut kept) = (inserts.len(), Vec::with_capacity(updates.len()));
+        for (index, was) in updates {
             let row = &new[index as usize];
             let change = match &row.key {
                 RowKey::Header(_) => RowChange::Count(row.stamp),
-                RowKey::Member(id) => {
-                    RowChange::Member(self.member_change(id, &old[was as usize], row)?)
-                }
+                RowKey::Member(id) => match self.member_change(id, &old[was as usize], row) {
+                    Change::Same => continue,
+                    Change::Of(change) => RowChange::Member(change),
+                    Change::Whole => {
+                        deletes.push(was);
+                        let source = whole(row);
+                        inserts.push(Insert { index, source });
+                        continue;
+                    }
+                },
             };
-            Some(RowUpdate { index, change })
-        });
-        FrameChange::Delta {
-            inserts: inserts.collect(),
-            updates: updates.collect(),
-            deletes: script.deletes,
+            kept.push(RowUpdate { index, change });
         }
+        if inserts.len() > scripted {
+            deletes.sort_unstable_by(|a, b| b.cmp(a));
+            inserts.sort_unstable_by_key(|insert| insert.index);
+        }
+        FrameChange::Delta {
+            inserts,
+            updates: kept,
+            deletes,
+        }
+    }
+
+    /// Returns how a member comes that moves within the window, unless whole.
+    fn moved(&self, id: &I, old: &WindowRow<I>, new: &WindowRow<I>) -> Option<InsertSource<I>> {
+        let change = match self.member_change(id, old, new) {
+            Change::Same => None,
+            Change::Of(change) => Some(change),
+            Change::Whole => return None,
+        };
+        let id = id.clone();
+        Some(InsertSource::Move { id, change })
     }
 
     /// Returns whole rows of everything a script moves or updates, where viewers need them.
@@ -234,19 +268,17 @@ impl<'a, I: Id> FrameBuilder<'a, I> {
         }
     }
 
-    fn member_change(
-        &self,
-        id: &I,
-        old: &WindowRow<I>,
-        new: &WindowRow<I>,
-    ) -> Option<MemberChange> {
+    fn member_change(&self, id: &I, old: &WindowRow<I>, new: &WindowRow<I>) -> Change {
         if old.same_content(new) {
-            return None;
+            return Change::Same;
         }
-        Some(MemberChange {
+        let Some(body) = self.body_change(id) else {
+            return Change::Whole;
+        };
+        Change::Of(MemberChange {
             revision: new.stamp,
             attrs: (old.attrs != new.attrs).then_some(new.attrs),
-            body: self.body_change(id),
+            body,
         })
     }
 
@@ -263,17 +295,19 @@ impl<'a, I: Id> FrameBuilder<'a, I> {
         self.changes.is_everything()
     }
 
-    fn body_change(&self, id: &I) -> BodyChange {
+    /// Returns nothing if the member has no body, and may have had one.
+    fn body_change(&self, id: &I) -> Option<BodyChange> {
         let fields = self.changed_fields(id);
         match self.bodies {
-            _ if fields == Fields::NONE => BodyChange::Same,
+            Bodies::None => Some(BodyChange::Same),
+            _ if fields == Fields::NONE => Some(BodyChange::Same),
             Bodies::Source(source)
                 if fields != Fields::ALL && source.format() == BodyFormat::Json =>
             {
                 let patch = self.read_source(source, id, fields);
-                patch.map_or(BodyChange::Same, BodyChange::Patch)
+                Some(patch.map_or(BodyChange::Same, BodyChange::Patch))
             }
-            _ => self.body(id).map_or(BodyChange::Same, BodyChange::Whole),
+            _ => self.body(id).map(BodyChange::Whole),
         }
     }
 
