@@ -128,8 +128,8 @@ test("what is unread on another server is shown at that server, until it is seen
   await enter(server, ada, loom);
   const page = await open(t, "ada");
   const phone = await open(t, "ada", { width: 390, height: 780, scheme: "dark" });
-  const badge = (of) => of.locator(".server", { has: of.getByText("GW") }).locator(".badge");
-  const marked = (of, text) => of.locator(".server[aria-label^='Guild of weavers'] .badge", { hasText: text }).waitFor();
+  const badge = (of) => of.locator(".server[aria-label^='Guild of weavers'] .badge");
+  const marked = (of, text) => badge(of).filter({ hasText: text }).waitFor();
   const unread = async (of) => Number((await of.title()).match(/^\((\d+)\)/)?.[1] ?? 0);
   const before = await unread(page);
   await post(bob, loom, "one");
@@ -151,7 +151,7 @@ test("what is unread on another server is shown at that server, until it is seen
   await post(bob, dye, "madder and weld");
   await marked(page, /^3$/);
   await phone.getByRole("button", { name: "Show the room list" }).click();
-  await phone.locator(".server[aria-label^='Guild of weavers'] .badge").waitFor();
+  await badge(phone).waitFor();
   await picture(phone, "server-unread-phone");
 
   await page.getByRole("button", { name: "Guild of weavers" }).click();

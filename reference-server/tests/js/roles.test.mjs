@@ -2,10 +2,8 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { launch, openPage, openRoom, picture, sidebar, violations } from "./support/browser.mjs";
+import { launch, openPage, openRoom, picture, sidebar, signIn, violations } from "./support/browser.mjs";
 import { data, register, startServer, until } from "./support/server.mjs";
-
-const PASSWORD = "correct horse battery";
 
 let server;
 let browser;
@@ -24,10 +22,7 @@ after(async () => {
 async function open(t, name, options) {
   const page = await openPage(browser, server.url, options);
   t.after(() => page.context().close());
-  await page.locator("#username").fill(name);
-  await page.locator("#password").fill(PASSWORD);
-  await page.locator("#auth-submit").click();
-  await page.locator("#connection[data-state=open]").waitFor();
+  await signIn(page, name);
   return page;
 }
 
@@ -172,5 +167,48 @@ test("open pages of the members of a private room show its limit, and the end of
     const limited = room.getByText("limited to roles");
     await until(`${count} rooms that are limited`, async () => (await limited.count()) === count);
   }
+  assert.deepEqual(page.troubles, []);
+});
+
+test("a room that is limited goes from the lists of users who never entered it, and does not come back", async (t) => {
+  const [{ token }, fay] = [await register(server, "gus"), await register(server, "fay")];
+  const guild = await data(server, "POST", "/servers", { token, body: { name: "Attics" } });
+  const at = `/servers/${guild.id}`;
+  const role = await data(server, "POST", `${at}/roles`, { token, body: { name: "Ladders" } });
+  const [, loft] = [
+    await data(server, "POST", `${at}/rooms`, { token, body: { name: "yard" } }),
+    await data(server, "POST", `${at}/rooms`, { token, body: { name: "loft" } }),
+  ];
+  const page = await openPage(browser, server.url);
+  t.after(() => page.context().close());
+  let socket;
+  await page.routeWebSocket(/\/socket\/websocket/, (opened) => {
+    socket = opened;
+    opened.connectToServer();
+  });
+  await page.reload();
+  await signIn(page, "fay");
+  await page.getByRole("button", { name: "Attics" }).click();
+  await until("both rooms", async () => (await listed(page)).join() === "loft,yard");
+  // The list that is on its way was read before.
+  let answer;
+  const answered = new Promise((done) => (answer = done));
+  const asked = page.waitForRequest(`**${at}/rooms*`);
+  await page.route(`**${at}/rooms*`, async (route) => {
+    const response = await route.fetch();
+    await answered;
+    await route.fulfill({ response });
+  });
+  await page.getByRole("button", { name: "Attics" }).click();
+  await asked;
+  await data(server, "PUT", `/rooms/${loft.id}/roles`, { token, body: { role_ids: [role.id] } });
+  socket.send(JSON.stringify([null, null, `user:${fay.user.id}`, "room_removed", { id: loft.id }]));
+  await until("the room to go", async () => (await listed(page)).join() === "yard");
+  const taken = page.waitForResponse(`**${at}/rooms*`);
+  answer();
+  await taken;
+  await page.waitForTimeout(200);
+  assert.deepEqual(await listed(page), ["yard"]);
+  assert.equal(await page.locator("#room-name").innerText(), "yard");
   assert.deepEqual(page.troubles, []);
 });
