@@ -50,8 +50,8 @@ impl<I: Id> MemberList<I> {
         self.store.groups().by_name(name).ok_or_else(unknown)
     }
 
-    /// Returns the name of a group; `None` once it was removed, and for the id of a group of another
-    /// list. O(1).
+    /// Returns the name of a group; `None` once it was removed. The id of a group of another list may
+    /// be that of any group here. O(1).
     ///
     /// ```
     /// use headcount::{ListOptions, MemberList, Row, SortKey};

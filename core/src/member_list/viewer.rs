@@ -446,6 +446,11 @@ impl<I: Id> Viewer<I> {
         if bundle.is_empty() && (self.windows.is_empty() || !is_reminded) {
             return None;
         }
+        if bundle.is_empty() && !self.whole_rows {
+            // The client may have lost the last ones, which no version of a row shows.
+            bundle.counts = tick.small_counts();
+            bundle.bases = self.windows.places();
+        }
         self.last_bundle = Some(tick.now);
         bundle.windows = self.windows.names();
         Some(bundle)

@@ -54,9 +54,6 @@ impl SavedIds {
 /// The first content is the kind, the second one the ids.
 const IDS_AT: usize = CONTENT_AT + 1;
 
-/// Epochs grow from what a file says.
-const EPOCH_MAX: u64 = 1 << 62;
-
 /// The kind of thing that a file has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -152,7 +149,6 @@ impl Head {
             }),
             false => Ok(()),
         };
-        check("as epoch", head.epoch, EPOCH_MAX)?;
         check("members", head.members, MEMBERS_MAX as u64)?;
         check("places for members", head.slots, SLOTS_MAX)?;
         Ok(head)

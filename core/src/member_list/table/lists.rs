@@ -107,7 +107,7 @@ impl<I: Id> Lists<I> {
     /// Returns the epoch of a list or spec that begins.
     pub(super) fn epoch(&mut self) -> Epoch {
         let epoch = self.next_epoch.clone();
-        self.next_epoch.number += 1;
+        self.next_epoch.number = epoch.number.saturating_add(1);
         epoch
     }
 
@@ -253,8 +253,9 @@ impl<I: Id> Lists<I> {
             room -= behind.min(room);
             left += next.order.behind(table);
             if next.order.is_complete() {
-                list.swap(self.next_epoch.clone());
-                self.next_epoch.number += 1;
+                let epoch = self.next_epoch.clone();
+                self.next_epoch.number = epoch.number.saturating_add(1);
+                list.swap(epoch);
             }
         }
         left

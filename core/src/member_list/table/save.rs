@@ -206,18 +206,21 @@ fn load_flags<I: Id>(
     reader: &mut BlockReader<impl Read>,
     order: &mut PlacedOrder<I>,
 ) -> Result<(), LoadError> {
-    for group in order.groups().order().to_vec() {
+    let mut all = Vec::new();
+    for group in order.groups().order() {
         let flags = reader.u8()?;
         if flags & !(HIDDEN | COLLAPSED) != 0 {
             return Err(reader.invalid("there are flags that no version knows"));
         }
-        let set = order.regroup(|groups| {
-            groups.set_hidden(group, flags & HIDDEN != 0)?;
-            groups.set_collapsed(group, flags & COLLAPSED != 0)
-        });
-        set.map_err(|_| reader.invalid("a list has no such group"))?;
+        all.push((*group, flags));
     }
-    Ok(())
+    let set = order.regroup(|groups| {
+        all.iter().try_for_each(|(group, flags)| {
+            groups.set_hidden(*group, flags & HIDDEN != 0)?;
+            groups.set_collapsed(*group, flags & COLLAPSED != 0)
+        })
+    });
+    set.map_err(|_| reader.invalid("a list has no such group"))
 }
 
 /// Reads the members of each group.

@@ -150,8 +150,8 @@ impl<'a, I: Id> ListView<'a, I> {
         self.list.groups().by_name(name)
     }
 
-    /// Returns the name of a group; `None` for the id of a group of another list, or of this one
-    /// before it was defined again. O(1).
+    /// Returns the name of a group; `None` for the id of a group of this list before it was defined
+    /// again. The id of a group of another list may be that of any group here. O(1).
     #[must_use]
     pub fn group_name(&self, id: GroupId) -> Option<&'a str> {
         self.list.groups().name(id)

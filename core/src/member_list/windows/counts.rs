@@ -29,6 +29,11 @@ pub(crate) fn counts<I: Id>(list: ListRef<'_, I>, version: u64) -> Counts {
     }
 }
 
+/// Returns whether counts are a full table that is sent every time.
+pub(crate) fn is_small(counts: &Counts) -> bool {
+    matches!(&counts.table, CountsTable::Full(groups) if groups.len() <= FULL_TABLE_GROUPS_MAX)
+}
+
 /// Decides when counts go out, and in which form.
 #[derive(Debug, Default)]
 pub(crate) struct CountsPublisher {

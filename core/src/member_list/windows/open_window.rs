@@ -234,6 +234,19 @@ impl<I: Id> OpenWindows<I> {
         }
     }
 
+    /// Says where all windows are whose rows the client has.
+    pub(crate) fn places(&self) -> Vec<Base> {
+        let known = self.windows.iter().filter(|window| !window.stale);
+        let places = known.filter_map(|window| {
+            let handle = window.handle.as_ref()?;
+            Some(Base {
+                window: handle.name().clone(),
+                base_index: window.base_index,
+            })
+        });
+        places.collect()
+    }
+
     /// Puts windows that have left their names before those that have got these names since. Windows
     /// whose names go in a ring keep their names, and are sent whole. O(windows^2) if one was
     /// renamed.

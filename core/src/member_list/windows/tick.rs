@@ -6,7 +6,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 use crate::member_list::frames::model::{Counts, Epoch, Frame, Shared};
-use crate::member_list::windows::counts::CountsStep;
+use crate::member_list::windows::counts::{CountsStep, is_small};
 use crate::member_list::windows::handle::{Handle, Known};
 use crate::member_list::windows::window::WindowStep;
 
@@ -92,6 +92,12 @@ impl<I> Tick<I> {
         let delta = delta.filter(|delta| delta.base_version() == Some(held) && !is_full);
         let counts = delta.or(self.known_counts.as_ref());
         counts.filter(|counts| counts.version > held).cloned()
+    }
+
+    /// Returns the counts that are known, if they are few enough to travel whole at any time.
+    pub(crate) fn small_counts(&self) -> Option<Arc<Shared<Counts>>> {
+        let counts = self.known_counts.as_ref();
+        counts.filter(|counts| is_small(counts)).cloned()
     }
 
     pub(crate) fn says_something(&self) -> bool {

@@ -396,8 +396,12 @@ impl<'a, I: Id> Watched<'a, I> {
         let steps = told.map(|base| {
             let old = &base.rows;
             let new = &target.newest().rows;
-            let script = script(old, new, &positions(old, new));
-            let mut frame = target.frame_from(base, script, builder);
+            let mut frame = if builder.is_bulk() {
+                target.sync_frame(builder)
+            } else {
+                let script = script(old, new, &positions(old, new));
+                target.frame_from(base, script, builder)
+            };
             frame.window = name.clone();
             frame.renamed.clone_from(&renamed);
             WindowStep {
