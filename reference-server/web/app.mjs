@@ -429,7 +429,7 @@ class App {
 
   #close() {
     this.review.show(null);
-    this.elsewhere.clear();
+    for (const list of [this.rooms, this.dms, this.invites, this.elsewhere]) list.clear();
     this.room?.leave();
     this.room = null;
     this.trouble = "";

@@ -39,6 +39,12 @@ export class DmList {
     this.#draw();
   }
 
+  /** Forgets all, for the next user. */
+  clear() {
+    this.#dms.clear();
+    this.#draw();
+  }
+
   find(id) {
     return this.#dms.find(id);
   }

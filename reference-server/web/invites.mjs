@@ -22,6 +22,12 @@ export class Invites {
     this.#draw();
   }
 
+  /** Forgets all, for the next user. */
+  clear() {
+    this.#invites.clear();
+    this.#draw();
+  }
+
   add(invite) {
     this.#invites.addFirst(invite);
     byId("announce").textContent = `${invite.inviter} invites you to ${invite.room_name}`;

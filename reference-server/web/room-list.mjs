@@ -95,6 +95,14 @@ export class RoomList {
     this.#draw();
   }
 
+  /** Forgets all, for the next user. */
+  clear() {
+    this.#categories.clear();
+    this.#rooms.clear();
+    this.#hasMore = false;
+    this.#draw();
+  }
+
   /** Removes a room that is gone. */
   remove(id) {
     this.#rooms.remove(id);

@@ -2,18 +2,19 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { enterAsGuest, launch, openPage, picture, signIn } from "./support/browser.mjs";
-import { data, register, startServer } from "./support/server.mjs";
+import { enterAsGuest, launch, openPage, openRoom, picture, signIn } from "./support/browser.mjs";
+import { data, enter, register, startServer } from "./support/server.mjs";
 
 const PASSWORD = "correct horse battery";
 
 let server;
 let browser;
+let owner;
 let count = 0;
 
 before(async () => {
   server = await startServer();
-  const owner = await register(server, "owner");
+  owner = await register(server, "owner");
   await data(server, "POST", "/rooms", { token: owner.token, body: { name: "salon" } });
   browser = await launch();
 });
@@ -41,6 +42,10 @@ async function newName() {
   const name = `user-${count}`;
   await register(server, name);
   return name;
+}
+
+function logIn(username) {
+  return data(server, "POST", "/auth/login", { body: { username, password: PASSWORD } });
 }
 
 function isIn(page) {
@@ -137,4 +142,33 @@ test("a sign-out ends all tabs of its browser, and a late one leaves the next us
   answer();
   await other.locator("#auth-error", { hasText: "You have been signed out." }).waitFor();
   await staysIn(tab, next);
+});
+
+test("the next user of a tab sees nothing of the lists of the one before", async (t) => {
+  const [page] = await openTabs(t);
+  const [name, next] = [await newName(), await newName()];
+  const [first, second] = await Promise.all([name, next].map((username) => logIn(username)));
+  const salon = (await data(server, "GET", "/rooms", { token: first.token })).find(({ name: of }) => of === "salon");
+  for (const user of [first, second]) await enter(server, user, salon);
+  const body = { content: "between us" };
+  const dm = await data(server, "POST", "/dm", { token: owner.token, body: { user_id: first.user.id } });
+  await data(server, "POST", `/dm/${dm.id}/messages`, { token: owner.token, body });
+  await data(server, "POST", `/rooms/${salon.id}/messages`, { token: owner.token, body });
+  await signIn(page, name);
+  await page.locator(".dm-last", { hasText: "between us" }).waitFor();
+  await openRoom(page, "salon");
+  await page.locator(".room", { hasText: "salon" }).locator(".badge").waitFor({ state: "detached" });
+  await openRoom(page, "lobby");
+  await page.locator("#sign-out").click();
+  await page.locator("#welcome").waitFor();
+  let answer;
+  const answered = new Promise((done) => (answer = done));
+  await page.route("**/api/v1/dm", async (route) => {
+    await answered;
+    await route.continue();
+  });
+  await signIn(page, next);
+  await page.locator(".room", { hasText: "salon" }).locator(".badge", { hasText: /^1$/ }).waitFor();
+  assert.equal(await page.locator(".dm").count(), 0);
+  answer();
 });
