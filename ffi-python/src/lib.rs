@@ -33,6 +33,7 @@ mod node;
 mod prefix;
 mod presence;
 mod ranked;
+mod readers;
 mod ready;
 mod replica;
 mod roster;

@@ -207,6 +207,38 @@ class Memory(unittest.IsolatedAsyncioTestCase):
                 await first.ready()
             self.assertEqual(a.stats()["watches"], 0)
 
+    async def test_a_subscription_ends_with_the_last_watch_of_its_topic(self) -> None:
+        network = MemoryNetwork()
+        async with connect(network, "a") as a, connect(network, "b", unwatch_after=60.0) as b:
+            for user in ("ann", "bob"):
+                a.track("room", user, "1")
+            first, second = b.watch("room"), b.watch("room")
+            await first.ready()
+            changes, others = b.subscribe("room"), b.subscribe("room")
+            self.assertEqual(len((await anext(changes)).joins), 2)
+            others.close()
+            first.close()
+            a.track("room", "cid", "1")
+            self.assertEqual([entry.key for entry in (await anext(changes)).joins], ["cid"])
+            waiting = asyncio.create_task(anext(changes, None))
+            await until(lambda: len(b._waiting) == 1)
+            second.close()
+            self.assertIsNone(await asyncio.wait_for(waiting, 20))
+            # Nobody is told that ann has left: what is read with the next watch has her no more.
+            a.untrack("room", "ann", "1")
+            async with b.watch("room") as watch:
+                await watch.ready()
+                await until(lambda: keys(b, "room") == ["bob", "cid"])
+                self.assertIsNone(await anext(changes, None))
+                async with b.subscribe("room") as changes:
+                    self.assertEqual(len((await anext(changes)).joins), 2)
+        async with aio.connect(MemoryNetwork(), **{**FAST, "mode": "all"}) as all:
+            changes = all.subscribe("room")
+            all.watch("room").close()
+            await anext(changes)
+            all.track("room", "ann", "1")
+            self.assertEqual([entry.key for entry in (await anext(changes)).joins], ["ann"])
+
     async def test_a_wait_ends_with_its_watch_and_with_the_node(self) -> None:
         network = MemoryNetwork()
         never = {"heartbeat": 600.0, "down_after": 6_000.0}  # It is ready after two heartbeats.

@@ -434,7 +434,8 @@ class Node(NodeParts):
         """Return a subscription to a topic on all nodes.
 
         Its first item has the present entries as joins, even if there are none; then every later
-        change follows, once. In mode ``interest`` changes come while the topic is watched.
+        change follows, once. In mode ``interest`` it ends with the last watch of the topic, as changes
+        are missed from then on.
 
         Raises `NotWatched` and `NotReady` as reads do.
         """
