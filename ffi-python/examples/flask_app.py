@@ -2,12 +2,14 @@
 
     NATS_URL=nats://127.0.0.1:4222 gunicorn --workers 2 --preload flask_app:app
 
-POST /rooms/lobby/ann says that Ann is there (again and again), DELETE that she left, GET /rooms/lobby
-who is there, on all workers.
+POST /rooms/lobby/ann says that Ann is there (again and again), GET /rooms/lobby who is there, on all
+workers. Nothing says that she left: an entry belongs to the worker that took the POST, so no other
+worker can end it. Her last visit on each worker ends by itself.
 """
 
 import functools
 import os
+import threading
 
 from flask import Flask
 
@@ -17,15 +19,24 @@ app = Flask(__name__)
 TTL = float(os.environ.get("TTL", "30"))
 
 
+_lock = threading.Lock()
+
+
 @functools.cache
-def node() -> headcount.Node:
-    """The node of this worker, made with its first request: after the fork."""
+def connect() -> headcount.Node:
     url = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
     return headcount.connect(url, heartbeat=0.5, down_after=2.5)
 
 
+def node() -> headcount.Node:
+    """Return the node of this worker, made with its first request: after the fork."""
+    with _lock:  # Without it, threads with the first requests would each make one.
+        return connect()
+
+
 @app.get("/rooms/<room>")
 def members(room: str) -> list[str]:
+    # A user whose requests reached two workers has two entries.
     return sorted({str(entry.key) for entry in node().list(room)})
 
 
@@ -33,8 +44,3 @@ def members(room: str) -> list[str]:
 def visit(room: str, user: str) -> dict[str, int]:
     node().upsert(room, user, "browser", ttl=TTL)
     return {"worker": os.getpid()}
-
-
-@app.delete("/rooms/<room>/<user>")
-def leave(room: str, user: str) -> dict[str, bool]:
-    return {"left": node().untrack(room, user, "browser")}
