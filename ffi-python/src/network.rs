@@ -116,7 +116,7 @@ fn unusable(error: &NatsOptionsError) -> PyErr {
         } => match cause.raw_os_error() {
             Some(number) => {
                 let text = format!("{option}: {cause}");
-                PyOSError::new_err((number, text, file.clone()))
+                PyOSError::new_err((number, text, file.as_os_str().to_owned()))
             }
             None => PyOSError::new_err(error.to_string()),
         },

@@ -117,6 +117,35 @@ class Files(SavedFiles):
         with self.assertRaisesRegex(DecodeError, "table of integers, not a list of integers"):
             MemberList.load(io.BytesIO(table.getvalue()))
 
+    def test_a_save_goes_where_a_link_leads(self) -> None:
+        kind, make = KINDS[0]
+        old, new = list_of(kind, make, 5), list_of(kind, make, 9)
+        old.save(self.path)
+        link = self.folder / "link"
+        link.symlink_to(self.path)
+        new.save(link)
+        self.assertTrue(link.is_symlink())
+        self.assertEqual(list(MemberList.load(self.path, payloads="json")), list(new))
+
+    def test_a_write_says_how_much_it_took(self) -> None:
+        class File(io.BytesIO):
+            answer: Any = None
+
+            def write(self, data: Any) -> Any:
+                super().write(data)
+                return self.answer
+
+        ml = list_of(*KINDS[0], 5)
+        size = len(pickle.dumps(ml))
+        for answer, error in ((None, TypeError), ("5", TypeError), (-1, ValueError), (size, ValueError)):
+            file = File()
+            file.answer = answer
+            with self.subTest(answer), self.assertRaisesRegex(error, "how many it took"):
+                ml.save(file)
+        file.answer = 0
+        with self.assertRaises(OSError):
+            ml.save(file)
+
     def test_a_save_that_fails_changes_nothing(self) -> None:
         kind, make = KINDS[2]
         ml = list_of(kind, make, 5)

@@ -37,7 +37,8 @@ class Transport(Protocol):
     async def receive(self) -> tuple[str, bytes | None]:
         """Return the peer and the frame that came next; ``None`` as frame when the peer was lost.
 
-        Raises ``EOFError`` once the transport is closed.
+        Raises ``EOFError`` once the transport is closed. Whatever it raises before the node stops is
+        counted and logged, and it is called again.
         """
 
     async def close(self) -> None:

@@ -232,11 +232,15 @@ class Connections(unittest.IsolatedAsyncioTestCase):
                 self.assertNotIn("secret", str(raised.exception))
             with self.assertRaisesRegex(ValueError, "go together"):
                 await aio.connect(server.url, user="ann")
-            with self.assertRaises(OSError):
-                await aio.connect(server.url, credentials="/no/such/file")
+            for option in ("credentials", "tls_ca"):
+                with self.assertRaisesRegex(FileNotFoundError, option) as missing:
+                    await aio.connect(server.url, **{option: "/no/such/file"})  # type: ignore[arg-type]
+                self.assertEqual(missing.exception.filename, "/no/such/file")
         with NatsServer("--auth", "t0ken") as server:
-            async with aio.connect(server.url, name="a", token="t0ken"):
-                pass
+            with self.assertNoLogs("headcount", logging.WARNING):
+                async with aio.connect(server.url, name="a", token="t0ken"):
+                    pass
+                headcount.connect(server.url, name="a", token="t0ken").stop()
             async with aio.connect(server.url.replace("//", "//t0ken@"), name="a"):
                 pass
 
