@@ -23,8 +23,8 @@ use crate::{
     db::{self, Db, Role, StorageError},
     error::ApiError,
     inbox::Inboxes,
-    limit::{AuthLimit, MessageLimit},
-    meters::{Admission, PushMeters},
+    limit::{AuthLimit, MessageLimit, millis},
+    meters::{Admission, Kind, PushMeters},
     metrics::{Metrics, Sample},
     names::Username,
     oidc::Oidc,
@@ -235,6 +235,16 @@ impl App {
     pub(crate) fn charge_sign_in(&self, address: IpAddr) -> Result<(), ApiError> {
         let charged = self.auth_limit.check(address);
         charged.inspect_err(|_| self.metrics.limit("sign_ins"))
+    }
+
+    /// Charges a request to the rate of its kind that its user has.
+    pub(crate) fn charge_kind(&self, kind: Kind, user: Uuid) -> Result<(), ApiError> {
+        self.push_meters.check(kind, user).map_err(|wait| {
+            self.metrics.limit(kind.as_str());
+            ApiError::RateLimited {
+                retry_after_ms: millis(wait),
+            }
+        })
     }
 
     /// Reads the values that the metrics do not follow. O(connections and rooms in memory).

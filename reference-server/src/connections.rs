@@ -42,12 +42,21 @@ struct User {
 
 #[derive(Debug)]
 struct Connection {
-    token: Option<Uuid>,
-    expires_at: u64,
+    token: OpenToken,
     vsn: Vsn,
     contact: Contact,
     since: Instant,
     outbox: Arc<Outbox>,
+}
+
+/// The token with which a connection was opened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OpenToken {
+    pub(crate) id: Option<Uuid>,
+    /// When it was issued, in microseconds since 1970.
+    pub(crate) issued_at: i64,
+    /// Its end, in seconds since 1970.
+    pub(crate) expires_at: u64,
 }
 
 /// The way by which a client comes.
@@ -89,6 +98,17 @@ pub(crate) struct Gone {
     pub(crate) was_hidden: bool,
 }
 
+impl User {
+    fn end(&self, user: Uuid, is_ended: impl Fn(&OpenToken) -> bool) {
+        let topic = inbox::topic(user);
+        for connection in self.connections.iter().filter(|c| is_ended(&c.token)) {
+            let frame = encode(connection.vsn, None, None, &topic, "revoked", "{}");
+            connection.outbox.push(frame);
+            connection.outbox.close(CloseReason::TokenEnded);
+        }
+    }
+}
+
 impl Connection {
     fn overview(&self) -> OpenConnection {
         let (waiting, _) = self.outbox.waiting();
@@ -110,8 +130,11 @@ impl Connections {
         outbox: &Arc<Outbox>,
     ) -> bool {
         let connection = Connection {
-            token: identity.token_id,
-            expires_at: identity.expires_at,
+            token: OpenToken {
+                id: identity.token_id,
+                issued_at: identity.issued_at,
+                expires_at: identity.expires_at,
+            },
             vsn,
             contact,
             since: Instant::now(),
@@ -186,14 +209,16 @@ impl Connections {
     }
 
     /// Closes the connections of a user whose tokens `is_ended` accepts, after a last event on the user's channel.
-    pub(crate) fn end(&self, user: Uuid, is_ended: impl Fn(Option<Uuid>) -> bool) {
-        let topic = inbox::topic(user);
-        let users = self.0.lock();
-        let connections = users.get(&user).into_iter().flat_map(|u| &u.connections);
-        for connection in connections.filter(|connection| is_ended(connection.token)) {
-            let frame = encode(connection.vsn, None, None, &topic, "revoked", "{}");
-            connection.outbox.push(frame);
-            connection.outbox.close(CloseReason::TokenEnded);
+    pub(crate) fn end(&self, user: Uuid, is_ended: impl Fn(&OpenToken) -> bool) {
+        if let Some(known) = self.0.lock().get(&user) {
+            known.end(user, &is_ended);
+        }
+    }
+
+    /// Does the same for all users. O(connections).
+    pub(crate) fn end_all(&self, is_ended: impl Fn(Uuid, &OpenToken) -> bool) {
+        for (user, known) in &*self.0.lock() {
+            known.end(*user, |token| is_ended(*user, token));
         }
     }
 
@@ -236,7 +261,7 @@ impl Connections {
     pub(crate) fn tokens(&self, user: Uuid) -> Vec<(Uuid, u64)> {
         let users = self.0.lock();
         let connections = users.get(&user).into_iter().flat_map(|u| &u.connections);
-        let tokens = connections.filter_map(|c| Some((c.token?, c.expires_at)));
+        let tokens = connections.filter_map(|c| Some((c.token.id?, c.token.expires_at)));
         tokens.collect()
     }
 

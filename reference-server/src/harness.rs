@@ -19,7 +19,7 @@ use crate::{
     app::App,
     auth::Identity,
     config::Config,
-    db::{NewRoom, RoleAdded, RoleContent},
+    db::{NewRoom, RoleContent},
     names::Username,
     net::Peer,
     opened,
@@ -148,11 +148,11 @@ impl Harness {
             let name = Username::parse(Some("ada")).expect("a good name");
             let user = app.db.insert_user("default", name, "").await;
             let user = user.expect("it is stored").expect("it is the first");
-            let server = app.db.insert_server("default", "guild", "guild", user.id);
-            let server = server
-                .await
-                .expect("it is stored")
-                .expect("it is the first");
+            let server = app
+                .db
+                .insert_server("default", "guild", "guild", user.id, 1);
+            let server = server.await.expect("it is stored").new();
+            let server = server.expect("it is the first");
             let role = RoleContent {
                 name: "crew",
                 skeleton: "crew",
@@ -160,9 +160,7 @@ impl Harness {
                 hoisted: true,
             };
             let role = app.db.insert_role(server.id, &role, 1).await;
-            let RoleAdded::New(role) = role.expect("it is stored") else {
-                panic!("it is the first");
-            };
+            let role = role.expect("it is stored").new().expect("it is the first");
             let new = NewRoom {
                 tenant: "default",
                 server: Some(server.id),
@@ -174,7 +172,8 @@ impl Harness {
             let room = app.db.insert_room(&new).await.expect("it is stored");
             let name = user.username.into();
             let user = Identity::new(user.id, name, false, "default".into());
-            (Arc::new(app), user, room.expect("it is the first"), role)
+            let room = room.new().expect("it is the first");
+            (Arc::new(app), user, room, role)
         });
         let polls = Arc::new(Polls::new(Arc::clone(&app)));
         Self {

@@ -1,7 +1,10 @@
 //! `Inboxes`: the clients that are told what happens to their user outside of the rooms that are open, on the topic
 //! `user:<id>`. They lock themselves.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 use uuid::Uuid;
@@ -68,7 +71,19 @@ impl Inboxes {
 
     /// Sends an event to all clients of a tenant. O(clients).
     pub(crate) fn send_all(&self, tenant: &str, event: &str, payload: &str) {
-        for (user, listeners) in &*self.0.lock() {
+        self.send_except(tenant, &HashSet::new(), event, payload);
+    }
+
+    /// Sends an event to the clients of a tenant, but for those of some users. O(clients).
+    pub(crate) fn send_except(
+        &self,
+        tenant: &str,
+        except: &HashSet<Uuid>,
+        event: &str,
+        payload: &str,
+    ) {
+        let users = self.0.lock();
+        for (user, listeners) in users.iter().filter(|(user, _)| !except.contains(user)) {
             let of_tenant = listeners.iter().filter(|l| &*l.tenant == tenant);
             send(*user, of_tenant, event, payload);
         }

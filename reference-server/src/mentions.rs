@@ -1,13 +1,16 @@
 //! Mentions: the users that a message names after `@`.
 
+use unicode_normalization::char::is_combining_mark;
+
 use crate::names::Username;
 
 /// The places of a message at which a name is looked for: one that names more is meant for nobody in particular.
 const PLACES_MAX: usize = 10;
-/// The words of a name that are looked for.
-const WORDS_MAX: usize = 4;
+/// The characters of a text in which a name may end, and the places there at which it may.
+const CHARS_MAX: usize = 64;
+const ENDS_MAX: usize = 16;
 
-/// Returns the skeletons of the names that may stand at each `@`, the longest first; at most ten places with eight
+/// Returns the skeletons of the names that may stand at each `@`, the longest first; at most ten places with sixteen
 /// names. An `@` inside of a word, as in an address of e-mail, is none, nor is one after another.
 pub(crate) fn names(content: &str) -> Vec<Vec<String>> {
     let mut before = ' ';
@@ -25,24 +28,30 @@ pub(crate) fn names(content: &str) -> Vec<Vec<String>> {
     places
 }
 
-/// Returns what a text may begin with: its first words, with and without the punctuation after them.
+/// Returns what a text may begin with: a name ends where a word does, or after what is no part of a word.
 fn names_at(text: &str) -> Vec<String> {
     let line = text.lines().next().unwrap_or_default();
     if line.starts_with(char::is_whitespace) {
         return Vec::new();
     }
-    let spaces = line.match_indices(' ').map(|(i, _)| i);
-    let ends: Vec<usize> = spaces.chain([line.len()]).take(WORDS_MAX).collect();
+    let mut after_space = true;
+    let mut ends = Vec::new();
+    for (i, c) in line.char_indices().take(CHARS_MAX) {
+        let is_end = !c.is_alphanumeric() && !is_combining_mark(c);
+        if is_end && !after_space {
+            ends.push(i);
+        }
+        after_space = c.is_whitespace();
+    }
+    if line.chars().count() <= CHARS_MAX {
+        ends.push(line.len());
+    }
     let mut names = Vec::new();
-    for end in ends.into_iter().rev() {
-        let words = &line[..end];
-        let bare = words.trim_end_matches(|c: char| !c.is_alphanumeric());
-        let with = Username::parse(Some(words)).ok();
-        let without = Username::parse(Some(bare)).ok();
-        for name in with.into_iter().chain(without) {
-            if !names.contains(&name.skeleton) {
-                names.push(name.skeleton);
-            }
+    for end in ends.into_iter().take(ENDS_MAX).rev() {
+        if let Ok(name) = Username::parse(Some(&line[..end]))
+            && !names.contains(&name.skeleton)
+        {
+            names.push(name.skeleton);
         }
     }
     names
@@ -65,6 +74,13 @@ mod tests {
         check("mail ada@bob.example", &[]);
         check("@ada", &[&["ada"]]);
         check("(@Ada)", &[&["ada)", "ada"]]);
+        check("@ada's turn", &[&["ada's turn", "ada's", "ada"]]);
+        check("@ada,@bob", &[&["ada,@bob", "ada,", "ada"], &["bob"]]);
+        check("@ada/@bob", &[&["ada/@bob", "ada/", "ada"], &["bob"]]);
+        check("@ada…go", &[&["ada"]]);
+        check("@ada。好", &[&["ada"]]);
+        check("@ada-ish", &[&["ada-ish", "ada-", "ada"]]);
+        check("@a b c d e", &[&["a b c d e", "a b c d", "a b c", "a b"]]);
         check("Hi @ADA, come", &[&["ada, corne", "ada,", "ada"]]);
         check(
             "@bób\n@zoë!",
@@ -79,7 +95,7 @@ mod tests {
         let content = "@a-name b c d e f ".repeat(1_000);
         let names = names(&content);
         assert_eq!(names.len(), PLACES_MAX);
-        assert!(names.iter().all(|names| names.len() == WORDS_MAX));
+        assert!(names.iter().all(|names| names.len() <= ENDS_MAX));
         let long = format!("@{}", "x".repeat(4_000));
         assert!(super::names(&long).is_empty());
     }

@@ -16,13 +16,15 @@ use uuid::Uuid;
 const ADMISSION_MAX: Duration = Duration::from_secs(5);
 const WAITING_MAX: usize = 10_000;
 
-/// A kind of push with a rate of its own.
+/// A kind of push, or of request, with a rate of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Typing,
     Status,
     Window,
     Find,
+    /// A request of which other users are told.
+    Change,
     Other,
 }
 
@@ -34,6 +36,7 @@ impl Kind {
             Self::Status => "status",
             Self::Window => "window",
             Self::Find => "find",
+            Self::Change => "change",
             Self::Other => "other",
         }
     }
@@ -53,13 +56,14 @@ impl Kind {
 
 type Bucket = DefaultKeyedRateLimiter<Uuid>;
 
-/// The rates of pushes, by user: all connections of a user share them.
+/// The rates of pushes and changes, by user: all connections of a user share them.
 #[derive(Debug)]
 pub(crate) struct PushMeters {
     typing: Bucket,
     status: Bucket,
     window: Bucket,
     find: Bucket,
+    change: Bucket,
     other: Bucket,
 }
 
@@ -70,6 +74,7 @@ impl PushMeters {
             status: bucket(1, 5),
             window: bucket(10, 40),
             find: bucket(5, 10),
+            change: bucket(5, 150),
             other: bucket(50, 200),
         }
     }
@@ -81,6 +86,7 @@ impl PushMeters {
             Kind::Status => &self.status,
             Kind::Window => &self.window,
             Kind::Find => &self.find,
+            Kind::Change => &self.change,
             Kind::Other => &self.other,
         };
         let checked = bucket.check_key(&user);
@@ -94,6 +100,7 @@ impl PushMeters {
             &self.status,
             &self.window,
             &self.find,
+            &self.change,
             &self.other,
         ] {
             bucket.retain_recent();

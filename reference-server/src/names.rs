@@ -1,11 +1,15 @@
 //! Names of users and rooms: in one form, without characters that are not seen, and with the skeleton
 //! by which names that look alike are found.
 
+use std::ops::RangeInclusive;
+
 use precis_core::profile::PrecisFastInvocation as _;
 use precis_core::{Error as PrecisError, FreeformClass, StringClass as _};
 use precis_profiles::UsernameCaseMapped;
 use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
-use unicode_properties::{GeneralCategoryGroup, UnicodeEmoji as _, UnicodeGeneralCategory as _};
+use unicode_properties::{
+    GeneralCategory, GeneralCategoryGroup, UnicodeEmoji as _, UnicodeGeneralCategory as _,
+};
 use unicode_security::confusable_detection::skeleton;
 
 const USERNAME_CHARS_MIN: usize = 2;
@@ -19,6 +23,31 @@ pub(crate) const GUEST_PREFIX: &str = "guest-";
 const UNSAFE: [&str; 2] = ["__proto__", "constructor"];
 /// Symbols that are allowed by their category, but are blank: of Braille, of music, of objects.
 const BLANK: [char; 3] = ['\u{2800}', '\u{1d159}', '\u{fffc}'];
+
+/// Characters that show nothing, beside those of the category Format: joiners, fillers, selectors and tags (Unicode,
+/// `Default_Ignorable_Code_Point`).
+const IGNORED: [RangeInclusive<char>; 8] = [
+    '\u{34f}'..='\u{34f}',
+    '\u{115f}'..='\u{1160}',
+    '\u{17b4}'..='\u{17b5}',
+    '\u{180b}'..='\u{180f}',
+    '\u{3164}'..='\u{3164}',
+    '\u{fe00}'..='\u{fe0f}',
+    '\u{ffa0}'..='\u{ffa0}',
+    '\u{e0000}'..='\u{e0fff}',
+];
+
+/// Returns whether anything of a text is seen.
+pub(crate) fn is_seen(text: &str) -> bool {
+    let is_unseen = |c: char| {
+        c.is_whitespace()
+            || c.is_control()
+            || c.general_category() == GeneralCategory::Format
+            || BLANK.contains(&c)
+            || IGNORED.iter().any(|range| range.contains(&c))
+    };
+    !text.chars().all(is_unseen)
+}
 
 /// The name of a user, as PRECIS (RFC 8265, `UsernameCaseMapped`) maps it.
 #[derive(Debug)]
@@ -101,7 +130,7 @@ fn skeleton_of(text: &str) -> String {
 
 /// Refuses text in which nothing is seen, and what covers other lines.
 fn check_seen(text: &str) -> Result<(), String> {
-    if text.trim().is_empty() {
+    if !is_seen(text) {
         return Err("can't be blank".into());
     }
     if let Some(blank) = text.chars().find(|c| BLANK.contains(c)) {

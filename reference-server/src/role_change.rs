@@ -53,7 +53,8 @@ impl App {
         self.db.delete_role(role.id).await?;
         self.show_roles_later(role.server_id).await;
         for room in rooms {
-            self.end_refused_later(room).await;
+            self.end_refused_later(room.clone()).await;
+            self.hide_room_later(room).await;
         }
         Ok(())
     }
@@ -70,9 +71,8 @@ impl App {
             self.show_roles_later(server).await;
         }
         if !roles.is_empty() {
-            let id = room.id;
-            self.end_refused_later(room).await;
-            self.evict_guests(id).await;
+            self.end_refused_later(room.clone()).await;
+            self.hide_room_later(room).await;
         }
         Ok(())
     }
@@ -92,6 +92,14 @@ impl App {
         self.show(move |app| {
             let room = room.clone();
             async move { app.end_refused(&room).await }
+        })
+        .await;
+    }
+
+    async fn hide_room_later(self: &Arc<Self>, room: Room) {
+        self.show(move |app| {
+            let room = room.clone();
+            async move { app.hide_room(&room).await }
         })
         .await;
     }

@@ -190,6 +190,8 @@ async fn run_app(
     app.tasks.close();
     let _ = time::timeout(DRAIN, app.tasks.wait()).await;
     app.note_gone(Instant::now(), Duration::ZERO).await;
+    // The rooms that the last connections have left are vacated.
+    app.beat(Instant::now());
     if let Err(error) = webhook_calls::store(&app).await {
         tracing::error!(%error, "the last events of the webhook are lost");
     }

@@ -2,6 +2,8 @@
 
 use uuid::Uuid;
 
+use crate::names;
+
 const PASSWORD_CHARS_MIN: usize = 8;
 const PASSWORD_BYTES_MAX: usize = 256;
 const DESCRIPTION_CHARS_MAX: usize = 500;
@@ -42,7 +44,7 @@ pub(crate) fn room_id(text: &str) -> Option<Uuid> {
 /// Checks a message: 1 to 4,000 characters, line breaks allowed.
 pub(crate) fn content(input: Option<&str>) -> Result<String, String> {
     let text = input.unwrap_or_default();
-    if text.trim().is_empty() {
+    if !names::is_seen(text) {
         return Err("can't be blank".into());
     }
     multiline(text, CONTENT_CHARS_MAX)
@@ -86,7 +88,17 @@ mod tests {
     #[test]
     fn contents() {
         assert!(content(Some("two\nlines\t🎉")).is_ok());
-        assert!(content(Some(" \n ")).is_err());
+        for blank in [
+            "",
+            " \n ",
+            "\u{200b}",
+            "\u{3164}\u{fe0f}",
+            "\u{2800}",
+            "\u{e0041}",
+        ] {
+            assert_eq!(content(Some(blank)).unwrap_err(), "can't be blank");
+        }
+        assert!(content(Some("\u{2764}\u{fe0f}")).is_ok());
         assert!(content(Some("bell \u{7}")).is_err());
         assert!(content(Some(&"é".repeat(4_000))).is_ok());
         assert!(content(Some(&"é".repeat(4_001))).is_err());

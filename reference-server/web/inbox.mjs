@@ -16,15 +16,21 @@ const EVENTS = [
   "revoked",
 ];
 
+/** The time over which pages ask again after a node has missed events: it tells all of them at once. */
+const MISSED_MS = 5_000;
+
 /**
- * Emits the events of the channel, with their payloads as detail; `status` also at every join; and `joined` then: what
- * was fetched before may lack what happened since.
+ * Emits the events of the channel, with their payloads as detail; `status` also at every join; and `joined` then, and
+ * when the node has missed events: what was fetched before may lack what happened since.
  */
 export class Inbox extends EventTarget {
   constructor({ socket, user }) {
     super();
     this.channel = socket.channel(`user:${user.id}`);
     for (const event of EVENTS) this.channel.on(event, (detail) => this.#emit(event, detail));
+    this.channel.on("missed", () => {
+      setTimeout(() => this.#emit("joined", null), Math.random() * MISSED_MS);
+    });
   }
 
   join() {

@@ -13,6 +13,7 @@ use crate::{
     auth::{CurrentUser, Identity, PublicTenant},
     db::User,
     error::{ApiError, ApiResult, Body, FieldErrors, created, ok},
+    meters::Kind,
     names::{GUEST_PREFIX, Username},
     net::ClientAddress,
     room::session_status,
@@ -214,20 +215,22 @@ pub(super) async fn change_password(
     }
     let new = validate::password(input.new_password.as_deref())
         .map_err(|message| FieldErrors::one("new_password", message))?;
-    let stored = app.db.password_hash(caller.id).await?;
-    if stored.is_none() {
+    let wrong = || FieldErrors::one("password", "is wrong");
+    let Some(old) = app.db.password_hash(caller.id).await? else {
         let reason = "this account has no password: it signs in at another site";
         return Err(ApiError::Forbidden(reason));
-    }
+    };
     let given = input.password.unwrap_or_default();
-    if !app.passwords.verify(given, stored).await? {
-        return Err(FieldErrors::one("password", "is wrong").into());
+    if !app.passwords.verify(given, Some(old.clone())).await? {
+        return Err(wrong().into());
     }
     let hash = app.passwords.hash(new).await?;
     let change = Arc::clone(&app);
     let user = caller.id;
     app.finish(async move {
-        change.db.change_password(user, &hash).await?;
+        if !change.db.change_password(user, &old, &hash).await? {
+            return Err(wrong().into());
+        }
         change.end_connections(user, true).await?;
         Ok::<_, ApiError>(())
     })
@@ -288,6 +291,7 @@ pub(super) async fn set_status(
         "status",
         "must be online, idle, dnd or invisible",
     ))?;
+    app.charge_kind(Kind::Status, caller.id)?;
     app.choose_status(&caller, status).await?;
     ok(json!({ "status": status.as_str() }))
 }

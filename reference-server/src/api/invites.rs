@@ -17,6 +17,7 @@ use crate::{
     auth::{CurrentUser, Identity},
     db::{Invite, Role, Room},
     error::{ApiError, ApiResult, Body, FieldErrors, created, ok},
+    meters::Kind,
 };
 
 /// The most invitations to a room that wait for an answer.
@@ -63,6 +64,7 @@ pub(super) async fn create(
         .user(&caller.tenant, user)
         .await?
         .ok_or_else(no_user)?;
+    app.charge_kind(Kind::Change, caller.id)?;
     if app.db.role(room.id, user).await?.is_some() {
         return Err(FieldErrors::one("user_id", "is a member already").into());
     }
@@ -75,9 +77,10 @@ pub(super) async fn create(
     let change = Arc::clone(&app);
     let invite = app.finish(async move {
         let invite = change.db.invite(room.id, user, inviter).await?;
-        let invite = invite.ok_or(NO_INVITE)?;
-        let payload = json!(invite).to_string();
-        change.tell_user(user, "invited", &payload);
+        let (invite, is_new) = invite.ok_or(NO_INVITE)?;
+        if is_new {
+            change.tell_user(user, "invited", &json!(invite).to_string());
+        }
         Ok::<_, ApiError>(invite)
     });
     created(invite.await?)

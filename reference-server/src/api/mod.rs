@@ -67,6 +67,8 @@ pub(crate) fn router(app: &Arc<App>, polls: &Arc<Polls>) -> Router {
         .route(
             "/chat/socket/longpoll",
             get(longpoll::poll)
+                // Else it would take the frames of the next poll.
+                .head(async || StatusCode::METHOD_NOT_ALLOWED)
                 .post(longpoll::push)
                 .options(longpoll::preflight),
         )

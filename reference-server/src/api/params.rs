@@ -7,10 +7,27 @@ use axum::{
 use serde::{Deserialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-use crate::error::ApiError;
+use crate::{
+    db::Added,
+    error::{ApiError, FieldErrors},
+};
 
 /// The longest page.
 pub(super) const PAGE_MAX: u32 = 100;
+
+/// Refuses a name that another one looks like.
+pub(super) fn taken() -> FieldErrors {
+    FieldErrors::one("name", "has already been taken")
+}
+
+/// Returns what was added; `full` says why nothing more may be.
+pub(super) fn new_one<T>(added: Added<T>, full: &'static str) -> Result<T, ApiError> {
+    match added {
+        Added::New(new) => Ok(new),
+        Added::Taken => Err(taken().into()),
+        Added::Full => Err(ApiError::Forbidden(full)),
+    }
+}
 
 /// `Query` with the error envelope.
 #[derive(Debug)]

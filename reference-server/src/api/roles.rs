@@ -9,15 +9,16 @@ use uuid::Uuid;
 
 use super::openapi::{Envelope, Refusals};
 use super::{
-    params::PathId,
+    params::{PathId, new_one, taken},
     rooms::shown,
     servers::{NOT_OWNER, find, owned},
 };
 use crate::{
     app::App,
     auth::{CurrentUser, Identity},
-    db::{RoleAdded, RoleContent, Room, Server, ServerRole, StorageError},
+    db::{RoleContent, Room, Server, ServerRole, StorageError},
     error::{ApiError, ApiResult, Body, FieldErrors, created, ok},
+    meters::Kind,
     names::RoomName,
 };
 
@@ -101,10 +102,6 @@ impl RoleIds {
     }
 }
 
-fn taken() -> FieldErrors {
-    FieldErrors::one("name", "has already been taken")
-}
-
 /// Checks a colour: `#` and six hexadecimal digits, or nothing.
 fn parse_colour(text: &str) -> Result<String, String> {
     let digits = text.strip_prefix('#').unwrap_or_default();
@@ -160,13 +157,8 @@ pub(super) async fn create(
         change.show_roles_later(server.id).await;
         Ok::<_, StorageError>(added)
     });
-    match added.await? {
-        RoleAdded::New(role) => created(role),
-        RoleAdded::Taken => Err(taken().into()),
-        RoleAdded::Full => Err(ApiError::Forbidden(
-            "the server has 250 roles, which is the limit",
-        )),
-    }
+    let full = "the server has 250 roles, which is the limit";
+    created(new_one(added.await?, full)?)
 }
 
 /// `PUT /servers/:id/roles {role_ids}`: orders all roles, the highest first; by the owner of the server.
@@ -344,6 +336,7 @@ pub(super) async fn limit_room(
     Body(input): Body<RoleIds>,
 ) -> ApiResult<Room> {
     let (room, server) = owned_room(&app, &caller, &id).await?;
+    app.charge_kind(Kind::Change, caller.id)?;
     let ids = input.parse(&app.db.roles(server).await?)?;
     let was_limited = room.limited;
     let limited = Room {

@@ -9,13 +9,14 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::openapi::{Envelope, Refusals};
-use super::params::{PAGE_MAX, Page, Params, PathId};
+use super::params::{PAGE_MAX, Page, Params, PathId, new_one, taken};
 use crate::{
     app::App,
     auth::{CurrentUser, Identity},
-    db::{Member, NewRoom, Room},
+    db::{Member, Most, NewRoom, Room},
     demo,
     error::{ApiError, ApiResult, Body, FieldErrors, created, ok},
+    meters::Kind,
     names::RoomName,
     validate,
 };
@@ -128,20 +129,21 @@ pub(super) async fn create(
         return Err(ApiError::Forbidden("guests cannot create rooms"));
     }
     let server = app.db.default_server(&caller.tenant).await?;
-    let owned = app.db.owned_rooms(caller.id, server, ROOMS_OWNED_MAX);
-    if owned.await? == ROOMS_OWNED_MAX {
-        return Err(ApiError::Forbidden("you own 100 rooms, which is the limit"));
-    }
-    create_on(&app, &caller, server, input).await
+    let full = "you own 100 rooms, which is the limit";
+    let most = Most::OfOwner(ROOMS_OWNED_MAX);
+    create_on(&app, &caller, server, input, most, full).await
 }
 
-/// Creates a room on a server.
+/// Creates a room on a server, unless `most` are there: then that is refused with the words `full`.
 pub(super) async fn create_on(
     app: &App,
     caller: &Identity,
     server: Uuid,
     input: RoomInput,
+    most: Most,
+    full: &'static str,
 ) -> ApiResult<Shown> {
+    app.charge_kind(Kind::Change, caller.id)?;
     let mut errors = FieldErrors::default();
     let name = errors.check("name", RoomName::parse(input.name.as_deref()));
     let about = errors.check(
@@ -151,7 +153,6 @@ pub(super) async fn create_on(
     let (Some(name), Some(about)) = (name, about) else {
         return Err(errors.into());
     };
-    let taken = || FieldErrors::one("name", "has already been taken");
     if demo::is_reserved(&name) {
         return Err(taken().into());
     }
@@ -162,7 +163,7 @@ pub(super) async fn create_on(
             return Err(FieldErrors::one("category_id", "is none of this server").into());
         }
     }
-    let room = app
+    let added = app
         .db
         .insert_room(&NewRoom {
             tenant: &caller.tenant,
@@ -174,9 +175,10 @@ pub(super) async fn create_on(
             owner: Some(caller.id),
             private: input.private,
             simulated: false,
+            most,
         })
-        .await?
-        .ok_or_else(taken)?;
+        .await?;
+    let room = new_one(added, full)?;
     let room = shown(app, room).await;
     let payload = json!(room).to_string();
     if room.room.private {
@@ -190,7 +192,9 @@ pub(super) async fn create_on(
 /// Returns the room, if the caller may read it.
 async fn visible(app: &App, caller: &Identity, id: &str) -> Result<Room, ApiError> {
     let (room, role) = app.room_and_role(caller, id).await?;
-    let is_visible = role.is_some() || (!room.private && app.admits(caller, &room).await?);
+    let is_owner = !caller.guest && room.owner_id == Some(caller.id);
+    let is_open = is_owner || !room.private;
+    let is_visible = role.is_some() || (is_open && app.admits(caller, &room).await?);
     if is_visible { Ok(room) } else { Err(PRIVATE) }
 }
 
@@ -256,6 +260,7 @@ pub(super) async fn delete(
     if caller.guest || room.owner_id != Some(caller.id) {
         return Err(ApiError::Forbidden("only its creator can delete a room"));
     }
+    app.charge_kind(Kind::Change, caller.id)?;
     let id = room.id;
     let change = Arc::clone(&app);
     app.finish(async move { change.delete_room(&room).await })

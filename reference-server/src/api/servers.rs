@@ -8,21 +8,22 @@ use serde_json::{Value, json};
 
 use super::openapi::{Envelope, Refusals};
 use super::{
-    params::{Page, Params, PathId},
+    params::{Page, Params, PathId, new_one},
     rooms::{self, RoomInput, Shown},
 };
 use crate::{
     app::App,
     auth::{CurrentUser, Identity},
-    db::{Category, Server},
+    db::{Category, Most, Server},
     error::{ApiError, ApiResult, Body, FieldErrors, created, ok},
+    meters::Kind,
     names::RoomName,
 };
 
 /// The most servers of a user, and rooms and categories of a server.
 const SERVERS_OWNED_MAX: u32 = 100;
 const ROOMS_MAX: u32 = 500;
-const CATEGORIES_MAX: usize = 50;
+const CATEGORIES_MAX: u32 = 50;
 const NO_SERVER: ApiError = ApiError::NotFound("no such server");
 pub(super) const NOT_OWNER: ApiError =
     ApiError::Forbidden("only the owner of the server does that");
@@ -37,10 +38,6 @@ impl NameInput {
         let name = RoomName::parse(self.name.as_deref());
         name.map_err(|message| FieldErrors::one("name", message).into())
     }
-}
-
-fn taken() -> FieldErrors {
-    FieldErrors::one("name", "has already been taken")
 }
 
 /// `GET /servers?limit=100&after=<id>`: the default one first.
@@ -79,17 +76,12 @@ pub(super) async fn create(
         return Err(ApiError::Forbidden("guests cannot create servers"));
     }
     let name = input.parse()?;
-    let owned = app.db.servers_len(caller.id, SERVERS_OWNED_MAX).await?;
-    if owned == SERVERS_OWNED_MAX {
-        return Err(ApiError::Forbidden(
-            "you own 100 servers, which is the limit",
-        ));
-    }
-    let server = app
+    app.charge_kind(Kind::Change, caller.id)?;
+    let (most, tenant) = (SERVERS_OWNED_MAX, &caller.tenant);
+    let added = app
         .db
-        .insert_server(&caller.tenant, &name.name, &name.skeleton, caller.id)
-        .await?
-        .ok_or_else(taken)?;
+        .insert_server(tenant, &name.name, &name.skeleton, caller.id, most);
+    let server = new_one(added.await?, "you own 100 servers, which is the limit")?;
     let payload = json!(server).to_string();
     app.tell_tenant(&caller.tenant, "server_created", &payload);
     created(server)
@@ -110,6 +102,7 @@ pub(super) async fn delete(
     PathId(id): PathId,
 ) -> ApiResult<Value> {
     let server = owned(&app, &caller, &id).await?;
+    app.charge_kind(Kind::Change, caller.id)?;
     let id = server.id;
     let change = Arc::clone(&app);
     app.finish(async move {
@@ -168,12 +161,9 @@ pub(super) async fn create_room(
     Body(input): Body<RoomInput>,
 ) -> ApiResult<Shown> {
     let server = owned(&app, &caller, &id).await?;
-    if app.db.rooms_len(server.id, ROOMS_MAX).await? == ROOMS_MAX {
-        return Err(ApiError::Forbidden(
-            "the server has 500 rooms, which is the limit",
-        ));
-    }
-    rooms::create_on(&app, &caller, server.id, input).await
+    let full = "the server has 500 rooms, which is the limit";
+    let most = Most::OfServer(ROOMS_MAX);
+    rooms::create_on(&app, &caller, server.id, input, most, full).await
 }
 
 /// `GET /servers/:id/categories`
@@ -212,15 +202,12 @@ pub(super) async fn create_category(
 ) -> ApiResult<Category> {
     let server = owned(&app, &caller, &id).await?;
     let name = input.parse()?;
-    if app.db.categories(server.id).await?.len() >= CATEGORIES_MAX {
-        return Err(ApiError::Forbidden(
-            "the server has 50 categories, which is the limit",
-        ));
-    }
-    let category = app
+    app.charge_kind(Kind::Change, caller.id)?;
+    let added = app
         .db
-        .insert_category(server.id, &name.name, &name.skeleton);
-    let category = category.await?.ok_or_else(taken)?;
+        .insert_category(server.id, &name.name, &name.skeleton, CATEGORIES_MAX);
+    let full = "the server has 50 categories, which is the limit";
+    let category = new_one(added.await?, full)?;
     let payload = json!(category).to_string();
     app.tell_tenant(&caller.tenant, "category_created", &payload);
     created(category)
@@ -248,6 +235,7 @@ pub(super) async fn delete_category(
     if server.owner_id != Some(caller.id) {
         return Err(NOT_OWNER);
     }
+    app.charge_kind(Kind::Change, caller.id)?;
     app.db.delete_category(id).await?;
     let payload = json!({ "id": id, "server_id": server.id }).to_string();
     app.tell_tenant(&caller.tenant, "category_removed", &payload);

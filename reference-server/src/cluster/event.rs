@@ -63,8 +63,8 @@ pub(crate) enum Event {
     },
     /// A membership ended.
     MemberRemoved { room: Uuid, user: Uuid },
-    /// A room was limited to roles, which no guest has.
-    RoomLimited { room: Uuid },
+    /// A room was limited to roles, which no guest has, or admits fewer than before.
+    RoomLimited { tenant: String, room: Uuid },
     /// The roles of a server changed: which there are, their names, order or looks.
     RolesChanged { server: Uuid },
     /// A user was given a role of a server, or lost one.

@@ -1,13 +1,14 @@
 //! Events of the other nodes, and the gaps between them.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use async_nats::Subscriber;
 use futures_util::StreamExt as _;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -187,7 +188,10 @@ impl App {
                 hub.hide_member(room, user).await;
                 self.log_missed(self.note_member_shown(room).await);
             }
-            Event::RoomLimited { room } => hub.evict_guests(room).await,
+            Event::RoomLimited { tenant, room } => {
+                let hidden = self.hide_room_here(&tenant, room).await;
+                self.log_missed(hidden);
+            }
             Event::RolesChanged { server } => {
                 let shown = hub.show_roles(&self.db, server).await;
                 self.log_missed(shown);
@@ -214,6 +218,47 @@ impl App {
         room: Uuid,
         payload: &str,
     ) -> Result<(), StorageError> {
+        self.for_each_admitted(room, |user| {
+            self.inboxes.send(user, "room_created", payload);
+        })
+        .await
+    }
+
+    /// Ends the channels of guests here in a limited room. Takes it from the clients here of those whom it does not
+    /// admit; a private room they do not see.
+    pub(super) async fn hide_room_here(
+        &self,
+        tenant: &str,
+        room: Uuid,
+    ) -> Result<(), StorageError> {
+        self.hub.evict_guests(room).await;
+        let Some(stored) = self.db.room(tenant, room).await? else {
+            return Ok(());
+        };
+        if stored.private || !stored.limited {
+            return Ok(());
+        }
+        let mut admitted = HashSet::new();
+        if let Some(server) = stored.server_id {
+            let server = self.db.server(tenant, server).await?;
+            admitted.extend(server.and_then(|server| server.owner_id));
+        }
+        self.for_each_admitted(room, |user| {
+            admitted.insert(user);
+        })
+        .await?;
+        let payload = json!({ "id": room }).to_string();
+        self.inboxes
+            .send_except(tenant, &admitted, "room_removed", &payload);
+        Ok(())
+    }
+
+    /// Reads the users who are told of a room's limit, while a client here listens.
+    async fn for_each_admitted(
+        &self,
+        room: Uuid,
+        mut tell: impl FnMut(Uuid),
+    ) -> Result<(), StorageError> {
         let mut after = Uuid::nil();
         while !self.inboxes.is_empty() {
             let page = self.db.told_of_limit(room, after, TOLD_PAGE).await?;
@@ -221,9 +266,7 @@ impl App {
                 break;
             };
             after = *last;
-            for user in page {
-                self.inboxes.send(user, "room_created", payload);
-            }
+            page.into_iter().for_each(&mut tell);
         }
         Ok(())
     }

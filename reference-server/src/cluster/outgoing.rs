@@ -80,10 +80,14 @@ impl App {
         Ok(true)
     }
 
-    /// Ends the channels that guests have of a room that has become limited, on all nodes.
-    pub(crate) async fn evict_guests(&self, room: Uuid) {
-        self.hub.evict_guests(room).await;
-        self.announce(|| Event::RoomLimited { room });
+    /// Ends the channels that guests have of a room that is limited now, or in another way, and takes it from the
+    /// clients of all whom it does not admit, on all nodes.
+    pub(crate) async fn hide_room(&self, room: &db::Room) -> Result<(), StorageError> {
+        self.announce(|| Event::RoomLimited {
+            tenant: room.tenant.clone(),
+            room: room.id,
+        });
+        self.hide_room_here(&room.tenant, room.id).await
     }
 
     /// Shows the roles of a server as they are stored in the member lists of its rooms, on all nodes.
@@ -143,7 +147,7 @@ impl App {
 
     pub(super) fn revoke_token_here(&self, user: Uuid, token: Uuid, expires_at: u64) {
         self.revocations.add(token, expires_at);
-        self.connections.end(user, |of| of == Some(token));
+        self.connections.end(user, |of| of.id == Some(token));
     }
 
     /// Ends the connections of a user whose tokens have ended.

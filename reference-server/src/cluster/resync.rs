@@ -22,6 +22,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 const RETRY: Duration = Duration::from_secs(1);
 /// Stored members, or changes of them, that are read at once.
 const MEMBERS_PAGE: u32 = 5_000;
+/// The time after which no token is valid that was issued before.
+const TOKEN_MICROS_MAX: i64 = 8 * 24 * 3_600 * 1_000_000;
 /// The newest messages that are compared.
 const LATEST: u32 = 50;
 
@@ -43,13 +45,7 @@ impl App {
     /// Brings everything here to the state of the database. O(open rooms, and what changed in them).
     async fn repair(&self) -> Result<(), StorageError> {
         tracing::info!("events of the cluster were missed: reading the database");
-        let now = db::now_micros() / 1_000_000;
-        let known = |(token, _): &(Uuid, u64)| self.revocations.contains(*token);
-        let revoked = self.db.revoked_tokens(now).await?;
-        for (token, expires_at) in revoked.into_iter().filter(|token| !known(token)) {
-            self.revocations.add(token, expires_at);
-        }
-        self.revocations.renew_generation();
+        self.repair_tokens().await?;
         let mut by_server: HashMap<Uuid, Vec<Arc<Room>>> = HashMap::new();
         for room in self.hub.open_rooms() {
             self.repair_room(&room).await?;
@@ -60,6 +56,22 @@ impl App {
         for (server, rooms) in by_server {
             self.repair_roles(server, &rooms).await?;
         }
+        self.inboxes.send_where(|_| true, "missed", "{}");
+        Ok(())
+    }
+
+    /// Ends the connections whose tokens were revoked, or have ended with all others of their users. O(connections).
+    async fn repair_tokens(&self) -> Result<(), StorageError> {
+        let now = db::now_micros();
+        for (token, expires_at) in self.db.revoked_tokens(now / 1_000_000).await? {
+            self.revocations.add(token, expires_at);
+        }
+        let ended = self.db.ended_tokens(now - TOKEN_MICROS_MAX).await?;
+        let ended: HashMap<Uuid, i64> = ended.into_iter().collect();
+        self.connections.end_all(|user, token| {
+            token.id.is_some_and(|id| self.revocations.contains(id))
+                || ended.get(&user).is_some_and(|at| token.issued_at < *at)
+        });
         Ok(())
     }
 

@@ -31,15 +31,16 @@ macro_rules! select_invites {
 }
 
 impl Db {
-    /// Invites a user to a room, and returns the invitation; a second one changes nothing. `None` if the room is gone.
+    /// Invites a user to a room. Returns the invitation, and whether it is new: a second one changes nothing. `None` if
+    /// the room is gone.
     pub(crate) async fn invite(
         &self,
         room: Uuid,
         user: Uuid,
         inviter: Uuid,
-    ) -> Result<Option<Invite>, StorageError> {
+    ) -> Result<Option<(Invite, bool)>, StorageError> {
         let mut tx = self.writer.begin().await?;
-        sql(
+        let invited = sql(
             "INSERT INTO invites (room_id, user_id, inviter_id, invited_at) VALUES ($1, $2, $3, $4)
              ON CONFLICT DO NOTHING",
         )
@@ -49,13 +50,13 @@ impl Db {
         .bind(now_micros())
         .execute(&mut *tx)
         .await?;
-        let invite = sql(select_invites!("AND i.room_id = $2"))
+        let invite: Option<Invite> = sql(select_invites!("AND i.room_id = $2"))
             .bind(user)
             .bind(room)
             .fetch_optional(&mut *tx)
             .await?;
         tx.commit().await?;
-        Ok(invite)
+        Ok(invite.map(|invite| (invite, invited == 1)))
     }
 
     /// Returns the invitation of `user` to a room.

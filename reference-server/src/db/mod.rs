@@ -1,5 +1,6 @@
 //! `Db`: SQLite with one writer and several readers, or PostgreSQL that several nodes share; embedded migrations.
 
+mod added;
 mod changes;
 mod dms;
 mod error;
@@ -35,6 +36,7 @@ use writer::Writer;
 
 use crate::metrics::DatabaseMetrics;
 
+pub(crate) use added::Added;
 pub(crate) use changes::MemberChange;
 pub(crate) use dms::Dm;
 pub use error::StorageError;
@@ -44,8 +46,8 @@ pub(crate) use identities::{Enrolled, ForeignId};
 pub(crate) use invites::Invite;
 pub(crate) use messages::{Author, Cursor, Message, NewMessage, Stored};
 pub use postgres::DatabaseUrl;
-pub(crate) use roles::{RoleAdded, RoleContent, ServerRole};
-pub(crate) use rooms::{Member, NewRoom, Role, Room};
+pub(crate) use roles::{RoleContent, ServerRole};
+pub(crate) use rooms::{Member, Most, NewRoom, Role, Room};
 pub(crate) use servers::{Category, Server};
 pub(crate) use stats::Stats;
 pub(crate) use users::User;

@@ -5,7 +5,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
-    Db, StorageError, now_micros, rfc3339,
+    Added, Db, StorageError, now_micros, rfc3339,
     rooms::{Member, Room, admits, select_rooms},
     servers::server_lock,
     sql::{Link, Statement, sql},
@@ -38,16 +38,6 @@ pub(crate) struct RoleContent<'a> {
     pub(crate) hoisted: bool,
 }
 
-/// The result of adding a role.
-#[derive(Debug)]
-pub(crate) enum RoleAdded {
-    New(ServerRole),
-    /// The server has a role whose name looks the same.
-    Taken,
-    /// The server has as many roles as it may.
-    Full,
-}
-
 impl Db {
     /// Adds a role below all others of the server, of which there are then at most `roles_max`.
     pub(crate) async fn insert_role(
@@ -55,7 +45,7 @@ impl Db {
         server: Uuid,
         new: &RoleContent<'_>,
         roles_max: u32,
-    ) -> Result<RoleAdded, StorageError> {
+    ) -> Result<Added<ServerRole>, StorageError> {
         let mut tx = self.writer.begin().await?;
         tx.lock(&server_lock(server)).await?;
         let count = sql("SELECT count(*) FROM roles WHERE server_id = $1")
@@ -64,7 +54,7 @@ impl Db {
             .await?;
         if count >= roles_max {
             tx.commit().await?;
-            return Ok(RoleAdded::Full);
+            return Ok(Added::Full);
         }
         let role = sql(
             "INSERT INTO roles (id, server_id, name, skeleton, colour, hoisted, position, inserted_at)
@@ -82,7 +72,7 @@ impl Db {
         .fetch_optional(&mut *tx)
         .await?;
         tx.commit().await?;
-        Ok(role.map_or(RoleAdded::Taken, RoleAdded::New))
+        Ok(Added::from(role))
     }
 
     /// Changes a role; `None` if it is gone, or another one of its server has a name that looks the same.

@@ -5,7 +5,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
-    Db, StorageError,
+    Added, Db, StorageError,
     mentions::unread_mentions,
     now_micros, rfc3339, rfc3339_or_null,
     servers::server_lock,
@@ -78,6 +78,19 @@ pub(crate) struct NewRoom<'a> {
     pub(crate) owner: Option<Uuid>,
     pub(crate) private: bool,
     pub(crate) simulated: bool,
+    pub(crate) most: Most,
+}
+
+/// The rooms that there may be when one is added.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) enum Most {
+    /// Any number.
+    #[default]
+    Any,
+    /// This many of the server.
+    OfServer(u32),
+    /// This many that its owner has on the server.
+    OfOwner(u32),
 }
 
 /// The role of a member in a room.
@@ -94,6 +107,19 @@ impl From<&str> for Role {
             _ => Self::Member,
         }
     }
+}
+
+/// Returns whether a server has as many rooms as there may be.
+async fn is_full(tx: &mut Link, new: &NewRoom<'_>, server: Uuid) -> Result<bool, sqlx::Error> {
+    let (of_owner, most) = match new.most {
+        Most::Any => return Ok(false),
+        Most::OfServer(most) => (None, most),
+        Most::OfOwner(most) => (new.owner, most),
+    };
+    let count = sql("SELECT count(*) FROM rooms
+         WHERE server_id = $1 AND kind = 'group' AND owner_id = coalesce($2, owner_id)");
+    let count = count.bind(server).bind(of_owner).count(tx).await?;
+    Ok(count >= most)
 }
 
 /// A room with the role that a user has in it.
@@ -155,15 +181,16 @@ pub(super) use select_rooms;
 impl Db {
     /// Adds a room; its owner, if any, becomes its admin. Returns `None` if a room of the server has a name
     /// that looks the same.
-    pub(crate) async fn insert_room(
-        &self,
-        new: &NewRoom<'_>,
-    ) -> Result<Option<Room>, StorageError> {
+    pub(crate) async fn insert_room(&self, new: &NewRoom<'_>) -> Result<Added<Room>, StorageError> {
         let id = Uuid::now_v7();
         let now = now_micros();
         let mut tx = self.writer.begin().await?;
         if let Some(server) = new.server {
             tx.lock(&server_lock(server)).await?;
+            if is_full(&mut tx, new, server).await? {
+                tx.commit().await?;
+                return Ok(Added::Full);
+            }
         }
         let inserted = sql(
             "INSERT INTO rooms (id, tenant, kind, name, skeleton, description, owner_id, private,
@@ -195,7 +222,7 @@ impl Db {
             .fetch_optional(&mut *tx)
             .await?;
         tx.commit().await?;
-        Ok(room)
+        Ok(Added::from(room))
     }
 
     /// Returns the server's own room of that name (the lobby, the simulated city), created if
@@ -215,24 +242,8 @@ impl Db {
         .await?;
         match found {
             Some(room) => Ok(Some(room)),
-            None => self.insert_room(new).await,
+            None => Ok(self.insert_room(new).await?.new()),
         }
-    }
-
-    /// Counts the rooms of `user` on a server, up to `limit`.
-    pub(crate) async fn owned_rooms(
-        &self,
-        user: Uuid,
-        server: Uuid,
-        limit: u32,
-    ) -> Result<u32, sqlx::Error> {
-        sql("SELECT count(*) FROM (SELECT 1 FROM rooms
-             WHERE owner_id = $1 AND kind = 'group' AND server_id = $2 LIMIT $3) AS counted")
-        .bind(user)
-        .bind(server)
-        .bind(limit)
-        .count(&self.reader)
-        .await
     }
 
     pub(crate) async fn room(&self, tenant: &str, id: Uuid) -> Result<Option<Room>, sqlx::Error> {
@@ -297,7 +308,7 @@ impl Db {
             " FROM rooms r
              LEFT JOIN room_members m ON m.room_id = r.id AND m.user_id = $1
              WHERE r.server_id = $2 AND r.kind = 'group' AND r.id > $3 AND (NOT r.simulated OR $4)
-             AND (NOT r.private OR m.user_id IS NOT NULL) AND ",
+             AND (NOT r.private OR m.user_id IS NOT NULL OR r.owner_id = $1) AND ",
             admits!("$1"),
             " ORDER BY r.id LIMIT $5"
         ))

@@ -4,7 +4,7 @@ use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, StorageError, now_micros, rfc3339, sql::sql};
+use super::{Added, Db, StorageError, now_micros, rfc3339, sql::sql};
 
 /// A server as it is stored and returned.
 #[derive(Debug, Clone, Serialize, FromRow, utoipa::ToSchema)]
@@ -61,8 +61,18 @@ impl Db {
         name: &str,
         skeleton: &str,
         owner: Uuid,
-    ) -> Result<Option<Server>, StorageError> {
+        most: u32,
+    ) -> Result<Added<Server>, StorageError> {
         let mut tx = self.writer.begin().await?;
+        tx.lock(&format!("servers of {owner}")).await?;
+        let count = sql("SELECT count(*) FROM servers WHERE owner_id = $1")
+            .bind(owner)
+            .count(&mut *tx)
+            .await?;
+        if count >= most {
+            tx.commit().await?;
+            return Ok(Added::Full);
+        }
         let server = sql(
             "INSERT INTO servers (id, tenant, name, skeleton, owner_id, inserted_at)
              VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING *",
@@ -76,7 +86,7 @@ impl Db {
         .fetch_optional(&mut *tx)
         .await?;
         tx.commit().await?;
-        Ok(server)
+        Ok(Added::from(server))
     }
 
     pub(crate) async fn server(
@@ -106,15 +116,6 @@ impl Db {
             .await
     }
 
-    /// Counts the servers of a user, up to `limit`.
-    pub(crate) async fn servers_len(&self, owner: Uuid, limit: u32) -> Result<u32, sqlx::Error> {
-        sql("SELECT count(*) FROM (SELECT 1 FROM servers WHERE owner_id = $1 LIMIT $2) AS counted")
-            .bind(owner)
-            .bind(limit)
-            .count(&self.reader)
-            .await
-    }
-
     /// Deletes a server without rooms, and its categories. Returns false if it has rooms.
     pub(crate) async fn delete_server(&self, id: Uuid) -> Result<bool, StorageError> {
         let mut tx = self.writer.begin().await?;
@@ -128,24 +129,24 @@ impl Db {
         Ok(deleted == 1)
     }
 
-    /// Counts the rooms of a server, up to `limit`.
-    pub(crate) async fn rooms_len(&self, server: Uuid, limit: u32) -> Result<u32, sqlx::Error> {
-        sql("SELECT count(*) FROM
-             (SELECT 1 FROM rooms WHERE server_id = $1 AND kind = 'group' LIMIT $2) AS counted")
-        .bind(server)
-        .bind(limit)
-        .count(&self.reader)
-        .await
-    }
-
-    /// Adds a category; `None` if the server has one whose name looks the same.
+    /// Adds a category of a server, which then has at most `most`.
     pub(crate) async fn insert_category(
         &self,
         server: Uuid,
         name: &str,
         skeleton: &str,
-    ) -> Result<Option<Category>, StorageError> {
+        most: u32,
+    ) -> Result<Added<Category>, StorageError> {
         let mut tx = self.writer.begin().await?;
+        tx.lock(&server_lock(server)).await?;
+        let count = sql("SELECT count(*) FROM categories WHERE server_id = $1")
+            .bind(server)
+            .count(&mut *tx)
+            .await?;
+        if count >= most {
+            tx.commit().await?;
+            return Ok(Added::Full);
+        }
         let category = sql(
             "INSERT INTO categories (id, server_id, name, skeleton, inserted_at)
              VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING *",
@@ -158,7 +159,7 @@ impl Db {
         .fetch_optional(&mut *tx)
         .await?;
         tx.commit().await?;
-        Ok(category)
+        Ok(Added::from(category))
     }
 
     /// Returns the categories of a server, oldest first.

@@ -124,16 +124,27 @@ impl Db {
             .await
     }
 
-    /// Changes a password, and ends all tokens of the user that were issued before.
-    pub(crate) async fn change_password(&self, id: Uuid, hash: &str) -> Result<(), StorageError> {
+    /// Changes a password, and ends all tokens of the user that were issued before. Returns false if it is not `old` any
+    /// more, which is a hash as `new` is.
+    pub(crate) async fn change_password(
+        &self,
+        id: Uuid,
+        old: &str,
+        new: &str,
+    ) -> Result<bool, StorageError> {
         let mut tx = self.writer.begin().await?;
-        sql("UPDATE users SET password_hash = $1 WHERE id = $2")
-            .bind(hash)
-            .bind(id)
-            .execute(&mut *tx)
-            .await?;
-        end_tokens(&mut tx, id).await?;
-        tx.commit().await
+        let changed =
+            sql("UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3")
+                .bind(new)
+                .bind(id)
+                .bind(old)
+                .execute(&mut *tx)
+                .await?;
+        if changed == 1 {
+            end_tokens(&mut tx, id).await?;
+        }
+        tx.commit().await?;
+        Ok(changed == 1)
     }
 
     /// Ends all tokens of a user that were issued before.
@@ -141,6 +152,14 @@ impl Db {
         let mut tx = self.writer.begin().await?;
         end_tokens(&mut tx, id).await?;
         tx.commit().await
+    }
+
+    /// Returns the users whose tokens have ended since a time, and when; both in microseconds since 1970.
+    pub(crate) async fn ended_tokens(&self, since: i64) -> Result<Vec<(Uuid, i64)>, sqlx::Error> {
+        sql("SELECT user_id, changed_at FROM password_changes WHERE changed_at >= $1")
+            .bind(since)
+            .fetch_all(&self.reader)
+            .await
     }
 
     /// Stores that a token is revoked.

@@ -172,14 +172,18 @@ impl Channels {
                 }
             }
             "phx_leave" => {
-                let old = self.inbox.take();
-                inboxes.leave(self.identity.id, &self.outbox);
+                let left = self.inbox.take_if(|joined| is_of_join(push, joined));
                 self.reply(push, "ok", "{}");
-                if let Some(old) = old {
-                    self.push_end(old.as_deref(), &push.topic, "phx_close");
+                if let Some(left) = left {
+                    inboxes.leave(self.identity.id, &self.outbox);
+                    self.push_end(left.as_deref(), &push.topic, "phx_close");
                 }
             }
             _ if self.inbox.is_none() => self.unmatched(push),
+            _ if self
+                .inbox
+                .as_ref()
+                .is_some_and(|joined| !is_of_join(push, joined)) => {}
             "set_status" => self.choose_status(push).await,
             _ => self.reply(push, "error", r#"{"reason":"unknown event"}"#),
         }
@@ -408,9 +412,7 @@ impl Channels {
     /// does not know.
     fn leave(&mut self, push: &Push<'_>) {
         let subscription = self.subscription(&push.topic);
-        let current = subscription.filter(|subscription| {
-            push.join_ref.is_none() || push.join_ref == subscription.join_ref
-        });
+        let current = subscription.filter(|subscription| is_of_join(push, &subscription.join_ref));
         if let Some(subscription) = &current {
             self.joined.remove(&*push.topic);
             subscription
@@ -427,8 +429,7 @@ impl Channels {
         let Some(subscription) = self.subscription(&push.topic) else {
             return self.unmatched(push);
         };
-        if push.join_ref.is_some() && push.join_ref != subscription.join_ref {
-            // Meant for a channel this socket has replaced since.
+        if !is_of_join(push, &subscription.join_ref) {
             return;
         }
         match AssertUnwindSafe(self.room_event(push, &subscription))
@@ -525,6 +526,11 @@ impl Channels {
             .leave(&self.app.hub.presence, subscription.id);
         self.push_end(subscription.join_ref.as_deref(), topic, "phx_error");
     }
+}
+
+/// Returns whether a push is meant for the channel of that join, and for none that this socket has replaced since.
+fn is_of_join(push: &Push<'_>, join_ref: &Ref) -> bool {
+    push.join_ref.is_none() || push.join_ref == *join_ref
 }
 
 /// Returns whether a topic names a room by its canonical id.

@@ -50,6 +50,17 @@ impl Scene {
         scene
     }
 
+    /// Has a new user enter a room of its own at a node.
+    async fn enter_at(&self, node: usize, name: &str) -> (User, Viewer) {
+        let address = &self.cluster.nodes[node].address;
+        let user = User::register(address, name).await;
+        let room = json!({ "name": format!("den of {name}") });
+        let (_, room) = user.call(address, "POST", "/rooms", room).await;
+        let room = room["data"]["id"].as_str().unwrap();
+        let viewer = Viewer::enter(address, &user, room).await;
+        (user, viewer)
+    }
+
     async fn post(&mut self, viewer: usize, content: &str) -> Value {
         let message = self.viewers[viewer].post(content).await;
         let seq = message["seq"].as_i64().unwrap();
@@ -350,6 +361,8 @@ async fn a_node_that_is_cut_from_nats_reads_what_it_missed() {
     scene.viewers[2] = Viewer::enter(&node.address, &carl, &scene.room).await;
     scene.cluster.nodes[2] = node;
     let message = scene.post(0, "a first draft").await;
+    let (dora, of_dora) = scene.enter_at(2, "dora").await;
+    let (erik, of_erik) = scene.enter_at(2, "erik").await;
     scene.all_agree().await;
     let cut_off = &scene.cluster.nodes[2];
     let metric = async |name: &str| cut_off.metric(&format!("headcount_cluster_{name}")).await;
@@ -360,16 +373,17 @@ async fn a_node_that_is_cut_from_nats_reads_what_it_missed() {
     assert_eq!(metric(r#"nodes{state="up"}"#).await, 0.0);
     assert_eq!(metric(r#"nodes{state="silent"}"#).await, 2.0);
     assert!(metric("frames_unsent_total").await > unsent);
-    // New messages, an edit and a revoked token, none of which comes to the cut node.
+    // New messages, an edit, a revoked token and a changed password, none of which comes to the cut node.
     scene.post(0, "while it is cut").await;
     let edit = json!({ "id": message["id"], "content": "a second draft" });
     scene.viewers[0].push("edit_message", edit).await;
     scene.stored[0].1 = "a second draft".into();
-    let guest = User::register(&scene.cluster.nodes[0].address, "dora").await;
     let address = scene.cluster.nodes[0].address.clone();
-    guest
-        .call(&address, "DELETE", "/auth/logout", Value::Null)
-        .await;
+    let left = dora.call(&address, "DELETE", "/auth/logout", Value::Null);
+    assert_eq!(left.await.0, 200);
+    let passwords = json!({ "password": "correct horse", "new_password": "battery staple" });
+    let changed = erik.call(&address, "POST", "/auth/password", passwords);
+    assert_eq!(changed.await.0, 200);
     scene.post(2, "from the cut node").await;
     proxy.heal();
     scene.all_agree().await;
@@ -383,10 +397,15 @@ async fn a_node_that_is_cut_from_nats_reads_what_it_missed() {
     assert!(scene.cluster.nodes[2].metric(repairs).await > 0.0);
     let cut = scene.cluster.nodes[2].address.clone();
     until("the token ends at the node that was cut", || async {
-        let answer = guest.call(&cut, "GET", "/auth/me", Value::Null).await;
+        let answer = dora.call(&cut, "GET", "/auth/me", Value::Null).await;
         (answer.0 == 401).then_some(())
     })
     .await;
+    for ended in [of_dora, of_erik] {
+        ended.hears("revoked", |_| true).await;
+    }
+    // Users that stay hear that they may have missed something.
+    scene.viewers[2].hears("missed", |_| true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -228,3 +228,19 @@ async fn a_client_that_only_posts_is_heard_until_its_token_expires() {
         assert_eq!(poller.push(&heartbeat).await["status"], status);
     }
 }
+
+/// It was answered by the frames that wait, without a body to hold them.
+#[tokio::test]
+async fn head_takes_no_frames() {
+    let server = Server::start().await;
+    let user = server.register("ada").await;
+    let mut client = Poller::new(&server, &user);
+    client.poll().await;
+    let session = client.token.as_ref().unwrap();
+    let url = format!(
+        "http://{}/chat/socket/longpoll?{}token={session}",
+        server.address, client.query
+    );
+    let answer = http::client().head(url).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
+}

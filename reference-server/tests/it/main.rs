@@ -35,5 +35,6 @@ mod storage_shown;
 mod storage_writes;
 mod support;
 mod tenants;
+mod told_users;
 mod users;
 mod webhooks;

@@ -191,6 +191,28 @@ async fn events_outlive_a_restart_while_the_site_is_down() {
     assert_eq!(events[0]["data"]["content"], "kept");
 }
 
+/// The beat that notices empty rooms ended before the last connections did.
+#[tokio::test]
+async fn rooms_are_vacated_by_the_stop_of_the_server() {
+    let mut site = Site::start(0).await;
+    let url = site.url.clone();
+    let server = start(&site).await;
+    let ada = server.register("ada").await;
+    let room = server.create_room(&ada, "Engines").await;
+    let mut socket = server.connect(&ada).await;
+    socket.join(&format!("room:{room}"), "1").await;
+    site.events_until("room_occupied").await;
+    let dir = server.stop().await;
+    let _server = Server::start_in(dir, |config| {
+        config.webhook = Some(url);
+        config.webhook_secret = Some(SECRET.parse().unwrap());
+    })
+    .await;
+    let events = site.events_until("room_vacated").await;
+    let vacated = events.iter().find(|e| e["type"] == "room_vacated").unwrap();
+    assert_eq!(vacated["data"], json!({ "room_id": room }));
+}
+
 /// Starts the program, whose webhook is `site`. Returns it and the address of its API.
 fn start_program(dir: &tempfile::TempDir, site: &str) -> (std::process::Child, String) {
     let args = ["--port", "0", "--webhook", site, "--webhook-secret", SECRET];
