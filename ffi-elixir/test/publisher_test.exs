@@ -109,6 +109,65 @@ defmodule Headcount.PublisherTest do
     assert joins == %{"ann" => %{metas: metas}}
   end
 
+  test "a key that has left again when its join is told is in the presences of that call" do
+    track("slow", "ann")
+    first = fetching("slow", ["ann"])
+    bob = idle()
+    {:ok, _} = Gate.track(bob, "slow", "bob", %{})
+    Wait.until(fn -> waiting("slow") == 2 end)
+    :ok = Gate.untrack(bob, "slow", "bob")
+    Wait.until(fn -> waiting("slow") == 3 end)
+    send(first, :go)
+    assert_receive {:metas, "slow", %{joins: %{"ann" => _}}, _presences, 0}
+    send(fetching("slow", ["bob"]), :go)
+    send(fetching("slow", ["bob"]), :go)
+    assert_receive {:metas, "slow", %{leaves: left} = diff, %{"bob" => metas} = here, 1}
+
+    assert {diff.joins, left, Map.keys(here)} ==
+             {%{"bob" => %{metas: metas}}, %{}, ["ann", "bob"]}
+
+    assert_receive {:metas, "slow", %{leaves: %{"bob" => _}, joins: joins}, here, 2}
+    assert {joins, Map.keys(here)} == {%{}, ["ann"]}
+  end
+
+  # The diffs of a topic that are not broadcast yet.
+  defp waiting(topic) do
+    {_module, %{table: table}} = shard_state()
+    length(:ets.match(table, {{:_, topic, :_}, :_}))
+  end
+
+  defp shard_state do
+    %{module: module, module_state: state} = :sys.get_state(:"#{Gate}_shard0")
+    {module, state}
+  end
+
+  @tag :capture_log
+  test "a fetch that does not return holds up a bounded amount of diffs: they are broadcast as they are" do
+    Phoenix.PubSub.subscribe(PubSub, "slow")
+    owner = idle()
+    meta = %{bio: String.duplicate("x", 16_000)}
+    {:ok, _} = Gate.track(owner, "slow", "ann", meta)
+    _stuck = fetching("slow", ["ann"])
+
+    for n <- 1..6 do
+      for key <- 1..1_000, do: {:ok, _} = Gate.track(owner, "slow", "#{n} #{key}", meta)
+      Wait.until(fn -> waits?("#{n} 1000") end)
+    end
+
+    assert joined("slow") == ["ann"]
+    {_module, %{held: held}} = shard_state()
+    assert held < 100_000_000
+  end
+
+  # Whether the callbacks have a join, or have broadcast it.
+  defp waits?(key) do
+    {_module, %{table: table}} = shard_state()
+
+    Enum.any?(:ets.match(table, {{:_, "slow", :_}, {:"$1", :_}}), fn [joins] ->
+      List.keymember?(joins, key, 0)
+    end)
+  end
+
   test "the metas of a key are in the order of joining, everywhere" do
     refs = for _ <- 1..200, do: elem(track("open", "ann"), 1)
     assert Enum.map(Gate.get_by_key("open", "ann").metas, & &1.phx_ref) == refs

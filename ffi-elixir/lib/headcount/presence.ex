@@ -39,7 +39,8 @@ defmodule Headcount.Presence do
     * `c:fetch/2` runs in a task for each topic, many topics at once. The broadcasts of a topic keep their
       order; those of different topics may overtake each other. Diffs that come while the task of their topic
       runs are fetched together.
-    * An exception in `c:fetch/2` is logged, and the diff is broadcast as it is. An exception in
+    * An exception in `c:fetch/2` is logged, and the diff is broadcast as it is. So are diffs when more than 64 MiB of
+      them wait for calls of `c:fetch/2` that do not return: these are ended. An exception in
       `c:handle_metas/4` or `c:handle_signal/2` is logged, and the state of before is kept. No process ends.
     * The metas of a key are in the order in which they joined; those of different nodes, by node.
     * A key that has no text form, such as a tuple, is shown as `inspect/1` prints it.
@@ -82,7 +83,8 @@ defmodule Headcount.Presence do
   @callback init(state :: term()) :: {:ok, new_state :: term()}
 
   @doc """
-  Receives the changes of a topic, and all its metas by key after them.
+  Receives the changes of a topic, and all its metas by key after them. A key that joins is in them: when one has left
+  again by then, there is a call for the joins and another one for the leaves.
 
   A shard keeps a copy of the metas of all its topics only for modules that have this callback.
   """

@@ -14,6 +14,9 @@ defmodule Headcount.Presence.Publisher do
 
   # A bound for memory: a pool of connections that is smaller makes the tasks wait by itself.
   @tasks_max 256
+  # The most bytes of diffs that wait for tasks when the next one comes, as many as may wait for a callback. Beyond it
+  # the tasks are ended, and their diffs broadcast as they are.
+  @held_max 64 * 1024 * 1024
 
   @impl true
   # `:table` is public and ordered, and outlives this process.
@@ -27,9 +30,11 @@ defmodule Headcount.Presence.Publisher do
         restarted?: restarted?,
         # `{number, diff}` of the diffs of a topic that wait, the last one first.
         waiting: %{},
+        # The bytes of all diffs that are not broadcast.
+        held: 0,
         # Topics that wait and have no task.
         ready: :queue.new(),
-        # `{topic, numbers, diff}` by the reference of the task.
+        # `{task, topic, numbers, diff, bytes}` by the reference of the task.
         tasks: %{},
         busy: MapSet.new(),
         metas?: function_exported?(module, :handle_metas, 4),
@@ -64,7 +69,7 @@ defmodule Headcount.Presence.Publisher do
   @impl true
   def handle_diff(diff, state) do
     state =
-      Enum.reduce(diff, state, fn {topic, diff}, state ->
+      Enum.reduce(diff, relieve(state), fn {topic, diff}, state ->
         number = :erlang.unique_integer([:monotonic])
         :ets.insert(state.table, {{state.shard, topic, number}, diff})
         wait(topic, number, diff, state)
@@ -85,10 +90,7 @@ defmodule Headcount.Presence.Publisher do
 
   def handle_info({:DOWN, ref, :process, _pid, reason}, %{tasks: tasks} = state)
       when is_map_key(tasks, ref) do
-    Logger.error("#{inspect(state.module)}.fetch/2 failed: #{Exception.format_exit(reason)}")
-    {topic, _numbers, diff} = Map.fetch!(tasks, ref)
-    fetched = fetch(&grouped/2, topic, diff, seed?(topic, state), state)
-    {:noreply, publish(ref, fetched, state)}
+    {:noreply, publish_bare(ref, Exception.format_exit(reason), state)}
   end
 
   def handle_info(_message, state), do: {:noreply, state}
@@ -97,7 +99,22 @@ defmodule Headcount.Presence.Publisher do
     new? = not is_map_key(state.waiting, topic) and topic not in state.busy
     ready = if new?, do: :queue.in(topic, state.ready), else: state.ready
     waiting = Map.update(state.waiting, topic, [{number, diff}], &[{number, diff} | &1])
-    %{state | ready: ready, waiting: waiting}
+    held = state.held + :erlang.external_size(diff)
+    %{state | ready: ready, waiting: waiting, held: held}
+  end
+
+  # Ends the tasks until there is room for the next diff.
+  defp relieve(%{held: held} = state) when held <= @held_max, do: state
+
+  defp relieve(%{tasks: tasks} = state) do
+    tasks
+    |> Enum.reduce(state, fn {ref, {task, _topic, _numbers, _diff, _bytes}}, state ->
+      case Task.shutdown(task, :brutal_kill) do
+        {:ok, fetched} -> publish(ref, fetched, state)
+        _ended -> publish_bare(ref, "ended, as too many diffs wait for it", state)
+      end
+    end)
+    |> relieve()
   end
 
   defp start_tasks(%{tasks: tasks} = state) when map_size(tasks) >= @tasks_max, do: state
@@ -112,6 +129,7 @@ defmodule Headcount.Presence.Publisher do
   defp start_task(topic, state) do
     {diffs, waiting} = Map.pop!(state.waiting, topic)
     {numbers, diffs} = diffs |> Enum.reverse() |> Enum.unzip()
+    bytes = Enum.sum(Enum.map(diffs, &:erlang.external_size/1))
     diff = Enum.reduce(tl(diffs), hd(diffs), &Metas.merge(&2, &1))
     seed? = seed?(topic, state)
     %{module: module, name: name} = state
@@ -121,7 +139,7 @@ defmodule Headcount.Presence.Publisher do
         fetch(&checked_fetch(module, &1, &2), topic, diff, seed?, %{name: name})
       end)
 
-    tasks = Map.put(state.tasks, task.ref, {topic, numbers, diff})
+    tasks = Map.put(state.tasks, task.ref, {task, topic, numbers, diff, bytes})
     %{state | waiting: waiting, tasks: tasks, busy: MapSet.put(state.busy, topic)}
   end
 
@@ -157,9 +175,17 @@ defmodule Headcount.Presence.Publisher do
     Map.new(fetched)
   end
 
+  # Publishes a diff that was not fetched.
+  defp publish_bare(ref, why, state) do
+    Logger.error("#{inspect(state.module)}.fetch/2 failed: #{why}")
+    {_task, topic, _numbers, diff, _bytes} = Map.fetch!(state.tasks, ref)
+    publish(ref, fetch(&grouped/2, topic, diff, seed?(topic, state), state), state)
+  end
+
   defp publish(ref, {diff, seed}, state) do
-    {{topic, numbers, _diff}, tasks} = Map.pop!(state.tasks, ref)
-    state = %{state | tasks: tasks, busy: MapSet.delete(state.busy, topic)}
+    {{_task, topic, numbers, _diff, bytes}, tasks} = Map.pop!(state.tasks, ref)
+    busy = MapSet.delete(state.busy, topic)
+    state = %{state | tasks: tasks, busy: busy, held: state.held - bytes}
     broadcast(topic, diff, state)
     for number <- numbers, do: :ets.delete(state.table, {state.shard, topic, number})
     state = if state.metas?, do: metas(topic, diff, seed, state), else: state
@@ -196,14 +222,14 @@ defmodule Headcount.Presence.Publisher do
   defp metas(topic, diff, seed, state) do
     {known, kept?} = known(topic, seed, state)
 
-    known =
+    joined =
       Enum.reduce(diff.joins, known, fn {key, %{metas: metas}}, known ->
         Map.put(known, key, Metas.join(Map.get(known, key, []), metas))
       end)
 
     # After the joins: what was tracked and untracked within the diff is in both.
-    known =
-      Enum.reduce(diff.leaves, known, fn {key, %{metas: metas}}, known ->
+    left =
+      Enum.reduce(diff.leaves, joined, fn {key, %{metas: metas}}, known ->
         case Metas.leave(Map.get(known, key, []), metas) do
           [] -> Map.delete(known, key)
           metas -> Map.put(known, key, metas)
@@ -211,12 +237,22 @@ defmodule Headcount.Presence.Publisher do
       end)
 
     topics =
-      if known == %{} or not kept?,
+      if left == %{} or not kept?,
         do: Map.delete(state.topics, topic),
-        else: Map.put(state.topics, topic, known)
+        else: Map.put(state.topics, topic, left)
 
-    arguments = [topic, diff, known, state.client_state]
-    call_client(:handle_metas, arguments, %{state | topics: topics})
+    topic
+    |> calls(diff, joined, left)
+    |> Enum.reduce(%{state | topics: topics}, fn arguments, state ->
+      call_client(:handle_metas, arguments ++ [state.client_state], state)
+    end)
+  end
+
+  # Callbacks look up each key that joins. One that has left by now takes a call of its own, for the joins before.
+  defp calls(topic, diff, joined, left) do
+    if Enum.all?(diff.joins, fn {key, _presence} -> is_map_key(left, key) end),
+      do: [[topic, diff, left]],
+      else: [[topic, %{diff | leaves: %{}}, joined], [topic, %{diff | joins: %{}}, left]]
   end
 
   # Returns the metas before a diff, and whether those after it are all that there are.
