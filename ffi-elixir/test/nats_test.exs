@@ -64,9 +64,16 @@ defmodule Headcount.Transport.NATSTest do
     Enum.each([a, b], &stop_supervised!/1)
   end
 
+  # What is wrong with options is an error; what a server refuses is tried again.
   defp refused(options) do
-    assert {:error, reason} = Headcount.Transport.NATS.init("guarded", options)
-    to_string(reason)
+    case Headcount.Transport.NATS.init("guarded", options) do
+      {:error, reason} ->
+        to_string(reason)
+
+      {:ok, _connection} ->
+        assert_receive {:headcount_nats, :error, reason}, 10_000
+        reason
+    end
   end
 
   test "users join by their credentials, a key or a password", context do
@@ -246,9 +253,32 @@ defmodule Headcount.Transport.NATSTest do
     end)
   end
 
-  test "a server that is not there is an error" do
-    Process.flag(:trap_exit, true)
-    transport = {Headcount.Transport.NATS, servers: "nats://127.0.0.1:1"}
-    assert {:error, _} = Tracker.start_link(Diffs, [], name: :nats_none, transport: transport)
+  @tag :capture_log
+  test "a tracker starts without a server, and joins when there is one", context do
+    port = context.port + 1
+    transport = {Headcount.Transport.NATS, servers: "nats://127.0.0.1:#{port}"}
+
+    for {name, replica} <- [nats_a: "a", nats_b: "b"] do
+      options = [name: name, cluster: "late", node_name: replica, broadcast_period: 100]
+      start_supervised!({Diffs, options ++ [transport: transport]}, id: name)
+    end
+
+    {:ok, _} = Tracker.track(:nats_a, self(), "room", "ann", %{})
+    Wait.until(fn -> Tracker.stats(:nats_a).unsent > 2 end)
+    start_server(port, [])
+    Wait.until(fn -> match?([{"ann", _}], Tracker.list(:nats_b, "room")) end)
+  end
+
+  @tag :capture_log
+  test "a replicator that restarts while the server is away keeps the entries", context do
+    transport = {Headcount.Transport.NATS, servers: context.servers}
+    tracker = start_supervised!({Diffs, name: :nats_away, transport: transport})
+    {:ok, _} = Tracker.track(:nats_away, self(), "room", "ann", %{})
+    System.cmd("kill", ["#{context.server}"])
+    replicator = Process.whereis(:nats_away_replicator)
+    Process.exit(replicator, :kill)
+    Wait.until(fn -> Process.whereis(:nats_away_replicator) not in [nil, replicator] end)
+    Process.sleep(500)
+    assert Process.alive?(tracker) and Tracker.count(:nats_away, "room") == 1
   end
 end

@@ -1,5 +1,5 @@
 # The NATS transport is in the NIF only when it was built with it.
-{:error, reason} = Headcount.Transport.NATS.init("", servers: "nats://127.0.0.1:1")
+{:error, reason} = Headcount.Transport.NATS.init("", user: "without a password")
 nats? = not String.starts_with?(reason, "the NIF was built without nats")
 
 # Generous, for machines that are busy.

@@ -99,7 +99,8 @@ impl From<Options> for headcount::runtime::nats::NatsOptions {
     }
 }
 
-/// Returns `{:ok, connection}` or `{:error, message}`. Frames come to the process as `{:headcount_nats, from, frame}`.
+/// Returns `{:ok, connection}` or `{:error, message}` for options of no use. Frames come to the process as
+/// `{:headcount_nats, from, frame}`, and why there is no connection yet as `{:headcount_nats, :error, message}`.
 #[cfg(feature = "nats")]
 #[rustler::nif(schedule = "DirtyIo")]
 fn nats_connect<'a>(
@@ -183,9 +184,11 @@ fn nats_subscribe(connection: ResourceArc<Connection>, partition: u16, wanted: b
 #[cfg(feature = "nats")]
 mod thread {
     use headcount::replica::{Subscription, Transmit};
-    use headcount::runtime::nats::{NatsOptions, NatsTransport};
+    use headcount::runtime::nats::{NatsOptions, NatsTransport, async_nats::ServerAddr};
     use headcount::runtime::{Incoming, Transport};
     use rustler::{LocalPid, OwnedEnv};
+    use std::collections::HashSet;
+    use std::pin::pin;
     use std::sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -203,12 +206,21 @@ mod thread {
     }
 
     /// The state of the connection, which the thread tells.
-    #[derive(Clone, Default)]
+    #[derive(Clone)]
     pub(super) struct Told {
         /// The frames that were not sent.
         pub(super) unsent: Arc<AtomicU64>,
         /// The longest frame that the server takes.
         pub(super) frame_max: Arc<AtomicUsize>,
+    }
+
+    impl Default for Told {
+        fn default() -> Self {
+            Self {
+                unsent: Arc::default(),
+                frame_max: Arc::new(AtomicUsize::new(FRAME_MAX)),
+            }
+        }
     }
 
     /// The cluster that a connection joins, and how.
@@ -219,8 +231,18 @@ mod thread {
     }
 
     impl Target {
-        async fn join(self) -> Result<NatsTransport, String> {
-            let options = self.options.read().await.map_err(|e| e.to_string())?;
+        /// Checks what a server has no part in.
+        async fn check(&self) -> Result<(), String> {
+            let servers: Result<Vec<ServerAddr>, _> =
+                self.servers.split(',').map(str::parse).collect();
+            servers.map_err(|e| e.to_string())?;
+            let options = self.options.clone().read().await;
+            options.map(drop).map_err(|e| e.to_string())
+        }
+
+        async fn join(&self) -> Result<NatsTransport, String> {
+            let options = self.options.clone().read().await;
+            let options = options.map_err(|e| e.to_string())?;
             let joining = NatsTransport::connect_with(options, &self.servers, &self.cluster);
             match tokio::time::timeout(CONNECT_TIMEOUT, joining).await {
                 Err(_) => Err("the NATS servers do not answer".to_owned()),
@@ -232,8 +254,14 @@ mod thread {
     /// Most commands that wait for the thread; new ones beyond it are dropped.
     const WAITING_MAX: usize = 4096;
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+    /// The pause after an attempt to connect, times the number of attempts up to [`PAUSES_MAX`].
+    const PAUSE: Duration = Duration::from_millis(100);
+    const PAUSES_MAX: u32 = 20;
+    /// The longest frame until the server says which it takes.
+    const FRAME_MAX: usize = 256 * 1024;
 
-    /// Connects, then moves frames until the sender is dropped or the process ends.
+    /// Tries to connect, again and again in the background if the first attempt fails, then moves frames until the
+    /// sender is dropped or the process ends.
     pub(super) fn start(target: Target, to: LocalPid, of: Told) -> Result<Sender<Command>, String> {
         let (commands, waiting) = channel(WAITING_MAX);
         let (tell, told) = std::sync::mpsc::channel();
@@ -246,13 +274,17 @@ mod thread {
                 Err(error) => return drop(tell.send(Err(error.to_string()))),
             };
             runtime.block_on(async {
-                match target.join().await {
-                    Err(message) => drop(tell.send(Err(message))),
-                    Ok(transport) => {
-                        of.frame_max.store(transport.frame_max(), Ordering::Relaxed);
-                        let _ = tell.send(Ok(()));
-                        pump(transport, waiting, &to, &of).await;
-                    }
+                if let Err(message) = target.check().await {
+                    return drop(tell.send(Err(message)));
+                }
+                let tried = || drop(tell.send(Ok(())));
+                let mut outside = Outside {
+                    waiting,
+                    of: &of,
+                    wanted: HashSet::new(),
+                };
+                if let Some(transport) = outside.join(&target, &to, tried).await {
+                    pump(transport, outside.waiting, &to, &of).await;
                 }
             });
         };
@@ -261,6 +293,79 @@ mod thread {
         told.recv()
             .map_err(|error| error.to_string())?
             .map(|()| commands)
+    }
+
+    /// The time before the first connection.
+    struct Outside<'a> {
+        waiting: Receiver<Command>,
+        of: &'a Told,
+        /// Partitions to subscribe to.
+        wanted: HashSet<u16>,
+    }
+
+    impl Outside<'_> {
+        /// Connects; `None` if the sender was dropped meanwhile. Calls `tried` after each attempt.
+        async fn join(
+            &mut self,
+            target: &Target,
+            to: &LocalPid,
+            tried: impl Fn(),
+        ) -> Option<NatsTransport> {
+            let mut reported = String::new();
+            let mut attempts = 0;
+            loop {
+                match self.during(target.join()).await? {
+                    Ok(mut transport) => {
+                        for partition in self.wanted.drain() {
+                            let change = Subscription::Subscribe(partition);
+                            transport.subscribe(change).await;
+                        }
+                        let frame_max = transport.frame_max();
+                        self.of.frame_max.store(frame_max, Ordering::Relaxed);
+                        tried();
+                        return Some(transport);
+                    }
+                    Err(message) if message != reported => {
+                        report(to, &message);
+                        reported = message;
+                    }
+                    Err(_) => {}
+                }
+                tried();
+                attempts = PAUSES_MAX.min(attempts + 1);
+                self.during(tokio::time::sleep(PAUSE * attempts)).await?;
+            }
+        }
+
+        /// Takes orders in while something else is done: without a connection a frame is lost. `None` if the sender
+        /// was dropped.
+        async fn during<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+            let mut work = pin!(work);
+            loop {
+                let command = tokio::select! {
+                    done = &mut work => return Some(done),
+                    command = self.waiting.recv() => command?,
+                };
+                match command {
+                    Command::Send(_) => {
+                        self.of.unsent.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Command::Subscribe(Subscription::Subscribe(partition)) => {
+                        self.wanted.insert(partition);
+                    }
+                    Command::Subscribe(Subscription::Unsubscribe(partition)) => {
+                        self.wanted.remove(&partition);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells the process why there is no connection.
+    fn report(to: &LocalPid, message: &str) {
+        let _ = OwnedEnv::new().send_and_clear(to, |env| {
+            rustler::Encoder::encode(&(atoms::headcount_nats(), atoms::error(), message), env)
+        });
     }
 
     async fn pump(
