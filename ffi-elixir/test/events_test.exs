@@ -60,6 +60,24 @@ defmodule Headcount.EventsTest do
     end
   end
 
+  test "a name without a process gets no events and costs nothing", %{
+    name: name,
+    options: options
+  } do
+    options = options ++ [log_level: false]
+    receiver = :"receiver_#{name}"
+    start(name, Keyword.put(options, :report_events_to, receiver))
+    replicator = Process.whereis(:"#{name}_replicator")
+    start(:events_there, Keyword.put(options, :report_events_to, nil) ++ [node_name: "there"])
+    Wait.until(fn -> {"there", true} in Tracker.replicas(name) end)
+    # A process that takes the name later gets what comes then.
+    Process.unregister(:"telemetry_#{name}")
+    Process.register(self(), receiver)
+    :ok = stop_supervised(:events_there)
+    assert_receive {:replica_down, "there"}
+    assert Process.whereis(:"#{name}_replicator") == replicator
+  end
+
   test "nodes that come and go", %{name: name, options: options} do
     log =
       capture_log(fn ->

@@ -382,6 +382,76 @@ defmodule Headcount.TrackerTest do
       assert message == :last
     end
 
+    test "a function never overwrites what it has not seen", %{name: name} do
+      {:ok, _} = Tracker.track(name, self(), "room", 1, %{n: 0})
+      test = self()
+
+      seen = fn meta ->
+        send(test, {:seen, meta.n, self()}) && receive(do: (:go -> %{f: meta.n}))
+      end
+
+      task = Task.async(fn -> Tracker.update(name, test, "room", 1, seen) end)
+      assert_receive {:seen, 0, shard}
+      {:ok, ref} = Tracker.update(name, self(), "room", 1, %{n: 99})
+      send(shard, :go)
+      assert_receive {:seen, 99, ^shard}
+      send(shard, :go)
+      assert {:ok, next} = Task.await(task)
+      assert Tracker.list(name, "room") == [{1, %{f: 99, phx_ref: next, phx_ref_prev: ref}}]
+    end
+
+    @tag options: [pool_size: 4]
+    test "a topic has its diffs and its signals in one shard", %{name: name} do
+      shards =
+        for n <- 1..8 do
+          topic = "topic #{n}"
+          {:ok, _} = Tracker.track(name, self(), topic, "ann", %{})
+          assert_receive {:diff, %{^topic => _}, shard}
+          :ok = Tracker.signal(name, topic, "ann", 1)
+          assert_receive {:signal_in, ^topic, ^shard}
+          shard
+        end
+
+      assert length(Enum.uniq(shards)) > 1
+    end
+
+    @tag options: [on_diff: &__MODULE__.wait_for_go/1]
+    test "a callback that does not return costs a bounded amount of memory", %{name: name} do
+      owner = spawn_idle()
+      meta = %{bio: String.duplicate("x", 16_000)}
+      {:ok, _} = Tracker.track(name, owner, "room", 0, %{})
+      assert_receive {:diff, %{"room" => _}, shard}
+
+      # 240 MB of joins and leaves.
+      for _ <- 1..15 do
+        for key <- 1..500, do: {:ok, _} = Tracker.track(name, owner, "room", key, meta)
+        taken(name)
+        for key <- 1..500, do: :ok = Tracker.untrack(name, owner, "room", key)
+        taken(name)
+      end
+
+      for kind <- 1..5_000, do: :ok = Tracker.signal(name, "room", 1, rem(kind, 256))
+      stats = Tracker.stats(name)
+      assert stats.diffs_bytes < 160_000_000
+      assert stats.signals_dropped == 5_000 - 4_096
+      assert {:message_queue_len, waiting} = Process.info(shard, :message_queue_len)
+      assert waiting < 6_000
+
+      # What is left comes when the callback has returned.
+      send(shard, :go)
+      {:ok, _} = Tracker.track(name, owner, "room", :last, %{})
+      Wait.until(fn -> send(shard, :go) && Tracker.stats(name).diffs_bytes == 0 end)
+    end
+
+    def wait_for_go(_diff), do: receive(do: (:go -> :ok))
+
+    # The changes so far are a diff of their own.
+    defp taken(name) do
+      _ = :sys.get_state(:"#{name}_replicator")
+      Process.sleep(10)
+      _ = :sys.get_state(:"#{name}_replicator")
+    end
+
     test "graceful_permdown stops the shards and the tracker as :normal" do
       {:ok, tracker} = Diffs.start_link(name: :goodbye)
       pids = [tracker, Process.whereis(:goodbye_shard0), Process.whereis(:goodbye_replicator)]
@@ -439,6 +509,14 @@ defmodule Headcount.TrackerTest do
             {[name: :x, node_name: ""], ~r/name/},
             {[name: :x, node_name: {1, 2}], ~r/node_name must be/},
             {[name: :x, transport: "nats"], ~r/transport must be/},
+            {[name: :x, log_level: :bogus], ~r/log_level must be/},
+            {[name: :x, report_events_to: "me"], ~r/report_events_to must be/},
+            {[name: :x, report_events_to: {:via, Registry, :me}], ~r/report_events_to must be/},
+            {[name: :x, permdown_period: 2 ** 64], ~r/permdown_period must be at most/},
+            {[name: :x, unwatch_after: 2 ** 64], ~r/unwatch_after must be at most/},
+            {[name: :x, vacate_after: 2 ** 64], ~r/vacate_after must be at most/},
+            {[name: :x, ready_after: 2 ** 64], ~r/ready_after must be at most/},
+            {[name: :x, grace: 2 ** 64], ~r/grace must be at most/},
             {[:x], ~r/keyword list/}
           ] do
         assert {:error, error} = Tracker.start_link(Diffs, [], options)

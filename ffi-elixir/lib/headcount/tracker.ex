@@ -84,7 +84,8 @@ defmodule Headcount.Tracker do
       entry over, which is an update for everyone (0)
     * `:link` - link tracked processes to a shard while they have entries, as `Phoenix.Tracker` does
       (`false`)
-    * `:report_events_to` - a process that gets the events of "What an operator sees" below, as tuples
+    * `:report_events_to` - a process that gets the events of "What an operator sees" below, as tuples: a pid, a
+      registered name or `{name, node}`. What comes while no process has the name is not kept
     * `:node_name` - the name of this replica, 64 bytes at most (the name of the node, cut if it is longer)
     * `:max_silent_periods` - only for the default of `:down_period`; a heartbeat is sent in each period
     * `:clock_sample_periods`, `:max_delta_sizes` - accepted without effect: a node always knows exactly
@@ -197,7 +198,8 @@ defmodule Headcount.Tracker do
     * `{:reincarnated, name}` - this node took a new identity, as an earlier one of its own was still around
     * `{:diffs_dropped, name}` - more versions came and went between two diffs than are kept, or diffs that waited
       took more than 64 MiB: lists are right, what was built of diffs is to be read again. Comes once for all that
-      was dropped
+      was dropped. Beside those that wait, the callbacks of all shards have up to 64 MiB: a callback that does not
+      return holds up the changes of the other shards from then on
     * `{:peer_limit, name}` - a node was not let in, as 4,096 are known
     * `{:handle_collision, name}` - an error: a node was not let in, as the hash by which frames name it is that of
       another one. Start it again
@@ -407,7 +409,8 @@ defmodule Headcount.Tracker do
   @doc """
   Replaces the meta of an entry by a map, or by what a function returns for the present meta. O(1).
 
-  The function runs in a shard; an exception in it is raised in the caller.
+  The function runs in a shard, and runs again if the entry was written meanwhile: nothing that it has not seen is
+  overwritten. An exception in it is raised in the caller.
 
       iex> tracker = Headcount.Tracker.State.new("node-1")
       iex> Headcount.Tracker.update(tracker, self(), "room", "ann", %{})
@@ -810,6 +813,7 @@ defmodule Headcount.Tracker do
           replicas_down: non_neg_integer(),
           sent: traffic(),
           unsent: non_neg_integer(),
+          signals_dropped: non_neg_integer(),
           received: traffic(),
           refused: %{String.t() => pos_integer()},
           refused_entries: non_neg_integer(),
@@ -832,7 +836,7 @@ defmodule Headcount.Tracker do
 
     * `:entries`, `:topics` - of all nodes, as far as they are held, those of silent nodes included
     * `:leave_log_bytes` - of the leaves that are remembered for nodes that missed them
-    * `:diffs_bytes` - of the changes that wait for the callbacks
+    * `:diffs_bytes` - of the changes that wait for the callbacks, or are with them
     * `:watches` - of processes, by `watch/2` and `watch_counts/2`: one for each process and topic
     * `:replicas_up`, `:replicas_down` - the other nodes that are heard, and those that are silent and not forgotten
     * `:peers` - the other nodes: for how many milliseconds each has been silent (normally at most one
@@ -841,6 +845,8 @@ defmodule Headcount.Tracker do
       for missing changes) and `"repair"` (states of whole nodes)
     * `:unsent` - the frames that the transport has not sent since the start of the tracker: those of
       `c:Headcount.Transport.unsent/1`, and those for which `c:Headcount.Transport.transmit/3` raised
+    * `:signals_dropped` - the signals that were not given to `c:handle_signal/2`, as 4,096 waited for its process or
+      that was restarting
     * `:refused` - the frames that cannot be read, by the name of the rule that they break
     * `:refused_entries`, `:divergences`, `:ups`, `:downs` - how often the events `:refused`, `:divergence`,
       `:replica_up` and `:replica_down` were told

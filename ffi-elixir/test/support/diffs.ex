@@ -22,7 +22,11 @@ defmodule Headcount.Test.Diffs do
 
   @impl true
   def handle_signal(signal, state) do
-    if state[:to], do: send(state.to, {:signal, signal, state[:name]})
+    if state[:to] do
+      send(state.to, {:signal, signal, state[:name]})
+      send(state.to, {:signal_in, signal.topic, self()})
+    end
+
     {:ok, state}
   end
 

@@ -11,6 +11,7 @@ defmodule Headcount.Tracker.Config do
     :owners,
     :changes,
     :unsent,
+    :signals,
     :replicator,
     :shards,
     :pool_size
@@ -52,6 +53,21 @@ defmodule Headcount.Tracker.Config do
   # Each has another one of counts.
   @counted_partitions_max 32_768
 
+  # The longest time in milliseconds: 8,900 years, which the NIF counts in microseconds of 64 bits.
+  @time_max 0xFFFF_FFFF_FFFF
+  @times [
+    :broadcast_period,
+    :down_period,
+    :permdown_period,
+    :unwatch_after,
+    :vacate_after,
+    :ready_after,
+    :grace
+  ]
+
+  # Those of Logger, `:warn` being an old name of one.
+  @levels ~w(emergency alert critical error warning warn notice info debug)a ++ [false, nil]
+
   # Shards have names, and names are atoms.
   @pool_size_max 1_024
 
@@ -66,8 +82,10 @@ defmodule Headcount.Tracker.Config do
       down =
         options[:down_period] || (positive?(period) and positive?(silent) && period * silent * 2)
 
-      case for {false, message} <- checks(options, down), do: message do
-        [] -> {:ok, Keyword.put(options, :down_period, down)}
+      options = Keyword.put(options, :down_period, down)
+
+      case for {false, message} <- checks(options, down) ++ bounds(options), do: message do
+        [] -> {:ok, options}
         [message | _] -> {:error, message}
       end
     else
@@ -112,8 +130,17 @@ defmodule Headcount.Tracker.Config do
       {codec(options[:codec]) != :error, codec_message(options[:codec])},
       {transport?(options[:transport]), "transport must be a module or {module, options}"},
       {name?(cluster), "cluster must be a string or an atom"},
+      {level?(options[:log_level]), "log_level must be false or a level of Logger"},
+      {receiver?(options[:report_events_to]),
+       "report_events_to must be a pid, a registered name or {name, node}"},
       check_node_name(options[:node_name])
     ]
+  end
+
+  defp bounds(options) do
+    for time <- @times do
+      {options[time] <= @time_max, "#{time} must be at most #{@time_max} (milliseconds)"}
+    end
   end
 
   defp positive?(number), do: is_integer(number) and number > 0
@@ -128,6 +155,12 @@ defmodule Headcount.Tracker.Config do
 
   defp double(number) when is_integer(number), do: 2 * number
   defp double(_number), do: 0
+
+  defp level?(level), do: level in @levels
+
+  # A name need not be registered yet.
+  defp receiver?({name, node}), do: is_atom(name) and is_atom(node)
+  defp receiver?(receiver), do: is_pid(receiver) or is_atom(receiver)
 
   defp transport?({module, options}), do: is_atom(module) and is_list(options)
   defp transport?(module), do: is_atom(module)
@@ -181,8 +214,9 @@ defmodule Headcount.Tracker.Config do
   def shard_name(name, shard), do: :"#{name}_shard#{shard}"
 
   @doc false
-  # The number of the shard whose process runs the functions and the signals of a topic.
-  def shard_of(%__MODULE__{} = config, topic), do: :erlang.phash2(topic, config.pool_size)
+  # The number of the shard whose process runs the functions and the callbacks of a topic.
+  def shard_of(%__MODULE__{} = config, topic),
+    do: Headcount.Native.shard_of(topic, config.pool_size)
 
   @doc false
   def put(%__MODULE__{} = config) do

@@ -14,7 +14,7 @@ defmodule Headcount.Tracker.Events do
   def new(name, options) do
     %__MODULE__{
       name: name,
-      level: options[:log_level],
+      level: if(options[:log_level] == :warn, do: :warning, else: options[:log_level]),
       report_to: options[:report_events_to]
     }
   end
@@ -25,9 +25,14 @@ defmodule Headcount.Tracker.Events do
     {level, text} = describe(event)
     log(events, level, if(count > 1, do: "#{text} (#{count} frames)", else: text))
     telemetry(events, elem(event, 0), %{count: count}, Map.put(about(event), :event, event))
-    if events.report_to, do: send(events.report_to, event)
+    report(events.report_to, event)
     :ok
   end
+
+  # To a name with a node nothing is sent while no process has it; to the bare name `send/2` would raise.
+  defp report(nil, _event), do: :ok
+  defp report(name, event) when is_atom(name), do: send({name, node()}, event)
+  defp report(receiver, event), do: send(receiver, event)
 
   # What an event is about: the name of a replica, the address of a node, or this node.
   defp about({kind, from, _, _}) when kind == :shape_mismatch, do: %{from: from}

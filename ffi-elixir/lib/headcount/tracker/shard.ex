@@ -13,6 +13,9 @@ defmodule Headcount.Tracker.Shard do
   alias Headcount.Native
   alias Headcount.Tracker.{Config, Signal, State}
 
+  # The most signals that wait for a shard.
+  @signals_max 4_096
+
   # Exits taken together.
   @exits_max 1_000
 
@@ -69,12 +72,25 @@ defmodule Headcount.Tracker.Shard do
   end
 
   @doc false
-  # A shard that restarts misses it: a signal is worth nothing later.
-  def signal(%Config{} = config, signal) do
-    shard = elem(config.shards, Config.shard_of(config, signal.topic))
-    if pid = Process.whereis(shard), do: send(pid, {__MODULE__, signal})
+  # A shard that restarts misses it, and so does one that is behind: a signal is worth nothing later.
+  def signal(%Config{signals: waiting} = config, signal) do
+    shard = Config.shard_of(config, signal.topic)
+    pid = Process.whereis(elem(config.shards, shard))
+
+    if pid && :counters.get(waiting, shard + 1) < @signals_max do
+      :counters.add(waiting, shard + 1, 1)
+      send(pid, {__MODULE__, signal})
+    else
+      :counters.add(waiting, config.pool_size + 1, 1)
+    end
+
     :ok
   end
+
+  @doc false
+  # How many signals were not given to a callback.
+  def signals_dropped(%Config{} = config),
+    do: :counters.get(config.signals, config.pool_size + 1)
 
   @doc false
   # A shard that restarts misses it, and has nothing left of the topic.
@@ -87,6 +103,7 @@ defmodule Headcount.Tracker.Shard do
   @impl true
   def init({module, arg, shard, config, link}) do
     if link, do: Process.flag(:trap_exit, true)
+    :counters.put(config.signals, shard + 1, 0)
 
     case module.init(arg) do
       {:ok, module_state} ->
@@ -128,32 +145,30 @@ defmodule Headcount.Tracker.Shard do
   end
 
   @doc false
-  # Runs in the shard, so that two functions never work on the same meta. An exception of the function
-  # is returned, and raised in the caller.
-  def update(config, {owner, topic, key}, fun, ttl) do
-    case Native.presence_own_meta(config.presence, {owner, topic, key}) do
+  # Runs in the shard, so that two functions never work on the same meta; again if the entry got another meta
+  # meanwhile, as writes run in their callers. An exception of the function is returned, and raised in the caller.
+  def update(config, entry, fun, ttl) do
+    case Native.presence_own_meta(config.presence, entry) do
       nil -> {:error, :nopresence}
-      meta -> {:meta, fun.(meta)}
+      {ref, meta} -> {:meta, ref, fun.(meta)}
     end
   catch
     kind, reason -> {:raised, kind, reason, __STACKTRACE__}
   else
-    {:meta, meta} ->
+    {:meta, ref, meta} ->
       if State.meta?(meta),
-        do: write(config, {:update, owner, topic, key, meta, ttl}),
+        do: write(config, entry, ref, {meta, ttl}) || update(config, entry, fun, ttl),
         else: {:bad_meta, meta}
 
     error ->
       error
   end
 
-  defp write(config, {:update, owner, topic, key, meta, nil}) do
-    call(:presence_update, [config.presence, owner, topic, key, meta])
-  end
+  # `nil` if the entry has another reference by now.
+  defp write(config, entry, ref, content) do
+    written = Native.presence_update_if(config.presence, Config.now(), entry, ref, content)
 
-  defp write(config, write) do
-    [written] = Native.presence_write(config.presence, Config.now(), [write])
-    written
+    if written != :changed, do: written
   end
 
   # What the shard left before it restarted.
@@ -176,6 +191,7 @@ defmodule Headcount.Tracker.Shard do
   end
 
   def handle_info({__MODULE__, %Signal{} = signal}, state) do
+    :counters.sub(state.config.signals, state.shard + 1, 1)
     {:noreply, handle_signal(signal, state)}
   end
 

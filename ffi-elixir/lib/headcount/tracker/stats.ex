@@ -3,6 +3,7 @@ defmodule Headcount.Tracker.Stats do
   # What a tracker holds and what happened to it, for `Headcount.Tracker.stats/1` and the event `:stats`.
 
   alias Headcount.Native
+  alias Headcount.Tracker.Shard
 
   @doc false
   def read(config) do
@@ -26,6 +27,7 @@ defmodule Headcount.Tracker.Stats do
       peers: peers,
       sent: by_kind(sent),
       unsent: :counters.get(config.unsent, 1),
+      signals_dropped: Shard.signals_dropped(config),
       received: by_kind(received),
       refused: Map.new(refused),
       refused_entries: refused_entries,

@@ -28,6 +28,8 @@ defmodule Headcount.Tracker.Supervisor do
       changes: :ets.new(:changes, [:public, :ordered_set]),
       # The frames that the transport has not sent, in all its lives.
       unsent: :counters.new(1, []),
+      # The signals that wait for each shard, and the number of those that were dropped.
+      signals: :counters.new(pool_size + 1, []),
       replicator: :"#{name}_replicator",
       shards: List.to_tuple(for n <- 0..(pool_size - 1), do: Config.shard_name(name, n)),
       pool_size: pool_size

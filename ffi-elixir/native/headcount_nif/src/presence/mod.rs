@@ -9,6 +9,7 @@ mod read;
 mod signal;
 mod tally;
 mod topics;
+mod versions;
 mod watch;
 mod write;
 
@@ -24,6 +25,7 @@ use self::changes::Outbox;
 use self::groups::Groups;
 use self::lists::Lists;
 use self::topics::Topics;
+use self::versions::Versions;
 use self::watch::Watch;
 use crate::entries::{self, Codec, Reader};
 use crate::errors;
@@ -40,6 +42,7 @@ struct Cluster {
     topics: Discarded<ResourceArc<Topics>>,
     groups: Groups,
     clock: Clock,
+    versions: Versions,
     outbox: Outbox,
     codec: Codec,
     lists: Lists,
@@ -166,6 +169,7 @@ fn presence_new<'a>(
             topics: Discarded::new(topics),
             groups: Groups::default(),
             clock: Clock::new(Duration::from_micros(now)),
+            versions: Versions::default(),
             outbox: Outbox::default(),
             codec: Codec {
                 replica: name.into(),

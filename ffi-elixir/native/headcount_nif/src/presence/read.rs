@@ -233,7 +233,7 @@ fn presence_stats(cluster: ResourceArc<Cluster>) -> (Amounts, Vec<Peer>, Counted
         stats.entries,
         stats.topics,
         stats.leave_log_bytes,
-        stats.diffs_bytes,
+        stats.diffs_bytes + cluster.outbox.held_bytes(),
         cluster.topics.watch_count(),
     );
     (amounts, peers.collect(), counted(&cluster.tally.lock()))

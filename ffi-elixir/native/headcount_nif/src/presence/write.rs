@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Cluster;
 use super::watch::Watch;
 use crate::atoms;
-use crate::entries::{self, Content};
+use crate::entries::{self, Content, Session};
 use crate::errors;
 use crate::shared::{Patience, patiently, twins};
 
@@ -82,7 +82,17 @@ twins! {
             // To watch a topic takes a lock that a normal scheduler does not wait for.
             return atoms::busy().encode(env);
         }
-        let result = patiently(patience, || presence.try_track(&put), || presence.track(&put));
+        let result = patiently(
+            patience,
+            || {
+                let _lock = cluster.versions.try_lock(topic, content.session())?;
+                presence.try_track(&put)
+            },
+            || {
+                let _lock = cluster.versions.lock(topic, content.session());
+                presence.track(&put)
+            },
+        );
         if cluster.watches_tracked && matches!(result, Some(Ok(_))) {
             if is_patient {
                 cluster.topics.note_tracked(presence, cluster.clock.now(), topic);
@@ -105,23 +115,62 @@ twins! {
         };
         let put = content.put(topic);
         let presence = &cluster.presence;
-        let updated = patiently(patience, || presence.try_update(&put), || presence.update(&put));
+        let updated = patiently(
+            patience,
+            || {
+                let _lock = cluster.versions.try_lock(topic, content.session())?;
+                presence.try_update(&put)
+            },
+            || {
+                let _lock = cluster.versions.lock(topic, content.session());
+                presence.update(&put)
+            },
+        );
         written(env, &cluster, updated)
     }
 }
 
-/// Returns the meta of an entry of this node, `nil` if there is none.
+/// Returns the reference and the meta of an entry of this node, `nil` if there is none.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_own_meta<'a>(
     env: Env<'a>,
     cluster: ResourceArc<Cluster>,
     (owner, topic, name): (Term<'a>, &'a str, Term<'a>),
-) -> Option<Term<'a>> {
+) -> Option<(Term<'a>, Term<'a>)> {
     let session = cluster.codec.session(name, owner).ok()?;
     let own = cluster
         .presence
         .get_own(topic, session.key(), &session.owner)?;
-    Some(cluster.reader(env).meta(&own))
+    let reference = entries::reference(env, &own.entry_ref());
+    Some((reference, cluster.reader(env).meta(&own)))
+}
+
+/// Updates an entry if it has this reference still; returns what an update returns, or `:changed`.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn presence_update_if<'a>(
+    env: Env<'a>,
+    cluster: ResourceArc<Cluster>,
+    now: u64,
+    (owner, topic, name): (Term<'a>, &'a str, Term<'a>),
+    reference: &str,
+    (meta, ttl): (Term<'a>, Option<u64>),
+) -> Term<'a> {
+    let content = match cluster.codec.content(name, owner, meta) {
+        Ok(content) => content,
+        Err(error) => return errors::json(env, &error),
+    };
+    let session = content.session();
+    let lock = cluster.versions.lock(topic, session);
+    let presence = &cluster.presence;
+    let own = presence.get_own(topic, session.key(), &session.owner);
+    if own.is_some_and(|own| own.entry_ref().to_string() != reference) {
+        return atoms::changed().encode(env);
+    }
+    let updated = presence.update(&content.put(topic));
+    drop(lock);
+    let lease = lease(now, ttl);
+    let updated = updated.inspect(|_| begin_lease(&cluster, session, topic, lease));
+    written(env, &cluster, Some(updated))
 }
 
 twins! {
@@ -167,7 +216,7 @@ fn presence_write<'a>(
             Ok(content) => content,
             Err(error) => return errors::json(env, &error),
         };
-        let ttl = ttl.map(|ttl| (Duration::from_micros(now), Duration::from_millis(ttl)));
+        let ttl = lease(now, ttl);
         if verb == atoms::track() {
             let result = put(&cluster, &content, topic, ttl, |put| {
                 cluster.presence.track(put)
@@ -187,21 +236,33 @@ fn presence_write<'a>(
     writes.into_iter().map(write).collect()
 }
 
-/// Writes an entry, and gives it a lease from a time on.
+/// The time from which a lease runs, and how long.
+type Lease = Option<(Duration, Duration)>;
+
+fn lease(now: u64, ttl_ms: Option<u64>) -> Lease {
+    ttl_ms.map(|ttl| (Duration::from_micros(now), Duration::from_millis(ttl)))
+}
+
+fn begin_lease(cluster: &Cluster, session: &Session<'_>, topic: &str, lease: Lease) {
+    if let Some((now, ttl)) = lease {
+        let presence = &cluster.presence;
+        presence.lease(now, topic, session.key(), &session.owner, ttl);
+    }
+}
+
+/// Writes an entry, and gives it a lease.
 fn put(
     cluster: &Cluster,
     content: &Content<'_>,
     topic: &str,
-    lease: Option<(Duration, Duration)>,
+    lease: Lease,
     write: impl FnOnce(&headcount::NewEntry<'_>) -> Result<EntryRef, TrackError>,
 ) -> Result<EntryRef, TrackError> {
+    let session = content.session();
+    let lock = cluster.versions.lock(topic, session);
     let written = write(&content.put(topic))?;
-    if let Some((now, ttl)) = lease {
-        let session = content.session();
-        cluster
-            .presence
-            .lease(now, topic, session.key(), &session.owner, ttl);
-    }
+    drop(lock);
+    begin_lease(cluster, session, topic, lease);
     Ok(written)
 }
 
