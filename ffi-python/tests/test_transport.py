@@ -134,7 +134,9 @@ class Streams(unittest.IsolatedAsyncioTestCase):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         here = StreamTransport("here", silence=1.0)
         await here.connect("127.0.0.1", port)
-        await there.close()
+        with self.assertNoLogs("asyncio"):
+            await there.close()
+            await asyncio.sleep(0.1)
         writer.write(struct.pack("!IB", 1, 0) + b"b")
         with contextlib.suppress(OSError):
             async with asyncio.timeout(5):

@@ -301,6 +301,8 @@ class StreamTransport:
             link = await asyncio.wait_for(self._greet(reader, writer, False), timeout=10)
         except (_Connected, OSError, ValueError, EOFError, TimeoutError):
             return
+        except asyncio.CancelledError:
+            return  # Nobody waits for this task, and Python 3.11 logs one that is cancelled.
         finally:
             self._tasks.discard(task)
         self._spawn(self._read(link, reader))
