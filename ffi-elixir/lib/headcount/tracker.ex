@@ -83,7 +83,8 @@ defmodule Headcount.Tracker do
       starts again under its name, stay: until then a process that tracks the same topic and key takes an
       entry over, which is an update for everyone (0)
     * `:link` - link tracked processes to a shard while they have entries, as `Phoenix.Tracker` does
-      (`false`)
+      (`false`). A process whose entries left without `untrack` (a lease that ran out, `owner_lost/2`, another process
+      that took them over) stays linked until its end
     * `:report_events_to` - a process that gets the events of "What an operator sees" below, as tuples: a pid, a
       registered name or `{name, node}`. What comes while no process has the name is not kept
     * `:node_name` - the name of this replica, 64 bytes at most (the name of the node, cut if it is longer)
@@ -108,7 +109,10 @@ defmodule Headcount.Tracker do
     * The order of `list/2` is not defined.
     * Keys, topics and metas have limits (256 bytes, 256 bytes, 16 KiB as Erlang terms), owners of a
       `Headcount.Tracker.State` that are no pids too (64 bytes); beyond them the call returns
-      `{:error, {what, length, limit}}`.
+      `{:error, {what, length, limit}}`. They are written out first: a meta of 100 MB holds a scheduler for a tenth of
+      a second before it is refused.
+    * Keys are compared by their external format, in which OTP 26 and newer write atoms otherwise than OTP 25 and
+      older: in a cluster of both use strings or numbers as keys, no atoms, pids or maps with atom keys.
     * A meta or key that a node cannot decode is listed there as `{:undecodable, binary}`. Over a
       transport that is not trusted no atoms are created.
 
