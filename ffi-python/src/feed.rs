@@ -17,7 +17,6 @@ use tokio::sync::mpsc;
 use crate::diff::TopicDiff;
 use crate::error::LagError;
 use crate::event::Event;
-use crate::readers::Place;
 use crate::ready::Ready;
 use crate::sync::Birth;
 
@@ -25,13 +24,6 @@ use crate::sync::Birth;
 #[pyclass(frozen, module = "headcount._headcount")]
 pub(crate) struct Feed {
     birth: Birth,
-    reader: Arc<Reader>,
-    /// Its place among those that end with a watch.
-    place: Option<Place>,
-}
-
-/// What a feed reads from, until it ends.
-pub(crate) struct Reader {
     number: u64,
     waker: Waker,
     /// Not dropped in a child of the process: its locks may be taken there for ever.
@@ -59,44 +51,23 @@ enum Item {
     Done(bool),
 }
 
-impl Reader {
-    pub(crate) fn new(ready: &Arc<Ready>, source: Source) -> Arc<Self> {
-        let (number, waker) = ready.waker();
-        let source = Mutex::new(Some(ManuallyDrop::new(source)));
-        Arc::new(Self {
-            number,
-            waker,
-            source,
-        })
-    }
-
-    pub(crate) fn number(&self) -> u64 {
-        self.number
-    }
-
-    pub(crate) fn end(&self) {
-        let source = self.source.lock().take();
-        drop(source.map(ManuallyDrop::into_inner));
-        // Who waits for news finds the end.
-        self.waker.wake_by_ref();
-    }
-}
-
 impl Feed {
-    pub(crate) fn new(reader: Arc<Reader>, place: Option<Place>) -> Self {
+    pub(crate) fn new(ready: &Arc<Ready>, source: Source) -> Self {
+        let (number, waker) = ready.waker();
         Self {
             birth: Birth::now(),
-            reader,
-            place,
+            number,
+            waker,
+            source: Mutex::new(Some(ManuallyDrop::new(source))),
         }
     }
 
     fn end(&self) {
         if self.birth.check().is_ok() {
-            self.reader.end();
-            if let Some(place) = &self.place {
-                place.leave(self.reader.number);
-            }
+            let source = self.source.lock().take();
+            drop(source.map(ManuallyDrop::into_inner));
+            // A reader that waits for news finds the end.
+            self.waker.wake_by_ref();
         }
     }
 }
@@ -112,7 +83,7 @@ impl Feed {
     /// The number under which the node reports news for this feed.
     #[getter]
     fn number(&self) -> u64 {
-        self.reader.number
+        self.number
     }
 
     /// Return the next item, `None` when there is none yet: the number of the feed is reported once there is.
@@ -120,10 +91,10 @@ impl Feed {
     /// Raises `LagError` when items were lost, `EOFError` at the end.
     fn poll(&self) -> PyResult<Option<Item>> {
         self.birth.check()?;
-        let mut source = self.reader.source.lock();
+        let mut source = self.source.lock();
         let polled = match &mut source.as_mut().map(|source| &mut **source) {
             None => return Err(PyEOFError::new_err("the subscription has ended")),
-            Some(source) => source.poll(&mut Context::from_waker(&self.reader.waker)),
+            Some(source) => source.poll(&mut Context::from_waker(&self.waker)),
         };
         drop(source);
         match polled {

@@ -33,7 +33,6 @@ mod node;
 mod prefix;
 mod presence;
 mod ranked;
-mod readers;
 mod ready;
 mod replica;
 mod roster;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use headcount as core;
+use headcount::ReplicaId;
 use headcount::runtime::{Node, Transport};
-use headcount::{ReadError, ReplicaId};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -17,11 +17,10 @@ use crate::bridge::{Bridge, bridge};
 use crate::convert::{Buffer, Meta, Name, Seconds, new_entry};
 use crate::diff::Diff;
 use crate::error::raise;
-use crate::feed::{Feed, Reader, Source};
+use crate::feed::{Feed, Source};
 use crate::keys::Keys;
 use crate::network::{MemoryNetwork, NatsOptions, connect_nats};
 use crate::presence::{Presence, SIGNAL_TTL, check_topic, read_signal, unsent_signal};
-use crate::readers::Readers;
 use crate::ready::Ready;
 use crate::replica::Replica;
 use crate::running::Running;
@@ -39,9 +38,7 @@ const NOTES_MAX: usize = 64;
 /// until it is ready.
 #[pyclass(frozen, subclass, weakref, module = "headcount._headcount")]
 pub(crate) struct NodeBase {
-    core: Arc<Running>,
-    /// The feeds that end with a watch.
-    readers: Arc<Readers>,
+    core: Running,
     id: ReplicaId,
     config: core::PresenceConfig,
     snapshot: Option<Buffer>,
@@ -239,8 +236,7 @@ impl NodeBase {
     fn new(presence: &Presence, snapshot: Option<Buffer>) -> PyResult<Self> {
         let (id, config) = presence.identity()?;
         Ok(Self {
-            core: Arc::new(Running::new()),
-            readers: Arc::default(),
+            core: Running::new(),
             id,
             config,
             snapshot,
@@ -313,16 +309,8 @@ impl NodeBase {
         } else {
             Node::watch
         };
-        let watch = self
-            .core
-            .write(py, |node| self.readers.watch(|| begin(node, topic)))?;
-        let Self {
-            ready,
-            core,
-            readers,
-            ..
-        } = self;
-        Ok(WatchHandle::new(ready, core, readers, watch))
+        let watch = self.core.write(py, |node| begin(node, topic))?;
+        Ok(WatchHandle::new(&self.ready, watch))
     }
 
     /// Checks that a watched topic can be read, or counted.
@@ -339,12 +327,17 @@ impl NodeBase {
     #[pyo3(signature = (kind, topic = ""))]
     fn _feed(&self, py: Python<'_>, kind: &str, topic: &str) -> PyResult<Feed> {
         let source = match kind {
-            "changes" => {
-                let begin =
-                    |node: &Node| self.readers.add(topic, || self.read_changes(node, topic));
-                let (reader, place) = self.core.write(py, begin)?.map_err(raise)?;
-                return Ok(Feed::new(reader, Some(place)));
-            }
+            "changes" => self.core.write(py, |node| {
+                let (joins, changes) = node.list_and_subscribe(topic).map_err(raise)?;
+                let topic = topic.into();
+                let state = core::TopicDiff {
+                    topic,
+                    joins,
+                    leaves: Vec::new(),
+                    updates: Vec::new(),
+                };
+                Ok::<_, PyErr>(Source::Changes(Some(Arc::new(state)), changes))
+            })??,
             "events" => Source::Events(self.core.write(py, Node::events)?),
             "refusals" => Source::Refusals(self.core.write(py, Node::refusals)?),
             "synced" => Source::Done(Box::pin(self.core.write(py, Node::synced)?)),
@@ -354,7 +347,7 @@ impl NodeBase {
             }
             _ => return Err(PyValueError::new_err(format!("there is no feed of {kind}"))),
         };
-        Ok(Feed::new(Reader::new(&self.ready, source), None))
+        Ok(Feed::new(&self.ready, source))
     }
 }
 
@@ -373,18 +366,6 @@ impl Notes {
 }
 
 impl NodeBase {
-    fn read_changes(&self, node: &Node, topic: &str) -> Result<Arc<Reader>, ReadError> {
-        let (joins, changes) = node.list_and_subscribe(topic)?;
-        let state = core::TopicDiff {
-            topic: topic.into(),
-            joins,
-            leaves: Vec::new(),
-            updates: Vec::new(),
-        };
-        let source = Source::Changes(Some(Arc::new(state)), changes);
-        Ok(Reader::new(&self.ready, source))
-    }
-
     fn make(&self, transport: impl Transport) -> PyResult<Node> {
         let id = self.id.clone();
         let config = self.config.clone();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use headcount::Presence;
-use headcount::runtime::{Node, Watch};
+use headcount::runtime::Node;
 use parking_lot::RwLock;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -11,7 +11,6 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::timeout;
 
 use crate::error::NodeStopped;
-use crate::readers::Readers;
 use crate::sync::Birth;
 
 /// The longest time that a node takes to say Goodbye.
@@ -122,13 +121,6 @@ impl Running {
         self.birth.check()?;
         let done = py.detach(|| self.life.read().live.as_ref().map(|live| f(&live.node)));
         done.ok_or_else(|| NodeStopped::new_err("the node is not running"))
-    }
-
-    /// Ends a watch of this node, also one that has stopped.
-    pub(crate) fn unwatch(&self, readers: &Readers, watch: Watch) {
-        if let Some(live) = &self.life.read().live {
-            readers.unwatch(&live.node, watch);
-        }
     }
 
     pub(crate) fn write_long<R: Send>(

@@ -1,16 +1,14 @@
 //! `WatchHandle`: a watch of a topic, or of its counts, by a node, in `headcount.Watch` and `headcount.aio.Watch`.
 
 use std::mem::ManuallyDrop;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use headcount::runtime::Watch;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 
-use crate::feed::{Feed, Reader, Source};
-use crate::readers::Readers;
+use crate::feed::{Feed, Source};
 use crate::ready::Ready;
-use crate::running::Running;
 use crate::sync::Birth;
 
 /// A watch of a topic, or of its counts, until it is closed or nothing refers to it.
@@ -18,24 +16,15 @@ use crate::sync::Birth;
 pub(crate) struct WatchHandle {
     birth: Birth,
     ready: Arc<Ready>,
-    running: Weak<Running>,
-    readers: Arc<Readers>,
     /// Not dropped in a child of the process: its locks may be taken there for ever.
     watch: Mutex<Option<ManuallyDrop<Watch>>>,
 }
 
 impl WatchHandle {
-    pub(crate) fn new(
-        ready: &Arc<Ready>,
-        running: &Arc<Running>,
-        readers: &Arc<Readers>,
-        watch: Watch,
-    ) -> Self {
+    pub(crate) fn new(ready: &Arc<Ready>, watch: Watch) -> Self {
         Self {
             birth: Birth::now(),
             ready: Arc::clone(ready),
-            running: Arc::downgrade(running),
-            readers: Arc::clone(readers),
             watch: Mutex::new(Some(ManuallyDrop::new(watch))),
         }
     }
@@ -43,11 +32,7 @@ impl WatchHandle {
     fn end(&self) {
         if self.birth.check().is_ok() {
             let watch = self.watch.lock().take();
-            if let Some(watch) = watch.map(ManuallyDrop::into_inner)
-                && let Some(running) = self.running.upgrade()
-            {
-                running.unwatch(&self.readers, watch);
-            }
+            drop(watch.map(ManuallyDrop::into_inner));
         }
     }
 }
@@ -65,7 +50,7 @@ impl WatchHandle {
         self.birth.check()?;
         let watch = self.watch.lock();
         let done = watch.as_ref().map(|watch| Box::pin(watch.ready()));
-        Ok(done.map(|done| Feed::new(Reader::new(&self.ready, Source::Done(done)), None)))
+        Ok(done.map(|done| Feed::new(&self.ready, Source::Done(done))))
     }
 }
 

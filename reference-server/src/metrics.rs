@@ -87,7 +87,7 @@ const LIMITED: Causes = Causes {
     meaning: "Messages, pushes and sign-ins that were over their rates.",
     label: "limit",
     values: &[
-        "messages", "sign_ins", "typing", "status", "window", "find", "other",
+        "messages", "sign_ins", "typing", "status", "window", "find", "change", "other",
     ],
 };
 const FRAMES_DROPPED: Causes = Causes {

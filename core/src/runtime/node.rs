@@ -295,7 +295,8 @@ impl Node {
         Watch::begin(Arc::clone(&self.shared), topic, Level::Counts)
     }
 
-    /// Subscribes to the changes of a topic from now on, of all nodes.
+    /// Subscribes to the changes of a topic from now on, of all nodes. In mode
+    /// [`Interest`](crate::replica::Mode::Interest) the subscription ends with the last watch of the topic.
     ///
     /// # Errors
     /// [`ReadError::NotWatched`] in mode [`Interest`](crate::replica::Mode::Interest). A topic that is
@@ -305,7 +306,8 @@ impl Node {
     }
 
     /// Lists a topic and subscribes to its changes in one step: every change after the list comes,
-    /// and none that the list has. O(entries of the topic); writers of its partition wait meanwhile.
+    /// and none that the list has. It ends as that of [`subscribe`](Self::subscribe) does. O(entries of the
+    /// topic); writers of its partition wait meanwhile.
     ///
     /// ```
     /// # use headcount::runtime::{Node, memory::Network};

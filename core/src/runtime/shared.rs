@@ -85,11 +85,31 @@ impl Shared {
     }
 
     pub(super) fn subscribe(&self, topic: &str) -> Result<Subscription, ReadError> {
+        let mut readers = self.changes.lock();
         match self.presence.check_readable(topic) {
             Err(error @ ReadError::NotWatched { .. }) => Err(error),
             // Changes come before it is ready too.
-            _ => Ok(self.changes.add(&mut self.changes.lock(), topic)),
+            _ => Ok(self.changes.add(&mut readers, topic)),
         }
+    }
+
+    /// Begins a watch of a topic: none of its changes is missed from now on.
+    pub(super) fn watch(&self, topic: &str) {
+        let _readers = self.changes.lock();
+        self.presence.watch(self.now(), topic);
+    }
+
+    /// Ends a watch of a topic. The last one ends its subscriptions, which would miss changes.
+    pub(super) fn unwatch(&self, topic: &str) {
+        let mut wakers = Wakers::default();
+        let mut readers = self.changes.lock();
+        self.presence.unwatch(self.now(), topic);
+        let readable = self.presence.check_readable(topic);
+        if matches!(readable, Err(ReadError::NotWatched { .. })) {
+            readers.close_name(topic, &mut wakers);
+        }
+        drop(readers);
+        wakers.wake();
     }
 
     pub(super) fn list_and_subscribe(

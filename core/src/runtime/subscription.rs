@@ -232,6 +232,14 @@ impl<T> Readers<T> {
         }
     }
 
+    /// Ends the subscriptions of a name; what waits can still be read.
+    pub(super) fn close_name(&mut self, name: &str, wakers: &mut Wakers) {
+        let named = self.by_name.remove(name).unwrap_or_default();
+        for queue in named.values() {
+            queue.change(|waiting| waiting.is_closed = true, wakers);
+        }
+    }
+
     /// Returns the number of readers, and the length of their longest queue. O(readers).
     pub(super) fn load(&self) -> (usize, usize) {
         let queues = self.by_name.values().flat_map(HashMap::values);

@@ -11,7 +11,8 @@ use super::shared::Shared;
 /// A watch of a topic, or of its counts, by a [`Node`](super::Node). Dropping it ends it.
 ///
 /// In mode [`Interest`](crate::replica::Mode::Interest) a node holds what others have in a topic
-/// while it is watched; in mode [`All`](crate::replica::Mode::All) a watch is always ready.
+/// while it is watched; in mode [`All`](crate::replica::Mode::All) a watch is always ready. The last watch
+/// of a topic ends its subscriptions too.
 ///
 /// ```
 /// use headcount::replica::{Config, Mode};
@@ -74,7 +75,7 @@ impl fmt::Debug for Watch {
 impl Watch {
     pub(super) fn begin(shared: Arc<Shared>, topic: &str, level: Level) -> Self {
         match level {
-            Level::Entries => shared.presence.watch(shared.now(), topic),
+            Level::Entries => shared.watch(topic),
             Level::Counts => shared.presence.watch_counts(shared.now(), topic),
         }
         shared.watches.fetch_add(1, Ordering::Relaxed);
@@ -119,7 +120,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         let presence = &self.shared.presence;
         match self.level {
-            Level::Entries => presence.unwatch(self.shared.now(), &self.topic),
+            Level::Entries => self.shared.unwatch(&self.topic),
             Level::Counts => presence.unwatch_counts(self.shared.now(), &self.topic),
         }
         self.shared.watches.fetch_sub(1, Ordering::Relaxed);

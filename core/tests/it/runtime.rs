@@ -477,3 +477,24 @@ async fn a_wait_for_a_watch_ends_with_the_watch_and_keeps_none_alive() {
     watch.ready().await;
     assert_eq!(a.list("room"), Ok(Vec::new()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_ends_with_the_last_watch_of_its_topic() {
+    let replication = Config::default().mode(Mode::Interest);
+    let config = PresenceConfig::default().replication(replication);
+    let network = Network::new();
+    let [a, b] =
+        ["a", "b"].map(|name| Node::start(new_id(name), config.clone(), network.join(name)));
+    a.track(&NewEntry::new("room", "ann", "phone")).unwrap();
+    let (first, second) = (b.watch("room"), b.watch("room"));
+    first.ready().await;
+    let (entries, mut changes) = b.list_and_subscribe("room").unwrap();
+    assert_eq!(entries.len(), 1);
+    drop(first);
+    a.untrack("room", "ann", "phone");
+    let left = changes.next().await.unwrap().expect("it is watched still");
+    assert_eq!(left.leaves.len(), 1);
+    drop(second);
+    assert!(matches!(changes.next().await, Ok(None)));
+    assert!(b.subscribe("room").is_err());
+}

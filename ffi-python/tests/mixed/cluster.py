@@ -197,7 +197,7 @@ class Cluster(Agreement):
             node.gate.is_open = True
 
     async def signal(self, what: str) -> None:
-        """Wait until each program has heard a signal of each other one. Signals may be lost: they are sent anew."""
+        """Wait until each program has heard a signal of each other one. Signals may be lost: they are sent again."""
         missing = {language: PROGRAMS.keys() - {language} for language in PROGRAMS}
         for _ in range(BEATS_MAX):
             for node in self.programs:

@@ -124,8 +124,8 @@ impl Db {
             .await
     }
 
-    /// Changes a password, and ends all tokens of the user that were issued before. Returns false if it is not `old` any
-    /// more, which is a hash as `new` is.
+    /// Changes the hash of a password, and ends all tokens of the user that were issued before. Returns false if it is
+    /// not `old` any more.
     pub(crate) async fn change_password(
         &self,
         id: Uuid,

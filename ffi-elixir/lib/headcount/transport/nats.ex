@@ -9,8 +9,8 @@ defmodule Headcount.Transport.NATS do
 
   The NIF of a release has the client in it; one that is built from source needs
   `HEADCOUNT_NIF_FEATURES=nats`. A lost connection is made again. When there is none at the start, whatever the reason,
-  the tracker starts, the reason is logged, and the next attempt follows, at last every two seconds. Frames are as long as the
-  `max_payload` of the server lets them be, and no longer than 256 KiB. Peers are not trusted: their
+  the tracker starts, the reason is logged, and the next attempt follows, at last every two seconds. Frames are as long
+  as the `max_payload` of the server lets them be, and no longer than 256 KiB. Peers are not trusted: their
   terms create no atoms. In mode `:interest` each partition has a subject of its own; a node that wants
   more than 4,096 subscribes to all of them.
 
