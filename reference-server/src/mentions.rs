@@ -79,7 +79,7 @@ mod tests {
         check("@ada/@bob", &[&["ada/@bob", "ada/", "ada"], &["bob"]]);
         check("@ada…go", &[&["ada"]]);
         check("@ada。好", &[&["ada"]]);
-        check("@ada-ish", &[&["ada-ish", "ada-", "ada"]]);
+        check("@ada-ish", &[&["ada-ish", "ada"]]);
         check("@a b c d e", &[&["a b c d e", "a b c d", "a b c", "a b"]]);
         check("Hi @ADA, come", &[&["ada, corne", "ada,", "ada"]]);
         check(
