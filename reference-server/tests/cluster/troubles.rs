@@ -142,7 +142,6 @@ async fn users_of_three_nodes_chat() {
     // A status is that of the user on every node, an invisible user on none.
     let own = format!("user:{}", bob.id);
     let hidden = json!({ "status": "invisible" });
-    scene.viewers[1].push_to(&own, "phx_join", json!({})).await;
     let chosen = scene.viewers[1].push_to(&own, "set_status", hidden).await;
     assert_eq!(chosen["status"], "ok", "{chosen}");
     let carl = scene.viewers[2].user.clone();

@@ -234,8 +234,12 @@ impl Viewer {
     async fn send(&mut self, topic: &str, event: &str, payload: Value) -> Option<String> {
         self.pushes += 1;
         let reference = self.pushes.to_string();
-        // The join reference is that of the room's join, the second push.
-        let join = if event == "phx_join" { &reference } else { "2" };
+        // The user's own topic was joined by the first push, the room by the second.
+        let join = match event {
+            "phx_join" => &reference,
+            _ if topic == self.topic => "2",
+            _ => "1",
+        };
         let frame = json!([join, reference, topic, event, payload]).to_string();
         self.sink.send(Frame::text(frame)).await.ok()?;
         Some(reference)
