@@ -151,7 +151,7 @@ impl Harness {
             let server = app
                 .db
                 .insert_server("default", "guild", "guild", user.id, 1);
-            let server = server.await.expect("it is stored").new();
+            let server = server.await.expect("it is stored").added();
             let server = server.expect("it is the first");
             let role = RoleContent {
                 name: "crew",
@@ -160,7 +160,10 @@ impl Harness {
                 hoisted: true,
             };
             let role = app.db.insert_role(server.id, &role, 1).await;
-            let role = role.expect("it is stored").new().expect("it is the first");
+            let role = role
+                .expect("it is stored")
+                .added()
+                .expect("it is the first");
             let new = NewRoom {
                 tenant: "default",
                 server: Some(server.id),
@@ -172,7 +175,7 @@ impl Harness {
             let room = app.db.insert_room(&new).await.expect("it is stored");
             let name = user.username.into();
             let user = Identity::new(user.id, name, false, "default".into());
-            let room = room.new().expect("it is the first");
+            let room = room.added().expect("it is the first");
             (Arc::new(app), user, room, role)
         });
         let polls = Arc::new(Polls::new(Arc::clone(&app)));

@@ -54,9 +54,7 @@ fn run(format: BodyFormat, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let (mut viewer, mut client) = (Viewer::new(), Client::new(merge_json));
     client.open(WINDOW);
     let spec = WindowSpec::Chunk(0);
-    let opened = viewer
-        .open(&mut list, spec.clone(), bodies())
-        .expect("open");
+    let opened = viewer.open(&mut list, spec, bodies()).expect("open");
     client.apply(&opened);
     let mut now = Duration::ZERO;
     for step in steps.into_iter().chain([Step::Tick]) {

@@ -12,7 +12,7 @@ pub(crate) enum Added<T> {
 
 impl<T> Added<T> {
     /// Returns what was added.
-    pub(crate) fn new(self) -> Option<T> {
+    pub(crate) fn added(self) -> Option<T> {
         match self {
             Self::New(new) => Some(new),
             Self::Taken | Self::Full => None,

@@ -242,7 +242,7 @@ impl Db {
         .await?;
         match found {
             Some(room) => Ok(Some(room)),
-            None => Ok(self.insert_room(new).await?.new()),
+            None => Ok(self.insert_room(new).await?.added()),
         }
     }
 

@@ -144,7 +144,7 @@ impl Scene {
         let server = db
             .insert_server("default", "Guild", "guild", users[0], 1)
             .await;
-        let server = server.unwrap().new().unwrap().id;
+        let server = server.unwrap().added().unwrap().id;
         let mut rooms = Vec::new();
         for name in ["attic", "bridge", "cellar", "deck"] {
             let new = NewRoom {
@@ -155,7 +155,7 @@ impl Scene {
                 owner: Some(users[0]),
                 ..NewRoom::default()
             };
-            rooms.push(db.insert_room(&new).await.unwrap().new().unwrap());
+            rooms.push(db.insert_room(&new).await.unwrap().added().unwrap());
         }
         let order = NameOrder::default();
         let hub = Hub::new(RoomPresence::new(), 250, order, RefusedJoins::new(0));
@@ -271,7 +271,7 @@ impl Scene {
             hoisted,
         };
         let added = self.db.insert_role(self.server, &content, 250).await;
-        let role = added.unwrap().new().expect("it is not refused");
+        let role = added.unwrap().added().expect("it is not refused");
         let holders = BTreeSet::new();
         self.model.roles.push(Held { role, holders });
         self.hub.show_roles(&self.db, self.server).await.unwrap();
