@@ -4,7 +4,7 @@ use std::mem;
 
 use bytes::Bytes;
 use headcount as core;
-use headcount::member_list::{BODY_DEPTH_MAX, BodyFormat};
+use headcount::member_list::{BODY_DEPTH_MAX, Body, BodyFormat};
 use headcount::{GroupId, ListError, SortKey};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -78,21 +78,9 @@ fn read_payload(obj: &Bound<'_, PyAny>, format: Option<BodyFormat>) -> PyResult<
 
 /// Raises `LimitError` for JSON that nests deeper than clients read it.
 fn check_depth(json: &[u8]) -> PyResult<()> {
-    let mut depth = 0_usize;
-    let mut in_text = false;
-    let mut bytes = json.iter();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'\\' => drop(bytes.next()),
-            b'"' => in_text = !in_text,
-            b'[' | b'{' if !in_text => depth += 1,
-            b']' | b'}' if !in_text => depth -= 1,
-            _ => {}
-        }
-        if depth > BODY_DEPTH_MAX {
-            let text = format!("the payload nests deeper than {BODY_DEPTH_MAX}");
-            return Err(LimitError::new_err((text, BODY_DEPTH_MAX)));
-        }
+    if Body::is_too_deep(json) {
+        let text = format!("the payload nests deeper than {BODY_DEPTH_MAX}");
+        return Err(LimitError::new_err((text, BODY_DEPTH_MAX)));
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ use crate::{
     db::{self, Db, Role, StorageError},
     error::ApiError,
     inbox::Inboxes,
-    limit::{AuthLimit, MessageLimit, millis},
+    limit::{AuthLimit, MessageLimit},
     meters::{Admission, Kind, PushMeters},
     metrics::{Metrics, Sample},
     names::Username,
@@ -237,14 +237,15 @@ impl App {
         charged.inspect_err(|_| self.metrics.limit("sign_ins"))
     }
 
-    /// Charges a request to the rate of its kind that its user has.
-    pub(crate) fn charge_kind(&self, kind: Kind, user: Uuid) -> Result<(), ApiError> {
-        self.push_meters.check(kind, user).map_err(|wait| {
-            self.metrics.limit(kind.as_str());
-            ApiError::RateLimited {
-                retry_after_ms: millis(wait),
-            }
-        })
+    /// Charges a push or a request to the rate of its kind that its user has. Returns the time to wait as an error.
+    pub(crate) fn meter(&self, kind: Kind, user: Uuid) -> Result<(), Duration> {
+        let checked = self.push_meters.check(kind, user);
+        checked.inspect_err(|_| self.metrics.limit(kind.as_str()))
+    }
+
+    /// Does so for a request.
+    pub(crate) fn charge_request(&self, kind: Kind, user: Uuid) -> Result<(), ApiError> {
+        self.meter(kind, user).map_err(ApiError::rate_limited)
     }
 
     /// Reads the values that the metrics do not follow. O(connections and rooms in memory).

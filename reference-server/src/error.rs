@@ -1,6 +1,6 @@
 //! Errors of the HTTP API and their envelopes.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use axum::{
     Json,
@@ -11,7 +11,10 @@ use axum::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-use crate::db::{StorageError, StorageFault};
+use crate::{
+    db::{StorageError, StorageFault},
+    limit::millis,
+};
 
 /// The error of an API call, which has then changed nothing.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +39,15 @@ pub(crate) enum ApiError {
     Storage(#[from] StorageError),
     #[error("internal error: {0}")]
     Internal(#[from] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl ApiError {
+    /// Refuses a call until some time has passed.
+    pub(crate) fn rate_limited(wait: Duration) -> Self {
+        Self::RateLimited {
+            retry_after_ms: millis(wait),
+        }
+    }
 }
 
 /// The result of an API handler: `{"data": …}` or an error envelope.

@@ -83,10 +83,7 @@ impl AuthLimit {
     pub(crate) fn check(&self, address: IpAddr) -> Result<(), ApiError> {
         let buckets = &self.0.read().buckets;
         buckets.check_key(&address).map_err(|not_until| {
-            let wait = not_until.wait_time_from(buckets.clock().now());
-            ApiError::RateLimited {
-                retry_after_ms: millis(wait),
-            }
+            ApiError::rate_limited(not_until.wait_time_from(buckets.clock().now()))
         })
     }
 

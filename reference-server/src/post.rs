@@ -12,7 +12,6 @@ use crate::{
     cluster::Event,
     db::{self, Author, Dm, Message, NewMessage, Role, StorageError, Stored, in_time},
     error::{ApiError, FieldErrors},
-    limit::millis,
     mentions,
     room::Room,
     validate,
@@ -237,9 +236,7 @@ impl App {
         };
         charged.map_err(|wait| {
             self.metrics.limit("messages");
-            ApiError::RateLimited {
-                retry_after_ms: millis(wait),
-            }
+            ApiError::rate_limited(wait)
         })
     }
 }

@@ -486,7 +486,8 @@ async fn a_subscription_ends_with_the_last_watch_of_its_topic() {
     let [a, b] =
         ["a", "b"].map(|name| Node::start(new_id(name), config.clone(), network.join(name)));
     a.track(&NewEntry::new("room", "ann", "phone")).unwrap();
-    let (first, second) = (b.watch("room"), b.watch("room"));
+    let first = b.watch("room");
+    let second = b.watch("room");
     first.ready().await;
     let (entries, mut changes) = b.list_and_subscribe("room").unwrap();
     assert_eq!(entries.len(), 1);

@@ -51,7 +51,8 @@ fn run(format: BodyFormat, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let bodies = || Bodies::Payloads(format);
     let mut list = MemberList::new(ListOptions::default().payloads(true));
     let groups = list.set_groups(&["online", "offline"]).expect("good names");
-    let (mut viewer, mut client) = (Viewer::new(), Client::new(merge_json));
+    let mut viewer = Viewer::new();
+    let mut client = Client::new(merge_json);
     client.open(WINDOW);
     let spec = WindowSpec::Chunk(0);
     let opened = viewer.open(&mut list, spec, bodies()).expect("open");
@@ -92,7 +93,8 @@ fn watched(window: &str) -> (MemberList<u64>, GroupId, Viewer<u64>, Client<u64>)
         list.upsert(id, group, &SortKey::from_u64(id), 0)
             .expect("room");
     }
-    let (mut viewer, mut client) = (Viewer::resumable(), Client::new(merge_json));
+    let mut viewer = Viewer::resumable();
+    let mut client = Client::new(merge_json);
     let request = client.open(window);
     let spec = WindowSpec::parse(window).expect("a canonical name");
     let opened = viewer.open(&mut list, spec, RAW).expect("open");

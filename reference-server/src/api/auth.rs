@@ -291,7 +291,7 @@ pub(super) async fn set_status(
         "status",
         "must be online, idle, dnd or invisible",
     ))?;
-    app.charge_kind(Kind::Status, caller.id)?;
+    app.charge_request(Kind::Status, caller.id)?;
     app.choose_status(&caller, status).await?;
     ok(json!({ "status": status.as_str() }))
 }

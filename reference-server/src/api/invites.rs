@@ -64,7 +64,7 @@ pub(super) async fn create(
         .user(&caller.tenant, user)
         .await?
         .ok_or_else(no_user)?;
-    app.charge_kind(Kind::Change, caller.id)?;
+    app.charge_request(Kind::Change, caller.id)?;
     if app.db.role(room.id, user).await?.is_some() {
         return Err(FieldErrors::one("user_id", "is a member already").into());
     }

@@ -336,7 +336,7 @@ pub(super) async fn limit_room(
     Body(input): Body<RoleIds>,
 ) -> ApiResult<Room> {
     let (room, server) = owned_room(&app, &caller, &id).await?;
-    app.charge_kind(Kind::Change, caller.id)?;
+    app.charge_request(Kind::Change, caller.id)?;
     let ids = input.parse(&app.db.roles(server).await?)?;
     let was_limited = room.limited;
     let limited = Room {

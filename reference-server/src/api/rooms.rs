@@ -143,7 +143,7 @@ pub(super) async fn create_on(
     most: Most,
     full: &'static str,
 ) -> ApiResult<Shown> {
-    app.charge_kind(Kind::Change, caller.id)?;
+    app.charge_request(Kind::Change, caller.id)?;
     let mut errors = FieldErrors::default();
     let name = errors.check("name", RoomName::parse(input.name.as_deref()));
     let about = errors.check(
@@ -260,7 +260,7 @@ pub(super) async fn delete(
     if caller.guest || room.owner_id != Some(caller.id) {
         return Err(ApiError::Forbidden("only its creator can delete a room"));
     }
-    app.charge_kind(Kind::Change, caller.id)?;
+    app.charge_request(Kind::Change, caller.id)?;
     let id = room.id;
     let change = Arc::clone(&app);
     app.finish(async move { change.delete_room(&room).await })

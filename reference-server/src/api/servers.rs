@@ -76,11 +76,14 @@ pub(super) async fn create(
         return Err(ApiError::Forbidden("guests cannot create servers"));
     }
     let name = input.parse()?;
-    app.charge_kind(Kind::Change, caller.id)?;
-    let (most, tenant) = (SERVERS_OWNED_MAX, &caller.tenant);
-    let added = app
-        .db
-        .insert_server(tenant, &name.name, &name.skeleton, caller.id, most);
+    app.charge_request(Kind::Change, caller.id)?;
+    let added = app.db.insert_server(
+        &caller.tenant,
+        &name.name,
+        &name.skeleton,
+        caller.id,
+        SERVERS_OWNED_MAX,
+    );
     let server = new_one(added.await?, "you own 100 servers, which is the limit")?;
     let payload = json!(server).to_string();
     app.tell_tenant(&caller.tenant, "server_created", &payload);
@@ -102,7 +105,7 @@ pub(super) async fn delete(
     PathId(id): PathId,
 ) -> ApiResult<Value> {
     let server = owned(&app, &caller, &id).await?;
-    app.charge_kind(Kind::Change, caller.id)?;
+    app.charge_request(Kind::Change, caller.id)?;
     let id = server.id;
     let change = Arc::clone(&app);
     app.finish(async move {
@@ -202,7 +205,7 @@ pub(super) async fn create_category(
 ) -> ApiResult<Category> {
     let server = owned(&app, &caller, &id).await?;
     let name = input.parse()?;
-    app.charge_kind(Kind::Change, caller.id)?;
+    app.charge_request(Kind::Change, caller.id)?;
     let added = app
         .db
         .insert_category(server.id, &name.name, &name.skeleton, CATEGORIES_MAX);
@@ -235,7 +238,7 @@ pub(super) async fn delete_category(
     if server.owner_id != Some(caller.id) {
         return Err(NOT_OWNER);
     }
-    app.charge_kind(Kind::Change, caller.id)?;
+    app.charge_request(Kind::Change, caller.id)?;
     app.db.delete_category(id).await?;
     let payload = json!({ "id": id, "server_id": server.id }).to_string();
     app.tell_tenant(&caller.tenant, "category_removed", &payload);

@@ -8,4 +8,4 @@ mod token;
 pub(crate) use extract::{CurrentUser, PublicTenant};
 pub(crate) use password::Passwords;
 pub(crate) use revoked::Revocations;
-pub(crate) use token::{Identity, TOKEN_LEEWAY_SECONDS, Tokens};
+pub(crate) use token::{Identity, TOKEN_LEEWAY_SECONDS, Tokens, USER_TOKEN_SECONDS};

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{config::Secret, db::now_micros};
 
-const USER_TOKEN_SECONDS: u64 = 7 * 24 * 3600;
+pub(crate) const USER_TOKEN_SECONDS: u64 = 7 * 24 * 3600;
 const GUEST_TOKEN_SECONDS: u64 = 24 * 3600;
 /// A token is accepted this long before `nbf` and after `exp`: clocks differ.
 pub(crate) const TOKEN_LEEWAY_SECONDS: u64 = 60;

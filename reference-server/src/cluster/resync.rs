@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::Cluster;
 use crate::{
     app::App,
+    auth::{TOKEN_LEEWAY_SECONDS, USER_TOKEN_SECONDS},
     db::{self, Cursor, MemberChange, StorageError},
     room::Room,
 };
@@ -22,8 +23,6 @@ const PAUSE: Duration = Duration::from_millis(250);
 const RETRY: Duration = Duration::from_secs(1);
 /// Stored members, or changes of them, that are read at once.
 const MEMBERS_PAGE: u32 = 5_000;
-/// The time after which no token is valid that was issued before.
-const TOKEN_MICROS_MAX: i64 = 8 * 24 * 3_600 * 1_000_000;
 /// The newest messages that are compared.
 const LATEST: u32 = 50;
 
@@ -66,7 +65,9 @@ impl App {
         for (token, expires_at) in self.db.revoked_tokens(now / 1_000_000).await? {
             self.revocations.add(token, expires_at);
         }
-        let ended = self.db.ended_tokens(now - TOKEN_MICROS_MAX).await?;
+        // Older tokens have expired.
+        let oldest = now - 1_000_000 * (USER_TOKEN_SECONDS + TOKEN_LEEWAY_SECONDS).cast_signed();
+        let ended = self.db.ended_tokens(oldest).await?;
         let ended: HashMap<Uuid, i64> = ended.into_iter().collect();
         self.connections.end_all(|user, token| {
             token.id.is_some_and(|id| self.revocations.contains(id))

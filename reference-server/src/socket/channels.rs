@@ -240,10 +240,9 @@ impl Channels {
     /// Charges a push to the rate of its kind. Refuses it if that is used up, and closes a connection that goes on.
     fn charge(&mut self, push: &Push<'_>) -> bool {
         let kind = Kind::of(&push.event);
-        let Err(wait) = self.app.push_meters.check(kind, self.identity.id) else {
+        let Err(wait) = self.app.meter(kind, self.identity.id) else {
             return true;
         };
-        self.app.metrics.limit(kind.as_str());
         let answer = json!({ "reason": "rate_limited", "retry_after_ms": millis(wait) });
         self.reply(push, "error", &answer.to_string());
         if self.refusals.add(Instant::now()) {

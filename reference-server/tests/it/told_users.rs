@@ -66,7 +66,8 @@ async fn a_room_goes_from_all_whom_its_limit_does_not_admit_members_or_not() {
     for socket in [&mut of_ada, &mut of_bob, &mut of_guest] {
         assert_eq!(told(socket, &room).await, "room_created");
     }
-    let (crew, mates) = (&crew["id"], &mates["id"]);
+    let crew = &crew["id"];
+    let mates = &mates["id"];
     for (roles, of_one_with_crew) in [
         (vec![mates], "room_removed"),
         (vec![crew], "room_created"),

@@ -9,6 +9,8 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use crate::member_list::limits::BODY_DEPTH_MAX;
+
 /// The frames and counts that one viewer gets at once; atomic for it.
 ///
 /// ```
@@ -293,6 +295,38 @@ pub enum Body {
     Json(#[cfg_attr(feature = "serde", serde(with = "crate::text_or_bytes"))] Bytes),
     /// Plain bytes.
     Raw(#[cfg_attr(feature = "serde", serde(with = "crate::text_or_bytes"))] Bytes),
+}
+
+impl Body {
+    /// Returns whether JSON nests deeper than [`BODY_DEPTH_MAX`]: readers of bundles in JSON refuse such a body. The
+    /// text must be JSON. O(bytes).
+    ///
+    /// ```
+    /// use headcount::member_list::Body;
+    ///
+    /// assert!(!Body::is_too_deep(&[b"[".repeat(128), b"]".repeat(128)].concat()));
+    /// assert!(Body::is_too_deep(&[b"[".repeat(129), b"]".repeat(129)].concat()));
+    /// assert!(!Body::is_too_deep(br#"{"text": "[[["}"#));
+    /// ```
+    #[must_use]
+    pub fn is_too_deep(json: &[u8]) -> bool {
+        let mut depth = 0_usize;
+        let mut in_text = false;
+        let mut bytes = json.iter();
+        while let Some(byte) = bytes.next() {
+            match byte {
+                b'\\' => drop(bytes.next()),
+                b'"' => in_text = !in_text,
+                b'[' | b'{' if !in_text => depth += 1,
+                b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            if depth > BODY_DEPTH_MAX {
+                return true;
+            }
+        }
+        false
+    }
 }
 
 /// Totals and groups.

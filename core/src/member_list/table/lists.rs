@@ -106,9 +106,7 @@ impl<I: Id> Lists<I> {
 
     /// Returns the epoch of a list or spec that begins.
     pub(super) fn epoch(&mut self) -> Epoch {
-        let epoch = self.next_epoch.clone();
-        self.next_epoch.number = epoch.number.saturating_add(1);
-        epoch
+        take_epoch(&mut self.next_epoch)
     }
 
     pub(super) const fn next_epoch(&self) -> u64 {
@@ -253,9 +251,7 @@ impl<I: Id> Lists<I> {
             room -= behind.min(room);
             left += next.order.behind(table);
             if next.order.is_complete() {
-                let epoch = self.next_epoch.clone();
-                self.next_epoch.number = epoch.number.saturating_add(1);
-                list.swap(epoch);
+                list.swap(take_epoch(&mut self.next_epoch));
             }
         }
         left
@@ -530,4 +526,11 @@ impl<I: Id> Lists<I> {
             }
         }
     }
+}
+
+/// Returns the next epoch; the one after it follows.
+fn take_epoch(next: &mut Epoch) -> Epoch {
+    let epoch = next.clone();
+    next.number = epoch.number.saturating_add(1);
+    epoch
 }

@@ -191,7 +191,8 @@ impl<'a, I: Id> FrameBuilder<'a, I> {
             Insert { index, source }
         });
         let mut inserts: Vec<_> = inserts.collect();
-        let (scripted, mut kept) = (inserts.len(), Vec::with_capacity(updates.len()));
+        let scripted = inserts.len();
+        let mut kept = Vec::with_capacity(updates.len());
         for (index, was) in updates {
             let row = &new[index as usize];
             let change = match &row.key {

@@ -20,7 +20,7 @@ use crate::member_list::frames::model::{
     GroupCount, Insert, InsertSource, MemberChange, RowChange, RowUpdate, Shared, WindowVersion,
 };
 use crate::member_list::limits::{
-    BODY_DEPTH_MAX, BUNDLE_FRAMES_MAX, GROUPS_MAX, VIEWER_WINDOWS_MAX, WINDOW_ROWS_MAX,
+    BUNDLE_FRAMES_MAX, GROUPS_MAX, VIEWER_WINDOWS_MAX, WINDOW_ROWS_MAX,
 };
 
 impl<I: Id> Bundle<I> {
@@ -200,22 +200,11 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 
 /// Returns the text of a body, unless it nests too deep for the parsers of a client.
 fn body(json: &RawValue) -> Result<Bytes, &'static str> {
-    let mut depth = 0;
-    let mut in_text = false;
-    let mut bytes = json.get().bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'\\' => drop(bytes.next()),
-            b'"' => in_text = !in_text,
-            b'[' | b'{' if !in_text => depth += 1,
-            b']' | b'}' if !in_text => depth -= 1,
-            _ => {}
-        }
-        if depth > BODY_DEPTH_MAX {
-            return Err("a body nests too deep");
-        }
+    let json = json.get().as_bytes();
+    if Body::is_too_deep(json) {
+        return Err("a body nests too deep");
     }
-    Ok(Bytes::copy_from_slice(json.get().as_bytes()))
+    Ok(Bytes::copy_from_slice(json))
 }
 
 #[derive(Deserialize)]
