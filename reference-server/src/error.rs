@@ -11,10 +11,7 @@ use axum::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-use crate::{
-    db::{StorageError, StorageFault},
-    limit::millis,
-};
+use crate::db::{StorageError, StorageFault};
 
 /// The error of an API call, which has then changed nothing.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +45,11 @@ impl ApiError {
             retry_after_ms: millis(wait),
         }
     }
+}
+
+/// Returns `wait` in milliseconds, at least one.
+pub(crate) fn millis(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
 /// The result of an API handler: `{"data": …}` or an error envelope.

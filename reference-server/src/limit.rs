@@ -92,11 +92,6 @@ impl AuthLimit {
     }
 }
 
-/// Returns `wait` in milliseconds, at least one.
-pub(crate) fn millis(wait: Duration) -> u64 {
-    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -135,9 +135,9 @@ defmodule Headcount.MemberList do
     * `:ids` - `:integer` (default), `:uuid` or `:text` (1 to 64 bytes)
     * `:groups` - names of groups in their order, default none
     * `:headers` - whether groups have header rows, default `true`
-    * `:payloads` - `false` (default), `:json` (each payload must be one JSON value, which JSON frames
-      contain unchecked) or `:raw` (any bytes, base64 in JSON frames), which
-      `true` means too
+    * `:payloads` - `false` (default), `:json` (each payload must be one JSON value nested at most 128
+      deep, which JSON frames contain unchecked: clients refuse others) or `:raw` (any bytes, base64 in
+      JSON frames), which `true` means too
     * `:name` - the name of the list in frames, default `""`
     * `:epoch` - see `begin_epoch/3`, default 1
 
