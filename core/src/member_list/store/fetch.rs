@@ -8,7 +8,8 @@ use arrayvec::ArrayVec;
 
 use crate::member_list::Id;
 use crate::member_list::store::Store;
-use crate::member_list::store::table::{Nodes, Table};
+use crate::member_list::store::nodes::Nodes;
+use crate::member_list::store::table::Table;
 use crate::member_list::tree::Climb;
 
 /// The most members whose memory is read at once; the writes then find it in the near caches.

@@ -8,8 +8,9 @@ use crate::member_list::store::classes::Classes;
 use crate::member_list::store::fetch::{Block, FETCHED_MAX};
 use crate::member_list::store::groups::{GroupId, Groups};
 use crate::member_list::store::leaf::{LeafSlots, Needle};
+use crate::member_list::store::nodes::Nodes;
 use crate::member_list::store::placed::{PlacedOrder, Sorted};
-use crate::member_list::store::table::{Nodes, Table};
+use crate::member_list::store::table::Table;
 
 /// Smaller tables are in the caches as they are: there single calls find the rows sooner.
 pub(super) const STEPS_MIN: usize = 1 << 16;

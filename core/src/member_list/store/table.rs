@@ -8,15 +8,15 @@ use hashbrown::DefaultHashBuilder;
 
 use crate::member_list::Id;
 use crate::member_list::store::cow_vec::CowVec;
-use crate::member_list::store::groups::GroupId;
 use crate::member_list::store::id_index::Index;
 use crate::member_list::store::kept_pages::KeptPages;
 use crate::member_list::store::key_table::{ColumnRef, KeyColumn, Keys};
 use crate::member_list::store::leaf::{LeafSlots, Needle, SLOTS};
+use crate::member_list::store::nodes::Nodes;
 use crate::member_list::store::paged_vec::Column;
 use crate::member_list::store::slot_runs::slot_runs;
 use crate::member_list::store::staging::{Staged, StagedMember};
-use crate::member_list::tree::{Climb, NO_NODE, Parent, ROOT_BIT, Tree, TreeContext};
+use crate::member_list::tree::{NO_NODE, Parent, Tree, TreeContext};
 
 /// The part of a member that readers of snapshots see.
 #[derive(Clone, Debug)]
@@ -71,47 +71,6 @@ const FILLED_AT_ONCE: usize = 256;
 /// Free slots that are no reason to move members, beside one in [`SPARE_SHARE`] of all slots.
 const SPARE: usize = 64;
 const SPARE_SHARE: usize = 8;
-
-/// Node ids and the tree of nodes.
-#[derive(Debug, Default)]
-pub(crate) struct Nodes {
-    /// The parent of each node; for roots [`ROOT_BIT`] and the group.
-    pub(crate) parents: Vec<Parent>,
-    free: Vec<u32>,
-}
-
-impl Nodes {
-    /// The group that a climb ended at.
-    pub(crate) fn owner(climb: &Climb) -> GroupId {
-        GroupId(climb.top() & !ROOT_BIT)
-    }
-
-    /// Forgets all ids when no node is left.
-    fn trim(&mut self) {
-        if self.free.len() == self.parents.len() {
-            *self = Self::default();
-        }
-    }
-
-    /// Checks that a root, if it is one, names the group of its tree.
-    ///
-    /// # Panics
-    ///
-    /// Panics if it does not.
-    pub(crate) fn check_owner(&self, root: u32, group: GroupId) {
-        if root != NO_NODE {
-            let parent = self.parents[root as usize].id;
-            assert_eq!(parent, ROOT_BIT | group.0, "group of a root");
-        }
-    }
-
-    /// Notes the group of the tree of a root; [`NO_NODE`] is no root.
-    pub(crate) fn own(&mut self, root: u32, group: GroupId) {
-        if root != NO_NODE {
-            self.parents[root as usize].id = ROOT_BIT | group.0;
-        }
-    }
-}
 
 impl<I: Id> Table<I> {
     pub(crate) fn new(payloads: bool) -> Self {
@@ -519,8 +478,7 @@ impl<I: Id> Table<I> {
         for (place, &slot) in self.free.iter().enumerate() {
             assert_eq!(self.keys.free_place(slot), Some(place), "a free slot");
         }
-        let given = self.nodes.parents.len() - self.nodes.free.len();
-        assert_eq!(given, nodes, "nodes");
+        assert_eq!(self.nodes.len(), nodes, "nodes");
     }
 
     /// Heap bytes, without what ids, long keys and payloads own. O(1).
@@ -533,8 +491,7 @@ impl<I: Id> Table<I> {
             + self.free.capacity() * 4
             + self.kept.as_ref().map_or(0, |kept| kept.heap_bytes())
             + self.index.heap_bytes()
-            + self.nodes.parents.capacity() * size_of::<Parent>()
-            + self.nodes.free.capacity() * 4
+            + self.nodes.heap_bytes()
     }
 }
 
@@ -542,14 +499,11 @@ impl<I: Id> TreeContext for Table<I> {
     slot_runs!();
 
     fn node(&mut self) -> u32 {
-        self.nodes.free.pop().unwrap_or_else(|| {
-            self.nodes.parents.push(Parent::NONE);
-            (self.nodes.parents.len() - 1) as u32
-        })
+        self.nodes.add()
     }
 
     fn free(&mut self, node: u32) {
-        self.nodes.free.push(node);
+        self.nodes.remove(node);
     }
 
     fn adopt(&mut self, child: u32, parent: Parent) {

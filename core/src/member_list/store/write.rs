@@ -6,8 +6,9 @@ use crate::member_list::changes::Changes;
 use crate::member_list::changes::members::Fields;
 use crate::member_list::limits::MEMBERS_MAX;
 use crate::member_list::store::groups::GroupId;
+use crate::member_list::store::nodes::Nodes;
 use crate::member_list::store::placed::mark_header;
-use crate::member_list::store::table::{Cell, Nodes, Table};
+use crate::member_list::store::table::{Cell, Table};
 use crate::member_list::store::{Store, place};
 use crate::member_list::{Id, ListError, SortKey};
 

@@ -1,19 +1,19 @@
 //! `SortedSet`: the counted tree as a plain ordered set that knows positions.
 
+mod iter;
+mod plain;
+
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::iter::FusedIterator;
-use std::marker::PhantomData;
 use std::ops::{Index, RangeBounds};
 
-use arrayvec::ArrayVec;
-
 use crate::member_list::limits::SORTED_SET_MAX;
-use crate::member_list::tree::{FANOUT, Parent, Tree, TreeContext, clip, is_due};
+use crate::member_list::tree::{Tree, clip, is_due};
+use plain::{Plain, Run};
 
-type Run<T> = ArrayVec<T, FANOUT>;
+pub use iter::{IntoIter, Iter};
 
 /// An ordered set that knows positions: it finds the position of an element, and the element at a
 /// position.
@@ -97,13 +97,7 @@ impl<T> SortedSet<T> {
     /// ```
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Iter<'_, T> {
         let (from, to) = clip(range, self.len());
-        Iter {
-            tree: &self.tree,
-            from,
-            to,
-            front: [].iter(),
-            back: [].iter(),
-        }
+        Iter::new(&self.tree, from, to)
     }
 
     /// Returns all elements in order. O(n).
@@ -133,7 +127,7 @@ impl<T: Ord + Clone> SortedSet<T> {
     pub fn insert(&mut self, value: T) -> (usize, bool) {
         assert_room(self.len());
         let probe = value.clone();
-        let mut context = Plain::<T, T>(PhantomData, PhantomData);
+        let mut context = Plain::<T, T>::default();
         let inserted = self.tree.insert(&mut context, &probe, value);
         self.check_when_due();
         match inserted {
@@ -147,7 +141,7 @@ impl<T: Ord + Clone> SortedSet<T> {
     where
         T: Borrow<Q>,
     {
-        let mut context = Plain::<T, Q>(PhantomData, PhantomData);
+        let mut context = Plain::<T, Q>::default();
         let removed = self.tree.remove_equal(&mut context, value);
         self.check_when_due();
         removed.map(|(_, index)| index)
@@ -155,7 +149,7 @@ impl<T: Ord + Clone> SortedSet<T> {
 
     /// Removes and returns the element at a position. O(log n).
     pub fn remove_at(&mut self, index: usize) -> Option<T> {
-        let mut context = Plain::<T, T>(PhantomData, PhantomData);
+        let mut context = Plain::<T, T>::default();
         let removed = self.tree.remove(&mut context, index);
         self.check_when_due();
         removed
@@ -164,7 +158,7 @@ impl<T: Ord + Clone> SortedSet<T> {
     /// Checks the tree after a write, in tests and now and then: see [`is_due`].
     fn check_when_due(&self) {
         if is_due(self.len()) {
-            self.tree.check(&Plain::<T, T>(PhantomData, PhantomData));
+            self.tree.check(&Plain::<T, T>::default());
         }
     }
 
@@ -186,8 +180,7 @@ impl<T: Ord + Clone> SortedSet<T> {
     where
         T: Borrow<Q>,
     {
-        self.tree
-            .rank(&Plain::<T, Q>(PhantomData, PhantomData), value)
+        self.tree.rank(&Plain::<T, Q>::default(), value)
     }
 
     /// Returns whether the set has an element. O(log n).
@@ -218,7 +211,7 @@ impl<T: Ord + Clone> SortedSet<T> {
             values.dedup_by(|later, kept| later == kept);
         }
         assert_room(values.len().saturating_sub(1));
-        let mut context = Plain::<T, T>(PhantomData, PhantomData);
+        let mut context = Plain::<T, T>::default();
         let set = Self {
             tree: Tree::build(&mut context, values.into_iter()),
         };
@@ -327,276 +320,7 @@ impl<T: Clone> IntoIterator for SortedSet<T> {
 
     /// Returns the elements in order, cloned: other sets may share them.
     fn into_iter(self) -> IntoIter<T> {
-        IntoIter {
-            from: 0,
-            to: self.len(),
-            tree: self.tree,
-            front: Vec::new().into_iter(),
-            back: Vec::new().into_iter(),
-        }
-    }
-}
-
-/// Takes the elements of a leaf that are in `from..to`, from the position `from` on, and moves
-/// `from` past them. O(log n).
-fn take_front<'a, T>(tree: &'a Tree<Run<T>>, from: &mut usize, to: usize) -> Option<&'a [T]> {
-    let left = to - *from;
-    let (run, start) = tree.select(*from).filter(|_| left > 0)?;
-    let end = run.len().min(start + left);
-    *from += end - start;
-    Some(&run[start..end])
-}
-
-/// Takes the elements of a leaf that are in `from..to`, up to the position `to`, and moves `to`
-/// before them. O(log n).
-fn take_back<'a, T>(tree: &'a Tree<Run<T>>, from: usize, to: &mut usize) -> Option<&'a [T]> {
-    let left = *to - from;
-    let (run, last) = tree.select(to.checked_sub(1)?).filter(|_| left > 0)?;
-    let start = (last + 1).saturating_sub(left);
-    *to -= last + 1 - start;
-    Some(&run[start..=last])
-}
-
-/// The iterator over the elements of a [`SortedSet`] in order, or over a [slice](SortedSet::slice)
-/// of them.
-///
-/// It walks from both ends: O(log n) once per 128 elements, O(1) otherwise.
-#[must_use = "iterators are lazy"]
-pub struct Iter<'a, T> {
-    tree: &'a Tree<Run<T>>,
-    /// The positions that are neither in `front` nor in `back`, nor taken.
-    from: usize,
-    to: usize,
-    front: std::slice::Iter<'a, T>,
-    back: std::slice::Iter<'a, T>,
-}
-
-impl<T> Clone for Iter<'_, T> {
-    fn clone(&self) -> Self {
-        Self {
-            front: self.front.clone(),
-            back: self.back.clone(),
-            ..*self
-        }
-    }
-}
-
-impl<T: fmt::Debug> fmt::Debug for Iter<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.clone()).finish()
-    }
-}
-
-impl<'a, T> Iterator for Iter<'a, T> {
-    type Item = &'a T;
-
-    fn next(&mut self) -> Option<&'a T> {
-        if self.front.len() == 0 {
-            match take_front(self.tree, &mut self.from, self.to) {
-                Some(run) => self.front = run.iter(),
-                None => return self.back.next(),
-            }
-        }
-        self.front.next()
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.front.len() + (self.to - self.from) + self.back.len();
-        (left, Some(left))
-    }
-}
-
-impl<T> DoubleEndedIterator for Iter<'_, T> {
-    fn next_back(&mut self) -> Option<Self::Item> {
-        if self.back.len() == 0 {
-            match take_back(self.tree, self.from, &mut self.to) {
-                Some(run) => self.back = run.iter(),
-                None => return self.front.next_back(),
-            }
-        }
-        self.back.next_back()
-    }
-}
-
-impl<T> ExactSizeIterator for Iter<'_, T> {}
-
-impl<T> FusedIterator for Iter<'_, T> {}
-
-/// The iterator over the elements of a [`SortedSet`] by value, in order, from both ends.
-#[must_use = "iterators are lazy"]
-#[derive(Clone)]
-pub struct IntoIter<T> {
-    tree: Tree<Run<T>>,
-    /// The positions that are neither in `front` nor in `back`, nor taken.
-    from: usize,
-    to: usize,
-    front: std::vec::IntoIter<T>,
-    back: std::vec::IntoIter<T>,
-}
-
-impl<T: fmt::Debug> fmt::Debug for IntoIter<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let between = Iter {
-            tree: &self.tree,
-            from: self.from,
-            to: self.to,
-            front: self.front.as_slice().iter(),
-            back: self.back.as_slice().iter(),
-        };
-        between.fmt(f)
-    }
-}
-
-impl<T: Clone> Iterator for IntoIter<T> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
-        if self.front.len() == 0 {
-            match take_front(&self.tree, &mut self.from, self.to) {
-                Some(run) => self.front = Vec::from(run).into_iter(),
-                None => return self.back.next(),
-            }
-        }
-        self.front.next()
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.front.len() + (self.to - self.from) + self.back.len();
-        (left, Some(left))
-    }
-}
-
-impl<T: Clone> DoubleEndedIterator for IntoIter<T> {
-    fn next_back(&mut self) -> Option<T> {
-        if self.back.len() == 0 {
-            match take_back(&self.tree, self.from, &mut self.to) {
-                Some(run) => self.back = Vec::from(run).into_iter(),
-                None => return self.front.next_back(),
-            }
-        }
-        self.back.next_back()
-    }
-}
-
-impl<T: Clone> ExactSizeIterator for IntoIter<T> {}
-
-impl<T: Clone> FusedIterator for IntoIter<T> {}
-
-/// Elements up to this size, in bytes, are cheaper to compare than to guess about, unless they are
-/// hardly more than a pointer to what is compared.
-const SMALL: usize = 32;
-
-/// Returns whether elements are compared in [`count_less`], not in a binary search.
-const fn compares_in_place<T>() -> bool {
-    let is_pointer = std::mem::needs_drop::<T>() && size_of::<T>() <= size_of::<String>();
-    size_of::<T>() <= SMALL && !is_pointer
-}
-
-/// Elements of a sorted run that are less than the probe. It compares every 16th, then the 16
-/// between two of those: more comparisons than a binary search, but none waits for the result of
-/// another, so the processor fetches all of them from memory at once and mispredicts nothing.
-#[inline]
-fn count_less<T: Borrow<Q>, Q: Ord + ?Sized>(run: &[T], probe: &Q) -> usize {
-    const STEP: usize = 16;
-    let less = |entry: &T| usize::from(entry.borrow() < probe);
-    let blocks: usize = run.iter().skip(STEP - 1).step_by(STEP).map(less).sum();
-    let start = blocks * STEP;
-    let block = &run[start..run.len().min(start + STEP)];
-    start + block.iter().map(less).sum::<usize>()
-}
-
-/// The context of a tree whose leaves hold the elements themselves: nothing follows their moves.
-struct Plain<T, Q: ?Sized>(PhantomData<T>, PhantomData<Q>);
-
-impl<T: Clone + Borrow<Q>, Q: Ord + ?Sized> TreeContext for Plain<T, Q> {
-    const LEAF: usize = FANOUT;
-    const WINDOW: usize = 2;
-    type Run = Run<T>;
-    type Entry = T;
-    type Probe<'p>
-        = &'p Q
-    where
-        Self: 'p;
-
-    fn empty(&self) -> Run<T> {
-        ArrayVec::new()
-    }
-
-    fn len(run: &Run<T>) -> usize {
-        run.len()
-    }
-
-    fn entry(run: &Run<T>, at: usize) -> &T {
-        &run[at]
-    }
-
-    #[inline]
-    fn rank(&self, run: &Run<T>, probe: &Q) -> Result<usize, usize> {
-        if !compares_in_place::<T>() {
-            return run.binary_search_by(|entry| entry.borrow().cmp(probe));
-        }
-        let at = count_less(run, probe);
-        match run.get(at) {
-            Some(entry) if entry.borrow() == probe => Ok(at),
-            _ => Err(at),
-        }
-    }
-
-    fn insert(&self, run: &mut Run<T>, at: usize, entry: T) {
-        run.insert(at, entry);
-    }
-
-    fn set(&self, run: &mut Run<T>, at: usize, entry: T) {
-        run[at] = entry;
-    }
-
-    fn replace(run: &mut Run<T>, at: usize, entry: T) {
-        run[at] = entry;
-    }
-
-    fn remove(&self, run: &mut Run<T>, at: usize) -> T {
-        run.remove(at)
-    }
-
-    fn split_off(&self, run: &mut Run<T>, at: usize) -> Run<T> {
-        run.drain(at..).collect()
-    }
-
-    fn fill(&self, run: &mut Run<T>, entries: impl Iterator<Item = T>) {
-        run.extend(entries);
-    }
-
-    fn append(&self, run: &mut Run<T>, tail: Run<T>) {
-        run.extend(tail);
-    }
-
-    fn node(&mut self) -> u32 {
-        0
-    }
-
-    fn free(&mut self, _node: u32) {}
-
-    fn adopt(&mut self, _child: u32, _parent: Parent) {}
-
-    fn entered(&mut self, _run: &Run<T>, _at: usize, _leaf: u32) {}
-
-    fn placed(&mut self, _run: &Run<T>, _from: usize, _leaf: u32) {}
-
-    fn check_run(&self, run: &Run<T>) {
-        let ascends = |a: &T, b: &T| self.is_before(a, b);
-        assert!(run.is_sorted_by(ascends), "a run out of order");
-    }
-
-    fn is_before(&self, a: &T, b: &T) -> bool {
-        a.borrow() < b.borrow()
-    }
-
-    fn parent(&self, _node: u32) -> Option<Parent> {
-        None
-    }
-
-    fn leaf(&self, _entry: &T) -> Option<u32> {
-        None
+        IntoIter::new(self.tree)
     }
 }
 
