@@ -63,10 +63,13 @@ export class Api {
   }
 
   /** A page of the rooms of a server, oldest first: those after the one of this id. */
-  rooms(serverId, { limit = 100, after = null } = {}) {
-    const query = new URLSearchParams({ limit: String(limit) });
-    if (after !== null) query.set("after", after);
-    return this.#send("GET", `/servers/${encodeURIComponent(serverId)}/rooms?${query}`);
+  rooms(serverId, page) {
+    return this.#send("GET", `/servers/${encodeURIComponent(serverId)}/rooms?${pageQuery(page)}`);
+  }
+
+  /** A page of the rooms of all servers of which the user is a member, oldest first. */
+  joinedRooms(page) {
+    return this.#send("GET", `/rooms/joined?${pageQuery(page)}`);
   }
 
   room(id) {
@@ -203,6 +206,12 @@ export class Api {
     if (response.ok) return answer?.data ?? null;
     throw refusal(response, answer);
   }
+}
+
+function pageQuery({ limit = 100, after = null } = {}) {
+  const query = new URLSearchParams({ limit: String(limit) });
+  if (after !== null) query.set("after", after);
+  return query;
 }
 
 function rolesPath(serverId, userId = null) {

@@ -52,7 +52,7 @@ class App {
     });
     this.elsewhere = new Elsewhere({
       api: this.api,
-      servers: () => this.servers.others,
+      current: () => this.servers.current,
       changed: () => this.#drawElsewhere(),
     });
     this.dms = new DmList({ api: this.api, picked: (id) => this.#openDm(id) });

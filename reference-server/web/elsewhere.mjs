@@ -5,26 +5,25 @@ import { Refresh } from "./refresh.mjs";
 import { sumOf } from "./unread.mjs";
 
 const PAGE = 100;
-const PAGES_MAX = 5;
-// Each is asked for its rooms: of more servers only what is said while the page is open is known.
-const SERVERS_MAX = 30;
+// Of more rooms only what is said while the page is open is known.
+const PAGES_MAX = 20;
 
 /**
- * Knows the rooms of other servers of which the user is a member. `servers()` returns these servers; `changed()` is
- * called when something else is unread.
+ * Knows the rooms of all servers of which the user is a member. `current()` returns the server whose rooms are listed;
+ * `changed()` is called when something else is unread.
  */
 export class Elsewhere {
   #rooms = new Listing();
   #refresh = new Refresh(() => this.#load());
-  /** Rooms that were named, and are not known yet; and those that are on no server that is asked. */
+  /** Rooms that were named, and are not known yet; and those that were not among the rooms that were read. */
   #asked = new Set();
   #strangers = new Set();
 
-  constructor({ api, servers, changed }) {
-    Object.assign(this, { api, servers, changed });
+  constructor({ api, current, changed }) {
+    Object.assign(this, { api, current, changed });
   }
 
-  /** Reads the rooms of all these servers. */
+  /** Reads the rooms. */
   loadSoon() {
     this.#strangers.clear();
     this.#refresh.soon();
@@ -71,28 +70,22 @@ export class Elsewhere {
 
   /** Returns the same of all servers whose rooms are not listed. */
   get sum() {
-    const others = new Set(this.servers().map(({ id }) => id));
-    return sumOf(this.#rooms.items.filter((room) => others.has(room.server_id)));
+    const current = this.current()?.id;
+    return sumOf(this.#rooms.items.filter((room) => room.server_id !== current));
   }
 
   async #load() {
-    const servers = this.servers().slice(0, SERVERS_MAX);
     const asked = [...this.#asked];
     this.#asked.clear();
-    await this.#rooms.fetch(async () => {
-      const read = [];
-      for (const { id } of servers) read.push(...(await this.#roomsOf(id)));
-      const ids = new Set(servers.map(({ id }) => id));
-      return [...this.#rooms.items.filter((room) => !ids.has(room.server_id)), ...read.filter(isOfMember)];
-    });
+    await this.#rooms.fetch(() => this.#read());
     for (const id of asked) if (!this.find(id)) this.#strangers.add(id);
     this.changed();
   }
 
-  async #roomsOf(serverId) {
+  async #read() {
     const rooms = [];
     for (let page = 1; page <= PAGES_MAX && rooms.length === (page - 1) * PAGE; page += 1)
-      rooms.push(...((await this.api.rooms(serverId, { limit: PAGE, after: rooms.at(-1)?.id ?? null })) ?? []));
+      rooms.push(...((await this.api.joinedRooms({ limit: PAGE, after: rooms.at(-1)?.id ?? null })) ?? []));
     return rooms;
   }
 }

@@ -57,11 +57,6 @@ export class ServerRail {
     return this.#servers.find(id);
   }
 
-  /** Returns the servers whose rooms are not listed. */
-  get others() {
-    return this.#servers.items.filter(({ id }) => id !== this.current?.id);
-  }
-
   get first() {
     return this.#servers.items[0] ?? null;
   }

@@ -123,6 +123,7 @@ fn api() -> Router<Arc<App>> {
         .routes(routes!(roles::give, roles::take))
         .routes(routes!(roles::of_room, roles::limit_room))
         .routes(routes!(rooms::list, rooms::create))
+        .routes(routes!(rooms::list_joined))
         .routes(routes!(rooms::show, rooms::delete))
         .routes(routes!(rooms::join))
         .routes(routes!(rooms::leave))

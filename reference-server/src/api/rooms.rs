@@ -13,7 +13,7 @@ use super::params::{PAGE_MAX, Page, Params, PathId, new_one, taken};
 use crate::{
     app::App,
     auth::{CurrentUser, Identity},
-    db::{Member, Most, NewRoom, Room},
+    db::{ListedRoom, Member, Most, NewRoom, Room},
     demo,
     error::{ApiError, ApiResult, Body, FieldErrors, created, ok},
     meters::Kind,
@@ -103,12 +103,37 @@ pub(super) async fn list_of(
     let rooms = app
         .db
         .rooms(server, caller.id, simulated, page.after(), page.limit());
-    let listed = rooms.await?.into_iter().map(async |listed| Shown {
+    ok(all_shown(app, rooms.await?).await)
+}
+
+async fn all_shown(app: &App, rooms: Vec<ListedRoom>) -> Vec<Shown> {
+    let listed = rooms.into_iter().map(async |listed| Shown {
         read_seq: listed.read_seq,
         mentions: listed.read_seq.map(|_| listed.mentions),
         ..shown(app, listed.room).await
     });
-    ok(join_all(listed).await)
+    join_all(listed).await
+}
+
+/// `GET /rooms/joined?limit=100&after=<id>`: the rooms of all servers of which the caller is a member.
+#[utoipa::path(
+    get,
+    path = "/rooms/joined",
+    tag = "rooms",
+    operation_id = "rooms_list_joined",
+    params(Page),
+    responses((status = 200, body = Envelope<Vec<Shown>>), Refusals),
+)]
+pub(super) async fn list_joined(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+    Params(page): Params<Page>,
+) -> ApiResult<Vec<Shown>> {
+    let simulated = app.config.demo > 0;
+    let rooms = app
+        .db
+        .rooms_joined(caller.id, simulated, page.after(), page.limit());
+    ok(all_shown(&app, rooms.await?).await)
 }
 
 /// `POST /rooms`: on the default server. The creator becomes the room's admin.

@@ -47,7 +47,7 @@ pub(crate) use invites::Invite;
 pub(crate) use messages::{Author, Cursor, Message, NewMessage, Stored};
 pub use postgres::DatabaseUrl;
 pub(crate) use roles::{RoleContent, ServerRole};
-pub(crate) use rooms::{Member, Most, NewRoom, Role, Room};
+pub(crate) use rooms::{ListedRoom, Member, Most, NewRoom, Role, Room};
 pub(crate) use servers::{Category, Server};
 pub(crate) use stats::Stats;
 pub(crate) use users::User;

@@ -321,6 +321,30 @@ impl Db {
         .await
     }
 
+    /// Returns up to `limit` rooms of all servers with ids above `after` of which `user` is a member, oldest first.
+    pub(crate) async fn rooms_joined(
+        &self,
+        user: Uuid,
+        with_simulated: bool,
+        after: Uuid,
+        limit: u32,
+    ) -> Result<Vec<ListedRoom>, sqlx::Error> {
+        sql(concat!(
+            "SELECT r.*, m.read_seq, ",
+            unread_mentions!("$1", "m.read_seq"),
+            " FROM room_members m JOIN rooms r ON r.id = m.room_id
+             WHERE m.user_id = $1 AND m.room_id > $2 AND r.kind = 'group' AND (NOT r.simulated OR $3) AND ",
+            admits!("$1"),
+            " ORDER BY m.room_id LIMIT $4"
+        ))
+        .bind(user)
+        .bind(after)
+        .bind(with_simulated)
+        .bind(limit)
+        .fetch_all(&self.reader)
+        .await
+    }
+
     /// Returns all rooms of a server.
     pub(crate) async fn rooms_of_server(&self, server: Uuid) -> Result<Vec<Room>, sqlx::Error> {
         sql(select_rooms!("WHERE r.server_id = $1 AND r.kind = 'group'"))

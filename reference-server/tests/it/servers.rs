@@ -56,6 +56,50 @@ async fn rooms_lie_on_servers_in_categories() {
 }
 
 #[tokio::test]
+async fn users_list_the_rooms_of_all_servers_that_they_have_joined() {
+    let server = Server::start().await;
+    let ada = server.register("ada").await;
+    let bob = server.register("bob").await;
+    let mut joined = Vec::new();
+    for name in ["Guild", "Mill"] {
+        let guild = made(&server, &ada, "/servers", json!({ "name": name })).await;
+        for name in ["loom", "dye"] {
+            let path = format!("/servers/{}/rooms", id_of(&guild));
+            joined.push(made(&server, &ada, &path, json!({ "name": name })).await);
+        }
+    }
+    let (_, of_bob) = server.get(&bob, "/rooms/joined").await;
+    assert_eq!(of_bob["data"], json!([]));
+    for room in &joined[..3] {
+        let join = format!("/rooms/{}/join", id_of(room));
+        assert_eq!(server.post(&bob, &join, json!({})).await.0, StatusCode::OK);
+    }
+    let posted = format!("/rooms/{}/messages", id_of(&joined[2]));
+    made(&server, &ada, &posted, json!({ "content": "look, @bob" })).await;
+
+    let (_, first) = server.get(&bob, "/rooms/joined?limit=2").await;
+    assert_eq!(names(&first), ["loom", "dye"]);
+    let rest = format!("/rooms/joined?limit=2&after={}", id_of(&joined[1]));
+    let (_, rest) = server.get(&bob, &rest).await;
+    assert_eq!(names(&rest), ["loom"]);
+    let room = &rest["data"][0];
+    assert_eq!(
+        (&room["id"], &room["server_id"]),
+        (&joined[2]["id"], &joined[2]["server_id"])
+    );
+    let counted = [&room["last_seq"], &room["read_seq"], &room["mentions"]];
+    assert_eq!(counted, [1, 0, 1]);
+
+    // Neither a room that it has left nor one of a server that is gone.
+    let leave = format!("/rooms/{}/leave", id_of(&joined[0]));
+    assert_eq!(server.delete(&bob, &leave).await.0, StatusCode::OK);
+    let mill = format!("/servers/{}", joined[2]["server_id"].as_str().unwrap());
+    assert_eq!(server.delete(&ada, &mill).await.0, StatusCode::OK);
+    let (_, left) = server.get(&bob, "/rooms/joined").await;
+    assert_eq!(names(&left), ["dye"]);
+}
+
+#[tokio::test]
 async fn only_the_owner_changes_a_server() {
     let server = Server::start().await;
     let ada = server.register("ada").await;
