@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parking_lot::RwLockWriteGuard;
 
-use super::timers::Expired;
+use super::timers::{Expired, Lost};
 use super::{LEAVE_WIRE_LEN, Presence};
 use crate::error::TrackError;
 use crate::fault::{Fault, is_broken};
@@ -239,7 +239,8 @@ impl Presence {
     /// Reports that an owner was lost unexpectedly: its connection broke, or its process died. Its
     /// entries stay, listed and counted, for the [`grace`](super::PresenceConfig::grace), then they
     /// leave. Until then another owner that tracks the same topic and key takes an entry over,
-    /// which is an update; the same owner keeps it by writing it. Without grace this is
+    /// which is an update; the same owner keeps it by writing it. A lease of the owner ends what it has
+    /// kept or tracked since, at the end of the grace at the earliest. Without grace this is
     /// [`untrack_owner`](Self::untrack_owner). O(its entries).
     ///
     /// ```
@@ -291,18 +292,28 @@ impl Presence {
                 Expired::Entry(session, birth) => {
                     self.leave(&session, Since::Birth(birth), LeaveReason::Expired);
                 }
-                Expired::Lost(sessions) => {
-                    let mut sessions: Vec<_> = sessions.into_iter().collect();
-                    // In the order in which they were written.
-                    sessions.sort_unstable_by(|(a, written_a), (b, written_b)| {
-                        (written_a, a.topic()).cmp(&(written_b, b.topic()))
-                    });
-                    for (session, version) in sessions {
-                        let since = Since::Version(version);
-                        self.leave(&session, since, LeaveReason::OwnerGone);
-                    }
-                }
+                Expired::Lost(lost) => self.end_lost(lost),
             }
+        }
+    }
+
+    /// Removes the entries of a lost owner that were not written since. Its lease goes on if it has
+    /// others.
+    fn end_lost(&self, lost: Lost) {
+        let mut sessions: Vec<_> = lost.entries.into_iter().collect();
+        // In the order in which they were written.
+        sessions.sort_unstable_by(|(a, written_a), (b, written_b)| {
+            (written_a, a.topic()).cmp(&(written_b, b.topic()))
+        });
+        for (session, version) in sessions {
+            let since = Since::Version(version);
+            self.leave(&session, since, LeaveReason::OwnerGone);
+        }
+        let mut shards = self.shards.iter();
+        if let Some(until) = lost.lease_until
+            && shards.any(|shard| !shard.read().sessions_of(&lost.owner).is_empty())
+        {
+            self.timers.resume_lease(&lost.owner, until);
         }
     }
 }

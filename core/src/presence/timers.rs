@@ -32,8 +32,17 @@ pub(super) enum Expired {
     Owner(Box<[u8]>),
     /// One, if it still has this birth.
     Entry(SessionName, u64),
-    /// Those of a lost owner that still have these versions.
-    Lost(HashMap<SessionName, u64>),
+    Lost(Lost),
+}
+
+/// A lost owner whose grace has ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Lost {
+    pub(super) owner: Box<[u8]>,
+    /// The entries that leave, if they still have these versions.
+    pub(super) entries: HashMap<SessionName, u64>,
+    /// The end of the lease that the owner had when it was lost.
+    pub(super) lease_until: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -58,7 +67,7 @@ struct State {
     lost: HashMap<Box<[u8]>, HashMap<SessionName, u64>>,
     /// The topics and keys of these entries, and the number of them: most keys have none.
     lost_keys: HashMap<SessionName, u32>,
-    /// The ends of the leases of lost owners, which go on if they come back.
+    /// The ends of the leases of lost owners, which go on if they come back or have entries left.
     leases: HashMap<Box<[u8]>, Duration>,
 }
 
@@ -146,13 +155,16 @@ impl Timers {
         let mut state = self.state.lock();
         let lease_until = state.leases.remove(owner);
         let was_lost = state.end_grace(owner);
-        let lease = Subject::Owner(owner.into());
-        if let Some(until) = lease_until
-            && !state.running.contains_key(&lease)
-        {
-            state.set(lease, 0, until);
+        if let Some(until) = lease_until {
+            state.resume_lease(owner, until);
         }
         was_lost
+    }
+
+    /// Lets the lease of a lost owner go on that has entries after its grace, unless it has another.
+    pub(super) fn resume_lease(&self, owner: &[u8], until: Duration) {
+        self.state.lock().resume_lease(owner, until);
+        self.any.store(true, Ordering::Release);
     }
 
     /// Ends the lease and the grace of an owner that is untracked.
@@ -231,6 +243,13 @@ impl State {
         self.running.insert(subject, place);
     }
 
+    fn resume_lease(&mut self, owner: &[u8], until: Duration) {
+        let lease = Subject::Owner(owner.into());
+        if !self.running.contains_key(&lease) {
+            self.set(lease, 0, until);
+        }
+    }
+
     fn end(&mut self, subject: &Subject) -> bool {
         let place = self.running.remove(subject);
         place.is_some_and(|place| self.queue.remove(&place).is_some())
@@ -286,10 +305,11 @@ impl State {
         Some(match subject {
             Subject::Owner(owner) => Expired::Owner(owner),
             Subject::Entry(session) => Expired::Entry(session, birth),
-            Subject::Grace(owner) => {
-                self.leases.remove(&owner);
-                Expired::Lost(self.take_lost(&owner))
-            }
+            Subject::Grace(owner) => Expired::Lost(Lost {
+                lease_until: self.leases.remove(&owner),
+                entries: self.take_lost(&owner),
+                owner,
+            }),
         })
     }
 }
@@ -353,7 +373,11 @@ mod tests {
         timers.lose_owner(b"phone", entries.clone(), 2 * SECOND);
         assert_eq!(
             timers.next_expired(2 * SECOND),
-            Some(Expired::Lost(entries))
+            Some(Expired::Lost(Lost {
+                owner: b"phone".as_slice().into(),
+                entries,
+                lease_until: None,
+            }))
         );
         timers.lose_owner(b"phone", HashMap::new(), 3 * SECOND);
         assert_eq!(timers.next_deadline(), None, "there is nothing to wait for");

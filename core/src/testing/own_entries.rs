@@ -230,10 +230,7 @@ impl OwnEntries {
             }
             let lost = &mut self.owners[owner].lost;
             if let Some(lost) = lost.take_if(|lost| lost.until_ms <= now_ms) {
-                ended.graces += lost.sessions.len();
-                lost.sessions
-                    .into_iter()
-                    .for_each(|session| self.leave(session));
+                self.end_grace(owner, lost, now_ms, &mut ended);
             }
         }
         let is_due = |until_ms: &u64| *until_ms <= now_ms;
@@ -242,6 +239,21 @@ impl OwnEntries {
         ended.leases += due.len();
         due.into_iter().for_each(|session| self.leave(session));
         ended
+    }
+
+    /// Ends the grace of an owner. A lease that it had goes on if it has entries left.
+    fn end_grace(&mut self, owner: usize, lost: Lost, now_ms: u64, ended: &mut Ended) {
+        ended.graces += lost.sessions.len();
+        for session in lost.sessions {
+            self.leave(session);
+        }
+        let has_entries = !self.sessions_of(owner as u8).is_empty();
+        let resumed = lost.lease_until_ms.filter(|_| has_entries);
+        let lease = &mut self.owners[owner].lease_until_ms;
+        *lease = lease.or(resumed);
+        if lease.take_if(|until_ms| *until_ms <= now_ms).is_some() {
+            ended.leases += self.leave_owner(owner as u8);
+        }
     }
 
     /// Returns whether a lease or a grace is to end by now.

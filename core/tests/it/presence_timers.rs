@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use headcount::id::EntryRef;
 use headcount::presence::RestoreError;
 use headcount::tracker::Encoding;
 use headcount::{Diff, NewEntry, Presence, PresenceConfig, ReplicaId, TrackError};
@@ -151,6 +152,46 @@ fn an_owner_that_returns_keeps_its_lease() {
         Ok(0),
         "it is silent for longer than its lease"
     );
+}
+
+/// Before, the end of the grace ended the lease too: what the owner had written stayed for ever.
+#[test]
+fn a_lost_owner_that_keeps_an_entry_by_writing_it_keeps_its_lease() {
+    let entry = NewEntry::new("room", "ann", "c1");
+    for (write, key) in [
+        (Presence::track as Write, "ann"),
+        (Presence::update, "ann"),
+        (Presence::upsert, "ann"),
+        (Presence::track, "bob"),
+    ] {
+        for (ttl, left_at) in [(30, 30), (2, 13)] {
+            let p = presence("a", 1, secs(10));
+            p.track(&entry).unwrap();
+            p.lease_owner(secs(0), "c1", secs(ttl));
+            p.owner_lost(secs(1), "c1");
+            p.owner_lost(secs(3), "c1");
+            write(&p, &NewEntry::new("room", key, "c1")).unwrap();
+            p.handle_timeout(secs(left_at - 1));
+            assert_eq!(p.get_by_key("room", key).unwrap().len(), 1, "{ttl}");
+            p.handle_timeout(secs(left_at));
+            assert_eq!(p.count("room"), Ok(0), "{key} with a lease of {ttl} s");
+        }
+    }
+}
+
+type Write = fn(&Presence, &NewEntry<'_>) -> Result<EntryRef, TrackError>;
+
+#[test]
+fn a_lease_ends_with_the_entries_of_its_lost_owner() {
+    let p = presence("a", 1, secs(10));
+    p.track(&NewEntry::new("room", "ann", "c1")).unwrap();
+    p.lease_owner(secs(0), "c1", secs(30));
+    p.owner_lost(secs(1), "c1");
+    p.handle_timeout(secs(11));
+    assert_eq!(p.count("room"), Ok(0));
+    p.track(&NewEntry::new("room", "ann", "c1")).unwrap();
+    p.handle_timeout(secs(100));
+    assert_eq!(p.count("room"), Ok(1), "nobody gave it a lease");
 }
 
 #[test]
