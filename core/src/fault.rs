@@ -98,6 +98,10 @@ pub enum Fault {
     ReadyAtFirstAnswer,
     /// Take a topic as ready although later versions of an index are known to exist.
     ReadyWithOldIndex,
+    /// Take another topic of a partition as ready although questions are open.
+    ReadyWhereHeld,
+    /// Take a topic as ready without the replicas that were first heard while the node started.
+    ReadyWithoutLate,
     /// Wait for replicas that are down before a topic is ready.
     WatchWaitsForDead,
     /// Keep what others have in a partition that is no longer watched.
@@ -222,6 +226,8 @@ impl Fault {
         Self::NeverDown,
         Self::ReadyAtFirstAnswer,
         Self::ReadyWithOldIndex,
+        Self::ReadyWhereHeld,
+        Self::ReadyWithoutLate,
         Self::WatchWaitsForDead,
         Self::UnwatchKeeps,
         Self::RewatchWithOldClock,

@@ -223,6 +223,10 @@ impl Config {
     }
 
     /// Sets the most replicas known at once. Default 4,096.
+    ///
+    /// When one more is heard, the node forgets the replica that has been down for longest, with its
+    /// entries, as after [`forget_after`](Self::forget_after). Replicas that are up are never given up:
+    /// if all are, the new one is refused ([`PeerLimit`](super::Event::PeerLimit)).
     #[must_use]
     pub fn peers_max(mut self, peers_max: usize) -> Self {
         self.peers_max = peers_max;

@@ -23,7 +23,7 @@ impl GapCheck {
         if self.whole.seq == 0 {
             self.whole = Mark::of_beat(seq);
         }
-        if self.whole.seq < self.last {
+        if self.has_lost() {
             self.ask_at = Some(now);
         }
         self.ask_at
@@ -65,6 +65,11 @@ impl GapCheck {
         self.ask_at
     }
 
+    /// Returns whether Beats are missing.
+    pub(super) fn has_lost(&self) -> bool {
+        self.whole.seq < self.last
+    }
+
     /// Returns whether a Beat was heard.
     pub(super) fn has_heard(&self) -> bool {
         self.last > 0
@@ -87,7 +92,7 @@ mod tests {
             (None, Some(8), None)
         );
         assert_eq!(check.beat(11, 50), Some(50));
-        assert_eq!(check.due(50), Some(8));
+        assert_eq!((check.due(50), check.has_lost()), (Some(8), true));
         check.rows(Mark::of_beat(9), Mark::of_beat(11));
         assert_eq!(
             check.beat(12, 60),
@@ -96,7 +101,7 @@ mod tests {
         );
         check.rows(Mark::of_beat(8), Mark::of_beat(11));
         assert_eq!(check.due(60), None, "Beat 12 follows");
-        assert_eq!(check.beat(13, 70), None);
+        assert_eq!((check.beat(13, 70), check.has_lost()), (None, false));
     }
 
     /// Before, the frames after the lost one were taken for all that had changed: their rows are of the

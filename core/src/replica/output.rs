@@ -362,7 +362,8 @@ pub enum Event {
     ReplicaUp(ReplicaId),
     /// A replica is not heard any more; its entries are hidden.
     ReplicaDown(ReplicaId),
-    /// A replica was dropped: silent for `forget_after`, or replaced by a later start.
+    /// A replica was dropped: silent for `forget_after`, or the one down for longest when one more than
+    /// `peers_max` was heard, or replaced by a later start.
     ReplicaForgotten(ReplicaId),
     /// A replica said Goodbye; its entries are gone.
     ReplicaLeft(ReplicaId),
@@ -442,7 +443,8 @@ pub enum Event {
         /// The frames refused since the last such event: at least 1.
         count: u64,
     },
-    /// A replica was refused: `peers_max` are known already. Told of an address once a minute.
+    /// A replica was refused: `peers_max` are known already, and all are up. Told of an address once a
+    /// minute.
     PeerLimit {
         /// The one refused.
         refused: ReplicaId,

@@ -185,6 +185,13 @@ impl Peers {
         self.get(handle).is_some_and(KnownReplica::is_up)
     }
 
+    /// Returns the replica that has been down for longest. O(replicas).
+    pub(super) fn longest_down(&self) -> Option<Handle> {
+        let down = self.known.values().filter(|known| !known.is_up);
+        down.min_by_key(|known| known.heard)
+            .map(|known| known.handle)
+    }
+
     /// Returns the number of markers.
     #[cfg(test)]
     pub(super) fn markers(&self) -> usize {
@@ -520,6 +527,11 @@ mod tests {
         admit(&mut peers, &id("b", 1), 7, 0);
         let c = id("c", 1);
         assert_eq!(peers.admission(&c, Handle::of(&c), 1), Admission::Full);
+        assert_eq!(peers.longest_down(), None);
+        peers.hear(handle, 8, &"x".into(), 3);
+        let other = Handle::of(&id("b", 1));
+        assert!(peers.mark_down(handle) && peers.mark_down(other));
+        assert_eq!(peers.longest_down(), Some(other));
         // Another life of a known name needs no more room.
         admit(&mut peers, &id("b", 2), 7, 0);
     }

@@ -25,12 +25,11 @@ struct Watched {
     topics: BTreeMap<Arc<str>, Topic>,
     /// When it is given up, if no topic is watched.
     ends_at: Option<u64>,
-    /// Replicas that were up when a watch began, and of which not all is here that they had.
+    /// Replicas that were up when the last watch of a topic began, or before, and of which not all is
+    /// here that they had.
     open: BTreeSet<Handle>,
-    /// Those of them that have answered.
+    /// Those of them of which all is here.
     closed: BTreeSet<Handle>,
-    /// True once nothing was missing.
-    is_whole: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -71,9 +70,20 @@ pub(super) struct Begun {
 }
 
 impl Watched {
+    /// Notes a replica, and whether all that it has is here.
+    fn note(&mut self, handle: Handle, is_here: bool) {
+        if is_here {
+            self.open.remove(&handle);
+            self.closed.insert(handle);
+        } else {
+            self.closed.remove(&handle);
+            self.open.insert(handle);
+        }
+    }
+
     /// Notes that what was here of a replica is to come again.
     fn reopen(&mut self, handle: Handle) {
-        if !self.is_whole && self.closed.remove(&handle) {
+        if self.closed.remove(&handle) {
             self.open.insert(handle);
         }
     }
@@ -92,21 +102,16 @@ impl Watched {
         ready: &mut Vec<ReadyTopic>,
     ) {
         let is_waited_for = |handle: &Handle| is_up(*handle) || is_broken(Fault::WatchWaitsForDead);
-        self.is_whole |= !self.open.iter().any(is_waited_for);
+        let is_whole = !self.open.iter().any(is_waited_for);
         for (name, topic) in &mut self.topics {
-            let is_news = if self.is_whole {
+            let is_news = if is_whole {
                 topic.told != Told::Wholly
             } else {
                 topic.told == Told::Nothing && now >= topic.until
             };
             if is_news {
-                topic.told = if self.is_whole {
-                    Told::Wholly
-                } else {
-                    Told::Partly
-                };
+                topic.told = if is_whole { Told::Wholly } else { Told::Partly };
                 let missing = self.open.iter().copied().filter(is_waited_for);
-                let missing = missing.filter(|_| !self.is_whole);
                 ready.push(ReadyTopic {
                     partition,
                     topic: name.clone(),
@@ -167,7 +172,6 @@ impl Watches {
             ends_at: None,
             open: BTreeSet::new(),
             closed: BTreeSet::new(),
-            is_whole: false,
         });
         watched.ends_at = None;
         if let Some(topic) = watched.topics.get_mut(topic) {
@@ -186,13 +190,22 @@ impl Watches {
         Begun { is_first, is_new }
     }
 
-    /// Notes a replica that is up when a watch begins, unless all that it had is here.
-    pub(super) fn note(&mut self, partition: u16, handle: Handle) {
-        if let Some(watched) = self.watched.get_mut(&partition)
-            && !watched.is_whole
-            && !watched.closed.contains(&handle)
-        {
-            watched.open.insert(handle);
+    /// Notes a replica that is up when a watch of a topic begins, and whether all that it had is here:
+    /// what was here for an earlier watch may be behind by now.
+    pub(super) fn note(&mut self, partition: u16, handle: Handle, is_here: bool) {
+        if let Some(watched) = self.watched.get_mut(&partition) {
+            watched.note(handle, is_here);
+        }
+    }
+
+    /// Notes a replica that comes up. While this node starts, what is watched waits for it as if the
+    /// watches began now: before, this node can have heard of nobody.
+    pub(super) fn note_up(&mut self, handle: Handle, now: u64) {
+        if now >= self.ready_from || is_broken(Fault::ReadyWithoutLate) {
+            return;
+        }
+        for watched in self.watched.values_mut() {
+            watched.note(handle, false);
         }
     }
 
@@ -335,8 +348,8 @@ mod tests {
         let mut watches = watches();
         let begun = watches.begin(3, "room", 50);
         assert_eq!((begun.is_first, begun.is_new), (true, true));
-        watches.note(3, A);
-        watches.note(3, B);
+        watches.note(3, A, false);
+        watches.note(3, B, false);
         assert_eq!(watches.waiting_for(A), [3]);
         watches.close(3, A);
         assert_eq!(report(&mut watches, 30, true), []);
@@ -351,18 +364,40 @@ mod tests {
         assert_eq!(report(&mut watches, 20, true), [("room".into(), vec![])]);
         assert_eq!(watches.access(3, "room"), Access::Ready);
         assert_eq!(report(&mut watches, 90, true), []);
-        // Another topic of the partition is ready at once.
+        // Another topic of the partition is ready at once, if all is here.
         let begun = watches.begin(3, "hall", 200);
         assert_eq!((begun.is_first, begun.is_new), (false, true));
+        watches.note(3, A, true);
+        watches.note(3, B, true);
         assert_eq!(report(&mut watches, 150, true), [("hall".into(), vec![])]);
+        watches.begin(3, "attic", 300);
+        watches.note(3, A, true);
+        watches.note(3, B, false);
+        assert_eq!(report(&mut watches, 250, true), []);
+        assert_eq!(report(&mut watches, 300, true), [("attic".into(), vec![B])]);
+        watches.close(3, B);
+        assert_eq!(report(&mut watches, 310, true), [("attic".into(), vec![])]);
+        assert!(!watches.is_waiting());
+    }
+
+    #[test]
+    fn a_topic_waits_for_those_heard_first_while_the_node_starts() {
+        let mut watches = watches();
+        watches.begin(3, "room", 50);
+        watches.note_up(A, 19);
+        watches.note_up(B, 20);
+        assert_eq!(watches.waiting_for(A), [3]);
+        assert_eq!(report(&mut watches, 30, true), []);
+        watches.close(3, A);
+        assert_eq!(report(&mut watches, 40, true), [("room".into(), vec![])]);
     }
 
     #[test]
     fn replicas_that_do_not_answer_are_named_once_and_those_down_not_waited_for() {
         let mut watches = watches();
         watches.begin(3, "room", 50);
-        watches.note(3, A);
-        watches.note(3, B);
+        watches.note(3, A, false);
+        watches.note(3, B, false);
         watches.close(3, A);
         assert_eq!(report(&mut watches, 50, true), [("room".into(), vec![B])]);
         assert_eq!(report(&mut watches, 60, true), []);
@@ -375,8 +410,8 @@ mod tests {
     fn a_replica_that_is_forgotten_is_to_answer_again_if_it_comes_back() {
         let mut watches = watches();
         watches.begin(3, "room", 50);
-        watches.note(3, A);
-        watches.note(3, B);
+        watches.note(3, A, false);
+        watches.note(3, B, false);
         watches.close(3, A);
         watches.reopen(A);
         watches.close(3, B);

@@ -127,7 +127,7 @@ fn take_topic(
         other => return Err(format!("reports {other:?}")),
     };
     let mut beats = watching.take_ready(&topic, &missing)?;
-    beats.retain(|(id, _)| !missing.contains(id));
+    beats.retain(|beat| !missing.contains(&beat.id));
     if age > Duration::from_millis(plan.down_ms) {
         return Err(format!("is ready by news of {age:?} ago"));
     }

@@ -3,7 +3,7 @@
 use super::node::Node;
 use super::plan::{self, TOPICS};
 use super::stats::Incident;
-use super::watching::Beats;
+use super::watching::{Beats, HeardBeat};
 use super::world::World;
 
 /// Lets the program at a place watch a topic, or end a watch.
@@ -38,16 +38,16 @@ pub(super) fn begin(world: &mut World<'_>, place: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the last Beats that came from those that are up, if nothing of the partition is held:
-/// else what is held may be behind them.
+/// Returns the last Beats that came from those that are up.
 fn beats(node: &Node, partition: u16) -> Beats {
     let presence = &node.process.presence;
-    let is_first = !presence.replica().wants(partition);
+    let is_exact = !presence.replica().wants(partition);
     let up = presence.replicas().into_iter();
-    let up = up.filter(|(_, is_up)| *is_up && is_first);
-    let beats = up.map(|(id, _)| {
-        let heartbeat = node.views.last_beat(&id);
-        (id, heartbeat)
+    let up = up.filter(|(_, is_up)| *is_up);
+    let beats = up.map(|(id, _)| HeardBeat {
+        heartbeat: node.views.last_beat(&id),
+        id,
+        is_exact,
     });
     beats.collect()
 }

@@ -82,7 +82,7 @@ pub(super) fn check_node(
             }
         } else if *is_up {
             let shown = truth.shown_with(id, node.views.first_beat(id));
-            check_held(nodes, node, truth, id, shown.iter())?;
+            check_held(nodes, node, truth, id, shown.iter().copied())?;
         }
     }
     Ok(())
@@ -105,10 +105,15 @@ pub(super) fn check_topic(
         beats,
     } = ready;
     let replicas = node.process.presence.replicas();
-    for (id, heartbeat) in beats {
+    for beat in beats {
+        let id = &beat.id;
         if replicas.contains(&(id.clone(), true)) {
-            let shown = truth.shown_with(id, *heartbeat).iter();
+            let shown = truth.shown_with(id, beat.heartbeat).iter();
             let shown = shown.filter(|(shown, _)| shown == partition);
+            let shown = shown.map(|(partition, shown)| {
+                let clock = if beat.is_exact { shown.clock } else { 0 };
+                (*partition, Position { clock, ..*shown })
+            });
             check_held(nodes, node, truth, id, shown)
                 .map_err(|what| format!("can read {topic}: {what}"))?;
         }
@@ -117,21 +122,21 @@ pub(super) fn check_topic(
 }
 
 /// Checks that a node holds what a replica showed and still has.
-fn check_held<'a>(
+fn check_held(
     nodes: &[Option<Node>],
     node: &Node,
     truth: &Truth,
     id: &ReplicaId,
-    shown: impl Iterator<Item = &'a (u16, Position)>,
+    shown: impl Iterator<Item = (u16, Position)>,
 ) -> Result<(), String> {
     let origin = nodes.iter().flatten().find(|other| other.id == *id);
     let Some(origin) = origin.filter(|_| !truth.is_forked(id)) else {
         return Ok(());
     };
     for (partition, shown) in shown {
-        let now = origin.process.replica().index().position(*partition);
+        let now = origin.process.replica().index().position(partition);
         let is_current = now.is_some_and(|now| now.life == shown.life);
-        let held = node.process.presence.position(id, *partition);
+        let held = node.process.presence.position(id, partition);
         let is_held = held.is_some_and(|held| (held.life, held.clock) >= (shown.life, shown.clock));
         if is_current && !is_held {
             return Err(format!(

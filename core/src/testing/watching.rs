@@ -6,8 +6,18 @@ use super::plan::{BEAT_MS, Plan};
 use crate::id::ReplicaId;
 use crate::replica::Access;
 
-/// The Beats that were heard before a watch began, one of each replica, by their heartbeats.
-pub(super) type Beats = Vec<(ReplicaId, u64)>;
+/// The Beats that were heard before a watch began, one of each replica.
+pub(super) type Beats = Vec<HeardBeat>;
+
+/// A Beat that was heard before a watch began.
+#[derive(Clone)]
+pub(super) struct HeardBeat {
+    pub(super) id: ReplicaId,
+    pub(super) heartbeat: u64,
+    /// False if something of the partition may have been held then: single operations may be missing,
+    /// which only the next row shows. Lives are known by the index.
+    pub(super) is_exact: bool,
+}
 
 /// The topics that a program watches, or those whose counts it does.
 #[derive(Clone)]
@@ -29,8 +39,8 @@ struct Watched {
     is_ready: bool,
     /// True if it was ready with replicas missing.
     is_partly: bool,
-    /// The last Beat of each replica that was up, heard before the watch; none if something of the
-    /// partition was held then.
+    /// The last Beat of each replica that was up, heard before the watch; the first one of those that
+    /// were first heard while the node started.
     beats: Beats,
 }
 
@@ -151,6 +161,24 @@ impl Watching {
     /// Notes that the node looked at its deadlines while it spoke.
     pub(super) fn note_speaking(&mut self, own_ms: u64) {
         self.first_ms.get_or_insert(own_ms);
+    }
+
+    /// Notes a Beat that reaches the node. Until two beats after the start of the node, it counts as
+    /// heard before its watches.
+    pub(super) fn hear_beat(&mut self, id: &ReplicaId, heartbeat: u64, own_ms: u64) {
+        let starts_until = self.first_ms.map(|first_ms| first_ms + 2 * BEAT_MS);
+        if starts_until.is_some_and(|until| own_ms >= until) {
+            return;
+        }
+        for watched in self.topics.values_mut() {
+            if watched.beats.iter().all(|beat| beat.id != *id) {
+                watched.beats.push(HeardBeat {
+                    id: id.clone(),
+                    heartbeat,
+                    is_exact: false,
+                });
+            }
+        }
     }
 
     /// Takes out the partitions that have not been watched for `unwatch_ms`.

@@ -352,6 +352,8 @@ impl<'t> World<'t> {
         );
         if let Seen::Beat(id, heartbeat, _) = &*seen {
             node.views.hear_beat(id, *heartbeat);
+            node.watching.hear_beat(id, *heartbeat, own_ms);
+            node.counting.hear_beat(id, *heartbeat, own_ms);
         }
         if let Seen::Heartbeat(id, heartbeat) | Seen::Beat(id, heartbeat, _) = &*seen {
             node.views.hear_rival(&node.id, id, *heartbeat, own_ms);

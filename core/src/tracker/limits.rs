@@ -9,6 +9,9 @@ pub(super) const OWNER_LAYOUT_MAX: usize = 255;
 /// The largest meta, in bytes, that the data layout can hold.
 pub(super) const META_LAYOUT_MAX: usize = 16 << 20;
 
+/// The most origins that the data layout can tell apart.
+const ORIGINS_LAYOUT_MAX: u16 = 65_534;
+
 /// The bounds on what a tracker takes, from local calls and from frames. Every bound has a typed
 /// error.
 ///
@@ -46,7 +49,7 @@ impl Default for Limits {
             meta_len_max: 16 * 1024,
             owner_entries_max: 1_000_000,
             entries_max: 1 << 31,
-            origins_max: 1_025,
+            origins_max: ORIGINS_LAYOUT_MAX,
             leave_log_len_max: 65_536,
         }
     }
@@ -108,8 +111,9 @@ impl Limits {
         self
     }
 
-    /// Sets the most origins known at a time, the tracker's own included. Default 1,025; from 1 to
-    /// 65,534.
+    /// Sets the most origins known at a time, the tracker's own included. Default and most 65,534, at
+    /// least 1. A presence knows no more origins than [`peers_max`](crate::replica::Config::peers_max)
+    /// admits, and those that they replace.
     #[must_use]
     pub fn origins_max(mut self, origins_max: u16) -> Self {
         self.origins_max = origins_max;
@@ -186,7 +190,7 @@ impl Limits {
         self.meta_len_max = self.meta_len_max.min(META_LAYOUT_MAX);
         self.owner_entries_max = self.owner_entries_max.min((1 << 31) - 1);
         self.entries_max = self.entries_max.min(1 << 31);
-        self.origins_max = self.origins_max.clamp(1, 65_534);
+        self.origins_max = self.origins_max.clamp(1, ORIGINS_LAYOUT_MAX);
         self
     }
 }

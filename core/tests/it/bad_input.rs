@@ -151,6 +151,54 @@ fn ten_thousand_announced_replicas_are_bounded_and_told_seldom() {
     assert!(own.is_some(), "the own state is as it was");
 }
 
+/// Before, the 1,025th name had no room in a partition, and the 4,097th none at all, for 20 minutes.
+#[test]
+fn replicas_that_are_down_make_room_for_others_and_those_up_for_none() {
+    let a = node("a", 1, 1, |config| config.peers_max(3));
+    frames(&a, Duration::ZERO);
+    let write = |name: &str, now| {
+        let (_, sent) = newcomer(name, now);
+        hand_over(&a, now, name, &sent);
+        a.get_by_key("room", name).unwrap().len()
+    };
+    let names = |events: &[Event]| {
+        let names = events.iter().filter_map(|event| match event {
+            Event::ReplicaForgotten(id) => Some(id.name().to_owned()),
+            Event::PeerLimit { refused, .. } => Some(format!("not {}", refused.name())),
+            _ => None,
+        });
+        names.collect::<Vec<_>>()
+    };
+    for (second, name) in (1..).zip(["first", "second", "third"]) {
+        assert_eq!(write(name, seconds(second)), 1, "{name}");
+    }
+    assert_eq!(write("fourth", seconds(4)), 0, "all three are up");
+    assert_eq!(names(&events(&a)), ["not fourth"]);
+    a.handle_timeout(seconds(7));
+    a.handle_timeout(seconds(8));
+    for (name, gone) in [("fifth", "first"), ("sixth", "second")] {
+        assert_eq!(write(name, seconds(8)), 1, "{name}");
+        assert_eq!(names(&events(&a)), [gone]);
+    }
+    assert_eq!(write("seventh", seconds(8)), 1);
+    assert_eq!(names(&events(&a)), ["third"]);
+    assert_eq!(write("eighth", seconds(8)), 0);
+    assert_eq!(names(&events(&a)), ["not eighth"]);
+    assert_eq!((a.replicas().len(), a.count("room")), (3, Ok(3)));
+}
+
+#[test]
+fn as_many_replicas_as_are_known_can_have_entries() {
+    let a = node("a", 1, 1, |config| config);
+    frames(&a, Duration::ZERO);
+    for number in 0..1_100 {
+        let name = format!("node {number}");
+        let (_, sent) = newcomer(&name, Duration::ZERO);
+        hand_over(&a, Duration::ZERO, &name, &sent);
+    }
+    assert_eq!(a.count("room"), Ok(1_100));
+}
+
 /// Hands each frame of two nodes to the other one. Returns those of a kind that the second one sent.
 fn talk(a: &Presence, b: &Presence, now: Duration, kind: Kind) -> Vec<Bytes> {
     let mut found = Vec::new();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use headcount::codec::Kind;
 use headcount::replica::{Config, Mode};
 use headcount::testing::{Fault, with_fault};
 use headcount::{Presence, PresenceConfig, ReadError, ReplicaId};
@@ -126,6 +127,61 @@ fn a_topic_is_ready_without_a_replica_that_does_not_answer_and_again_with_it() {
     cluster.run(seconds(3));
     assert_eq!(cluster.ready(2), [("room".to_owned(), 0)]);
     assert_eq!(cluster.nodes[2].count("room"), Ok(2));
+}
+
+/// Before, a topic was ready at once if another one of its partition had been.
+#[test]
+fn a_second_topic_of_a_partition_waits_for_the_open_questions_of_it() {
+    let ready_with_an_open_question = || {
+        let mut cluster = Cluster::with(2, Config::default().partitions(1));
+        cluster.watch(1, "room");
+        cluster.run(seconds(4));
+        assert_eq!(cluster.ready(1), [("room".to_owned(), 0)]);
+        lose_deltas_and_questions_of(&mut cluster, 1);
+        cluster.track(0, "hall", "ann");
+        cluster.run(seconds(2));
+        cluster.watch(1, "hall");
+        (cluster.ready(1), cluster)
+    };
+    let (ready, mut cluster) = ready_with_an_open_question();
+    assert_eq!(ready, []);
+    assert!(cluster.nodes[1].list("hall").is_err());
+    assert_eq!(cluster.nodes[1].count("room"), Ok(0));
+    cluster.run(seconds(6));
+    assert_eq!(cluster.ready(1), [("hall".to_owned(), 1)]);
+    cluster.cut = None;
+    cluster.run(seconds(3));
+    assert_eq!(cluster.ready(1), [("hall".to_owned(), 0)]);
+    assert_eq!(cluster.nodes[1].count("hall"), Ok(1));
+    let (ready, _) = with_fault(Fault::ReadyWhereHeld, ready_with_an_open_question);
+    assert_eq!(ready, [("hall".to_owned(), 0)]);
+}
+
+/// Before, a topic that was watched before anybody was heard of waited for nobody.
+#[test]
+fn a_topic_that_is_watched_from_the_start_waits_for_those_heard_while_the_node_starts() {
+    let ready_after_the_start = || {
+        let mut cluster = Cluster::new(2);
+        lose_deltas_and_questions_of(&mut cluster, 1);
+        cluster.track(0, "room", "ann");
+        cluster.watch(1, "room");
+        cluster.run(Duration::from_millis(2_500));
+        (cluster.ready(1), cluster)
+    };
+    let (ready, mut cluster) = ready_after_the_start();
+    assert_eq!(ready, []);
+    cluster.cut = None;
+    cluster.run(seconds(2));
+    assert_eq!(cluster.ready(1), [("room".to_owned(), 0)]);
+    assert_eq!(cluster.nodes[1].count("room"), Ok(1));
+    let (ready, _) = with_fault(Fault::ReadyWithoutLate, ready_after_the_start);
+    assert_eq!(ready, [("room".to_owned(), 0)]);
+}
+
+/// Lets frames to a group be lost, and all that a node sends to node 0.
+fn lose_deltas_and_questions_of(cluster: &mut Cluster, node: usize) {
+    cluster.is_lost = Box::new(|frame| Kind::of(frame) == Kind::DELTA);
+    cluster.cut = Some((node, 0));
 }
 
 /// What was lost in a short cut, the rows of it too, is asked for when Beats arrive again.

@@ -74,12 +74,23 @@ impl Replica {
                 false
             }
             Admission::Full => {
-                let refused = id.clone();
-                let cause = (Peer::Address(from.clone()), "peers_max");
-                self.note_refusal(cause, || Event::PeerLimit { refused, count: 0 });
-                false
+                let down = self.peers.longest_down();
+                match down {
+                    Some(down) => {
+                        self.forget(down);
+                        self.admit(from, id, heartbeat);
+                    }
+                    None => self.report_full(from, id),
+                }
+                down.is_some()
             }
         }
+    }
+
+    fn report_full(&mut self, from: &Address, id: &ReplicaId) {
+        let refused = id.clone();
+        let cause = (Peer::Address(from.clone()), "peers_max");
+        self.note_refusal(cause, || Event::PeerLimit { refused, count: 0 });
     }
 
     fn report_collision(&mut self, from: &Address, id: &ReplicaId) {
@@ -95,6 +106,7 @@ impl Replica {
                 if is_back && let Some(known) = self.peers.get(handle) {
                     let id = known.id().clone();
                     self.pulls.note_up(handle);
+                    self.watches.note_up(handle, self.now);
                     self.actions.push_back(Action::Show(id.clone()));
                     self.emit(Event::ReplicaUp(id));
                 }
@@ -116,6 +128,7 @@ impl Replica {
             self.replace(&replaced);
             self.emit(Event::ReplicaForgotten(replaced.id().clone()));
         }
+        self.watches.note_up(handle, self.now);
         self.schedule(self.now + self.timing.down);
         self.emit(Event::ReplicaUp(id.clone()));
     }

@@ -206,7 +206,8 @@ impl Replica {
             let is_speaking = self.own.is_speaking();
             let beat_at = (is_speaking && !self.beat_waits).then_some(self.beat_at);
             let push_at = self.partitions.push_at().filter(|_| is_speaking);
-            let pull_at = self.pulls.next_at().filter(|_| is_speaking);
+            let pull_at = self.pulls.next_at();
+            let pull_at = pull_at.filter(|_| is_speaking && self.has_started);
             let silent_until = self.own.silent_until(self.timing.down);
             let sweep_at = (self.sweep_at < u64::MAX).then_some(self.sweep_at);
             let all = [beat_at, push_at, pull_at, silent_until, sweep_at];
@@ -457,7 +458,8 @@ impl Replica {
 
     /// Sends the questions that are due.
     fn send_pulls(&mut self) {
-        if !self.own.is_speaking() {
+        // Before its Hello others do not know this node, and drop what it asks.
+        if !self.own.is_speaking() || !self.has_started {
             return;
         }
         let peers = &self.peers;
@@ -482,11 +484,13 @@ impl Replica {
         self.transmit(Destination::Peer(to.clone()), message);
     }
 
-    /// Sends a message to a known replica, unless one of its kind was sent within the last beat.
+    /// Sends a message to a known replica, unless one of its kind was sent within the last beat, or this
+    /// node has not said Hello.
     fn send_limited(&mut self, handle: Handle, limited: Limited, message: &Message) {
         let pause = self.timing.beat / 2;
         let now = self.now;
-        if let Some(known) = self.peers.get_mut(handle)
+        if self.has_started
+            && let Some(known) = self.peers.get_mut(handle)
             && known.throttle.allows(limited, now, pause)
         {
             let to = known.address().clone();

@@ -427,6 +427,42 @@ fn an_answer_that_no_frame_takes_is_reported_on_both_sides() {
     assert_eq!(reports, [report(1), report(1)], "{reports:?}");
 }
 
+/// Before, a question could go out before the Hello: its receiver dropped it.
+#[test]
+fn a_node_asks_nothing_before_its_hello() {
+    let mut a = Replica::new(id("a"), Config::default(), 1);
+    let first = Message::Beat(Beat {
+        heartbeat: 1,
+        seq: 1,
+        version: 9,
+        set_hash: 0,
+        sum: 7,
+        toggles: vec![PARTITION],
+    });
+    let row = Row {
+        partition: PARTITION,
+        position: Position {
+            life: 9,
+            clock: 5,
+            fingerprint: 7,
+        },
+    };
+    let rows = Message::Rows {
+        from: Mark::of_beat(0),
+        to: Mark::of_beat(1),
+        rows: List::new(Shape::default(), [row]),
+    };
+    for message in [&first, &rows] {
+        assert_eq!(hear(&mut a, 0, &id("b"), message), []);
+    }
+    assert_eq!(a.poll_timeout(), Some(Duration::ZERO));
+    a.handle_timeout(Duration::ZERO);
+    let sent = sent(&mut a);
+    assert!(matches!(sent[0], Message::Hello { .. }), "{sent:?}");
+    let is_pull = |message: &Message| matches!(message, Message::Pull { .. });
+    assert!(sent.iter().any(is_pull), "{sent:?}");
+}
+
 #[test]
 fn rows_beyond_what_is_held_are_asked_for_and_rows_below_once_a_beat() {
     let mut a = replica("a", Config::default());

@@ -48,12 +48,13 @@ impl Replica {
             let known: Vec<_> = known.map(|known| (known.handle(), known.is_up())).collect();
             for (handle, is_up) in known {
                 // Those that are down are asked as soon as they are up, and not waited for.
-                if begun.is_first {
+                if begun.is_first || self.has_lost_beats(handle) {
                     self.ask_if_named(handle, partition);
                 }
                 if is_up {
-                    self.watches.note(partition, handle);
-                    self.close_if_whole(handle, partition);
+                    let is_unchecked = !begun.is_first && is_broken(Fault::ReadyWhereHeld);
+                    let is_here = is_unchecked || self.is_here(handle, partition);
+                    self.watches.note(partition, handle, is_here);
                 }
             }
             self.tell_access(partition, topic);
@@ -61,6 +62,12 @@ impl Replica {
         }
         self.report_topics();
         self.send_pulls();
+    }
+
+    /// Returns whether Beats of a replica were lost, and with them maybe more.
+    fn has_lost_beats(&self, handle: Handle) -> bool {
+        let known = self.peers.get(handle);
+        known.is_some_and(|known| known.gap.has_lost())
     }
 
     fn ask_if_named(&mut self, handle: Handle, partition: u16) {
@@ -152,20 +159,19 @@ impl Replica {
     /// Notes for the partitions that wait for a replica whether all that it had is here.
     pub(super) fn close_whole(&mut self, handle: Handle) {
         for partition in self.watches.waiting_for(handle) {
-            self.close_if_whole(handle, partition);
+            if self.is_here(handle, partition) {
+                self.watches.close(partition, handle);
+            }
         }
     }
 
     /// All is here of a replica's partition once its index is known, and no question is open.
-    fn close_if_whole(&mut self, handle: Handle, partition: u16) {
+    fn is_here(&self, handle: Handle, partition: u16) -> bool {
         let Some(known) = self.peers.get(handle) else {
-            return;
+            return false;
         };
         let is_current = known.index.is_current() || is_broken(Fault::ReadyWithOldIndex);
-        let is_known = known.gap.has_heard() && is_current;
-        if is_known && !self.pulls.is_open(handle, partition) {
-            self.watches.close(partition, handle);
-        }
+        known.gap.has_heard() && is_current && !self.pulls.is_open(handle, partition)
     }
 
     /// Tells users of the topics that can be read from now on.
