@@ -88,7 +88,7 @@ impl Feed {
 
     /// Return the next item, `None` when there is none yet: the number of the feed is reported once there is.
     ///
-    /// Raises `LagError` when items were lost, `EOFError` at the end.
+    /// Raises `LagError` when items were lost, which ends a feed of changes; `EOFError` at the end.
     fn poll(&self) -> PyResult<Option<Item>> {
         self.birth.check()?;
         let mut source = self.source.lock();
@@ -96,6 +96,8 @@ impl Feed {
             None => return Err(PyEOFError::new_err("the subscription has ended")),
             Some(source) => source.poll(&mut Context::from_waker(&self.waker)),
         };
+        // Changes build on those before; events that are lost spoil no others.
+        let is_over = matches!(source.as_deref(), Some(Source::Changes(..)));
         drop(source);
         match polled {
             Poll::Pending => Ok(None),
@@ -104,12 +106,13 @@ impl Feed {
                 self.end();
                 Err(PyEOFError::new_err("the node has stopped"))
             }
-            Poll::Ready(Err(lagged)) => {
+            Poll::Ready(Err(Lagged(lost))) if is_over => {
                 self.end();
-                let text = format!(
-                    "{} changes were not read in time: subscribe again",
-                    lagged.0
-                );
+                let text = format!("{lost} changes were not read in time: subscribe again");
+                Err(LagError::new_err(text))
+            }
+            Poll::Ready(Err(Lagged(lost))) => {
+                let text = format!("{lost} items were not read in time: the others follow");
                 Err(LagError::new_err(text))
             }
         }

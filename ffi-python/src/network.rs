@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use headcount::runtime::memory::{MemoryTransport, Network};
 use headcount::runtime::nats::async_nats::{
-    ConnectError as NatsConnectError, ConnectErrorKind, Event, ServerAddr,
+    ConnectError as NatsConnectError, ConnectErrorKind, Event, ServerAddr, ServerError,
 };
 use headcount::runtime::nats::{self as core, NatsError, NatsOptionsError, NatsTransport};
 use parking_lot::Mutex;
@@ -28,8 +28,8 @@ static NAMED: Mutex<BTreeMap<String, Network>> = Mutex::new(BTreeMap::new());
 
 /// A network inside one process, for tests: its links can be cut.
 ///
-/// Pass it to `connect`. Each `MemoryNetwork("name")` is the one that the URL `memory://name` means; one without a
-/// name is its own.
+/// Pass it to `connect`. Each `MemoryNetwork(name)` is the one that the URL `memory://name` means; one without a
+/// `name` is its own.
 ///
 /// >>> network = MemoryNetwork()
 /// >>> network.cut("a", "b")
@@ -146,7 +146,7 @@ pub(crate) async fn connect_nats(
         })?;
     }
     let options = options.0.read().await.map_err(|error| unusable(&error))?;
-    let options = options.event_callback(move |event| {
+    let on_event = move |event: &Event| {
         if !matches!(
             event,
             Event::Connected | Event::LameDuckMode | Event::Draining | Event::Closed
@@ -154,9 +154,8 @@ pub(crate) async fn connect_nats(
             errors.fetch_add(1, Ordering::Relaxed);
         }
         let _ = notes.try_send(event.to_string());
-        std::future::ready(())
-    });
-    let connecting = NatsTransport::connect_with(options, servers, cluster);
+    };
+    let connecting = NatsTransport::connect_with(options, servers, cluster, on_event);
     match timeout(CONNECT_MAX.min(time), connecting).await {
         Ok(connected) => connected.map_err(|error| refused(&error)),
         Err(_) => Err(ConnectError::new_err((
@@ -172,7 +171,8 @@ fn refused(error: &NatsError) -> PyErr {
     let kind = source
         .and_then(|source| source.downcast_ref::<NatsConnectError>())
         .map(NatsConnectError::kind);
-    let is_transient = !matches!(
+    let is_forbidden = source.is_some_and(|source| source.is::<ServerError>());
+    let is_transient = !is_forbidden && !matches!(
         kind,
         Some(
             ConnectErrorKind::ServerParse

@@ -20,6 +20,8 @@ pub(crate) fn to_dict<'py>(
     let peers = stats.peers.iter().map(|peer| peer_to_dict(py, peer));
     dict.set_item("peers", peers.collect::<PyResult<Vec<_>>>()?)?;
     dict.set_item("leave_log_bytes", stats.leave_log_bytes)?;
+    dict.set_item("diffs_bytes", stats.diffs_bytes)?;
+    dict.set_item("frames", stats.frames)?;
     dict.set_item("replicas_up", stats.replicas_up)?;
     dict.set_item("replicas_down", stats.replicas_down)?;
     dict.set_item("subscriptions", stats.subscriptions)?;

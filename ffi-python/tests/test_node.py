@@ -229,6 +229,22 @@ class AsyncNodes(unittest.IsolatedAsyncioTestCase):
             async with a.subscribe("room") as again:
                 self.assertEqual([e.json() for e in (await anext(again)).joins], [1_029])
 
+    async def test_a_reader_of_events_that_lags_reads_on(self) -> None:
+        network = MemoryNetwork()
+        async with connect(network, "a") as a, connect(network, "b", flush=0.0) as b:
+            events, quick = b.events(), b.events()
+            await until(lambda: b.stats()["replicas_up"] == 1)
+            for n in range(4_100):
+                a.signal("room", f"{n}", 1, ttl=1.0)
+                if n % 100 == 99:
+                    async for event in quick:
+                        if event.signal is not None and event.signal.key == str(n).encode():
+                            break
+            with self.assertRaisesRegex(LagError, "the others follow"):
+                await anext(events)
+            read = [await anext(events) for _ in range(4_096)]
+            self.assertEqual({event.kind for event in read[-4_000:]}, {"signal"})
+
     async def test_leases_and_attendances_end(self) -> None:
         async with connect(MemoryNetwork(), "a") as a:
             a.track("room", "ann", "c-1", ttl=0.1)

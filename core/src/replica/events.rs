@@ -13,7 +13,7 @@ const TOPICS_READY_MAX: usize = 65_536;
 
 /// Events in their order. A flood of one kind, such as signals, pushes out none of another.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Events {
+pub(crate) struct Events {
     /// Events of each kind, with the numbers of their order.
     kinds: HashMap<Discriminant<Event>, VecDeque<(u64, Event)>>,
     /// The number of the next event.
@@ -21,22 +21,31 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// Adds an event. O(1).
-    pub(super) fn push(&mut self, event: Event) {
+    /// Adds an event. Returns whether an older one of its kind is lost for it. O(1).
+    pub(crate) fn push(&mut self, event: Event) -> bool {
+        let is_repeatable = event == Event::DiffsDropped;
         let of_kind = self.kinds.entry(discriminant(&event)).or_default();
-        if of_kind.len() >= bound(&event) {
+        let is_full = of_kind.len() >= bound(&event);
+        if is_full {
             of_kind.pop_front();
         }
         of_kind.push_back((self.next, event));
         self.next += 1;
+        is_full && !is_repeatable
     }
 
     /// Takes the oldest event. O(kinds).
-    pub(super) fn pop(&mut self) -> Option<Event> {
+    pub(crate) fn pop(&mut self) -> Option<Event> {
         let waiting = self.kinds.values_mut().filter(|kind| !kind.is_empty());
         let oldest = waiting.min_by_key(|kind| kind.front().map(|(number, _)| *number))?;
         let (_, event) = oldest.pop_front()?;
         Some(event)
+    }
+
+    /// Returns the number of events that wait. O(kinds).
+    #[cfg(feature = "tokio")]
+    pub(crate) fn len(&self) -> usize {
+        self.kinds.values().map(VecDeque::len).sum()
     }
 }
 
@@ -83,7 +92,7 @@ mod tests {
         }
         events.push(Event::ReplicaDown(id("a")));
         for number in OF_KIND_MAX..3 * OF_KIND_MAX {
-            events.push(signal(number));
+            assert!(events.push(signal(number)), "an older one is lost");
         }
         let polled: Vec<_> = std::iter::from_fn(|| events.pop()).collect();
         assert_eq!(polled.len(), OF_KIND_MAX + 2);
@@ -105,10 +114,9 @@ mod tests {
             Event::ReplicaLeft(id("b")),
             signal(2),
         ];
-        expected
-            .iter()
-            .cloned()
-            .for_each(|event| events.push(event));
+        for event in expected.iter().cloned() {
+            assert!(!events.push(event));
+        }
         let polled: Vec<_> = std::iter::from_fn(|| events.pop()).collect();
         assert_eq!(polled, expected);
         assert_eq!(events.pop(), None);
@@ -119,7 +127,7 @@ mod tests {
         let mut events = Events::default();
         events.push(Event::DiffsDropped);
         events.push(signal(1));
-        events.push(Event::DiffsDropped);
+        assert!(!events.push(Event::DiffsDropped));
         assert_eq!(events.pop(), Some(signal(1)));
         assert_eq!(events.pop(), Some(Event::DiffsDropped));
         assert_eq!(events.pop(), None);

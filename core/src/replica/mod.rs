@@ -66,6 +66,8 @@ pub use tally::{Tally, Traffic};
 pub use crate::codec::{Mode, Shape};
 
 #[cfg(feature = "testing")]
+#[cfg(feature = "tokio")]
+pub(crate) use events::Events;
 pub(crate) use handle::Handle;
 #[cfg(feature = "testing")]
 pub(crate) use message::{Answer, Data, Message, Position, Sender, decode, encode};

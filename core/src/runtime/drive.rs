@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::{unconstrained, yield_now};
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::shared::Shared;
 use super::{Incoming, Transport};
@@ -29,54 +29,45 @@ const PAUSES_MAX: usize = 3;
 /// a transport read what waits in their sockets meanwhile.
 const SETTLE: Duration = Duration::from_millis(50);
 
+/// The longest time that a node spends on its last frames, the Goodbyes among them.
+const GOODBYE_MAX: Duration = Duration::from_secs(2);
+/// The longest time that a transport has to close.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
+
+/// The state of a node that runs. It ends what waits for the node when the task ends, however that
+/// comes: the node leaves, is dropped, its transport panics, its runtime shuts down.
+pub(super) struct Running(pub(super) Arc<Shared>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 /// Drives a node: the task that [`Node::start`](super::Node::start) spawns. `frame_max` is what its
 /// settings say.
 pub(super) async fn drive(
-    shared: Arc<Shared>,
+    running: Running,
     transport: impl Transport,
     frame_max: usize,
-    mut stopped: oneshot::Receiver<()>,
+    stopped: oneshot::Receiver<()>,
 ) {
-    let presence = &shared.presence;
+    let shared = &running.0;
     let mut link = Link {
         is_open: true,
         carried: 0,
         frame_max,
         transport,
     };
-    loop {
-        link.measure(&shared);
-        if shared.is_due() {
-            tokio::select! {
-                biased;
-                _ = &mut stopped => break,
-                () = link.transport.settle() => {}
-            }
-        }
-        let now = link.take_waiting(&shared).await;
-        presence.handle_timeout(now);
-        link.flush(&shared).await;
-        let next = presence.poll_timeout();
-        let next = next.unwrap_or_else(|| shared.now() + IDLE);
-        tokio::select! {
-            biased;
-            _ = &mut stopped => break,
-            incoming = link.transport.receive(), if link.is_open => {
-                link.take(&shared, incoming);
-            }
-            () = shared.wake.notified() => {}
-            () = sleep_until(shared.instant(next)) => {}
-        }
+    // The stop is also heard while the transport stalls.
+    tokio::select! {
+        biased;
+        _ = stopped => {}
+        () = link.serve(shared) => {}
     }
-    presence.leave_gracefully(shared.now());
-    link.flush(&shared).await;
-    while let Some(next) = presence.poll_goodbye() {
-        sleep_until(shared.instant(next)).await;
-        presence.handle_timeout(shared.now());
-        link.flush(&shared).await;
-    }
-    link.transport.close().await;
-    shared.close();
+    shared.presence.leave_gracefully(shared.now());
+    let _ = timeout(GOODBYE_MAX, link.say_goodbye(shared)).await;
+    let _ = timeout(CLOSE_MAX, link.transport.close()).await;
 }
 
 /// A transport, and whether it may still bring something.
@@ -90,6 +81,40 @@ struct Link<T> {
 }
 
 impl<T: Transport> Link<T> {
+    /// Takes frames in, keeps deadlines, and sends what is to be sent, for ever.
+    async fn serve(&mut self, shared: &Shared) {
+        let presence = &shared.presence;
+        loop {
+            self.measure(shared);
+            if shared.is_due() {
+                self.transport.settle().await;
+            }
+            let now = self.take_waiting(shared).await;
+            presence.handle_timeout(now);
+            self.flush(shared).await;
+            let next = presence.poll_timeout();
+            let next = next.unwrap_or_else(|| shared.now() + IDLE);
+            tokio::select! {
+                biased;
+                incoming = self.transport.receive(), if self.is_open => {
+                    self.take(shared, incoming);
+                }
+                () = shared.wake.notified() => {}
+                () = sleep_until(shared.instant(next)) => {}
+            }
+        }
+    }
+
+    /// Sends the Goodbyes.
+    async fn say_goodbye(&mut self, shared: &Shared) {
+        self.flush(shared).await;
+        while let Some(next) = shared.presence.poll_goodbye() {
+            sleep_until(shared.instant(next)).await;
+            shared.presence.handle_timeout(shared.now());
+            self.flush(shared).await;
+        }
+    }
+
     /// Tells the node when the transport carries longer or shorter frames than before, as over a
     /// new connection.
     fn measure(&mut self, shared: &Shared) {

@@ -26,6 +26,7 @@
 //! # }
 //! ```
 
+mod backlog;
 mod drive;
 pub mod memory;
 #[cfg(feature = "nats")]

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::Transport;
-use super::drive::drive;
+use super::drive::{Running, drive};
 use super::shared::{Refusal, Shared};
 use super::stats::NodeStats;
 use super::subscription::Subscription;
@@ -57,6 +57,13 @@ impl Node {
     /// Starts a node on the current tokio runtime. Frames are never larger than the transport
     /// carries. A seed of 0 in `config` is replaced by a random number of the operating system, or,
     /// where that fails, by a hash of `id`, which differs at every start.
+    ///
+    /// The node stops with its runtime, and if the transport panics: subscriptions end then as they do
+    /// after [`leave`](Self::leave).
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, and in one without a clock
+    /// ([`enable_time`](tokio::runtime::Builder::enable_time)).
     #[must_use]
     pub fn start(id: ReplicaId, config: PresenceConfig, transport: impl Transport) -> Self {
         let frame_max = config.replication.frame_max;
@@ -70,6 +77,9 @@ impl Node {
     ///
     /// # Errors
     /// If the bytes are not a snapshot, or contradict themselves.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
     pub fn restore(
         id: ReplicaId,
         config: PresenceConfig,
@@ -83,9 +93,12 @@ impl Node {
     }
 
     fn run(presence: Presence, transport: impl Transport, frame_max: usize) -> Self {
+        // Panics here, not in the task, where there is no clock.
+        drop(tokio::time::sleep(Duration::ZERO));
         let shared = Arc::new(Shared::new(presence));
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(drive(Arc::clone(&shared), transport, frame_max, stopped));
+        let running = Running(Arc::clone(&shared));
+        let task = tokio::spawn(drive(running, transport, frame_max, stopped));
         Self {
             shared,
             stop: Some(stop),
@@ -247,9 +260,9 @@ impl Node {
     /// Waits until this node has caught up, once, with everything its known peers advertised;
     /// returns at once if it has, and when the node stops.
     pub fn synced(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut is_synced = self.shared.is_synced.subscribe();
+        let mut is_settled = self.shared.is_settled.subscribe();
         async move {
-            let _ = is_synced.wait_for(|is_synced| *is_synced).await;
+            let _ = is_settled.wait_for(|is_settled| *is_settled).await;
         }
     }
 
@@ -337,7 +350,8 @@ impl Node {
         self.shared.list_and_subscribe(topic)
     }
 
-    /// Subscribes to the events of the cluster from now on.
+    /// Subscribes to the events of the cluster from now on. A slow reader loses the oldest of a kind of
+    /// events, never those of another kind: see [`next`](Subscription::next).
     #[must_use]
     pub fn events(&self) -> Subscription<Event> {
         self.shared.events()

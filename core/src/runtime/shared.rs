@@ -10,12 +10,14 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use super::backlog::Changes;
 use super::stats::{Counts, NodeStats};
 use super::subscription::{Hub, Readers, Subscription, Wakers};
+use super::watch::Level;
 use crate::codec::DecodeError;
 use crate::error::ReadError;
 use crate::presence::Presence;
-use crate::replica::{Address, Event};
+use crate::replica::{Address, Event, Events};
 use crate::tracker::{Diff, EntryBuf, TopicDiff};
 
 /// A frame that a node refused: it is malformed, not authentic, or of another cluster or version.
@@ -34,7 +36,8 @@ pub(super) struct Shared {
     start: Instant,
     /// Notified after a local operation.
     pub(super) wake: Notify,
-    pub(super) is_synced: watch::Sender<bool>,
+    /// True once the node has caught up, or has stopped.
+    pub(super) is_settled: watch::Sender<bool>,
     /// The watches that have not ended.
     pub(super) watches: AtomicUsize,
     /// Told when topics can be read; true once the node has stopped.
@@ -56,15 +59,15 @@ impl Shared {
             presence,
             start: Instant::now(),
             wake: Notify::new(),
-            is_synced: watch::Sender::new(false),
+            is_settled: watch::Sender::new(false),
             watches: AtomicUsize::new(0),
             topics_ready: watch::Sender::new(false),
             counts: Counts::default(),
             #[cfg(feature = "metrics")]
             measured: Mutex::default(),
-            changes: Arc::default(),
-            events: Arc::default(),
-            refusals: Arc::default(),
+            changes: Arc::new(Hub::new::<Changes<_>>()),
+            events: Arc::new(Hub::new::<Events>()),
+            refusals: Arc::new(Hub::new::<Changes<_>>()),
         }
     }
 
@@ -94,16 +97,23 @@ impl Shared {
     }
 
     /// Begins a watch of a topic: none of its changes is missed from now on.
-    pub(super) fn watch(&self, topic: &str) {
+    pub(super) fn watch(&self, topic: &str, level: Level) {
         let _readers = self.changes.lock();
-        self.presence.watch(self.now(), topic);
+        match level {
+            Level::Entries => self.presence.watch(self.now(), topic),
+            Level::Counts => self.presence.watch_counts(self.now(), topic),
+        }
     }
 
-    /// Ends a watch of a topic. The last one ends its subscriptions, which would miss changes.
-    pub(super) fn unwatch(&self, topic: &str) {
+    /// Ends a watch of a topic. The last one ends its subscriptions, which would miss changes: in a
+    /// cluster without counts a watch of these is one of the entries.
+    pub(super) fn unwatch(&self, topic: &str, level: Level) {
         let mut wakers = Wakers::default();
         let mut readers = self.changes.lock();
-        self.presence.unwatch(self.now(), topic);
+        match level {
+            Level::Entries => self.presence.unwatch(self.now(), topic),
+            Level::Counts => self.presence.unwatch_counts(self.now(), topic),
+        }
         let readable = self.presence.check_readable(topic);
         if matches!(readable, Err(ReadError::NotWatched { .. })) {
             readers.close_name(topic, &mut wakers);
@@ -170,9 +180,9 @@ impl Shared {
         }
         #[cfg(feature = "metrics")]
         self.measure();
-        self.is_synced.send_if_modified(|is_synced| {
-            !*is_synced && self.presence.is_synced() && {
-                *is_synced = true;
+        self.is_settled.send_if_modified(|is_settled| {
+            !*is_settled && self.presence.is_synced() && {
+                *is_settled = true;
                 true
             }
         });
@@ -190,13 +200,14 @@ impl Shared {
         }
     }
 
-    /// Ends all subscriptions.
+    /// Ends all subscriptions, and all that waits for this node.
     pub(super) fn close(&self) {
         let mut wakers = Wakers::default();
         self.changes.lock().close(&mut wakers);
         self.events.lock().close(&mut wakers);
         self.refusals.lock().close(&mut wakers);
         self.topics_ready.send_modify(|is_closed| *is_closed = true);
+        self.is_settled.send_modify(|is_settled| *is_settled = true);
         wakers.wake();
     }
 
@@ -209,18 +220,23 @@ impl Shared {
         stats.replicas_down = presence.peers.len() - stats.replicas_up;
         stats.leave_log_bytes = presence.leave_log_bytes;
         stats.peers = presence.peers;
-        let changes = self.changes.lock();
-        let of_changes = changes.load();
-        stats.lagged = changes.lagged();
-        drop(changes);
-        let events = self.events.lock();
-        let of_events = events.load();
-        stats.lagged += events.lagged();
-        stats.subscriptions = of_changes.0 + of_events.0;
-        stats.waiting_max = of_changes.1.max(of_events.1);
+        stats.frames = presence.frames;
+        stats.diffs_bytes = presence.diffs_bytes;
+        add_load(&mut stats, &self.changes);
+        add_load(&mut stats, &self.events);
+        add_load(&mut stats, &self.refusals);
         stats.watches = self.watches.load(Ordering::Relaxed);
         stats
     }
+}
+
+/// Adds what the readers of a hub are behind.
+fn add_load<T>(stats: &mut NodeStats, hub: &Hub<T>) {
+    let readers = hub.lock();
+    let (count, longest) = readers.load();
+    stats.subscriptions += count;
+    stats.waiting_max = stats.waiting_max.max(longest);
+    stats.lagged += readers.lagged();
 }
 
 fn send_diff(readers: &mut Readers<Arc<TopicDiff>>, diff: Diff, wakers: &mut Wakers) {

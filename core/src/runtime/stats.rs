@@ -28,7 +28,11 @@ pub struct NodeStats {
     pub replicas_down: usize,
     /// The bytes of the leaves that are remembered for nodes that missed them.
     pub leave_log_bytes: usize,
-    /// The open subscriptions.
+    /// The bytes of the Diffs that wait to be handed to subscribers.
+    pub diffs_bytes: usize,
+    /// The frames that wait to be handed to the transport.
+    pub frames: usize,
+    /// The open subscriptions: to topics, to events and to refusals.
     pub subscriptions: usize,
     /// The watches of topics that have not ended.
     pub watches: usize,

@@ -1,6 +1,6 @@
 //! Subscriptions: bounded queues that a node fills and their readers empty.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -8,12 +8,8 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::backlog::Backlog;
 use crate::tracker::TopicDiff;
-
-/// The items kept for a slow reader.
-const BACKLOG: usize = 1024;
-/// The bytes kept for a slow reader, unless a single item has more.
-const BACKLOG_BYTES: usize = 64 << 20;
 
 /// A reader's end of the news of a node: the changes of one topic, or the events of the cluster.
 /// Dropping it ends it.
@@ -25,14 +21,22 @@ pub struct Subscription<T = Arc<TopicDiff>> {
     queue: Arc<Queue<T>>,
 }
 
-/// The error of a reader that was too slow: this many items are lost. Subscribe again, with
-/// [`list_and_subscribe`](super::Node::list_and_subscribe).
+/// The error of a reader that was too slow: this many items are lost. Read the present state again.
+///
+/// * Of a topic: subscribe again, with [`list_and_subscribe`](super::Node::list_and_subscribe).
+/// * Of [`events`](super::Node::events): compare the nodes that are up with
+///   [`peers`](super::NodeStats::peers), and ask [`ready`](super::Watch::ready) of the watches that
+///   have not begun. Lost signals are over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lagged(pub u64);
 
 impl fmt::Display for Lagged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} items were missed: list the topic again", self.0)
+        write!(
+            f,
+            "{} items were missed: read the present state again",
+            self.0
+        )
     }
 }
 
@@ -43,7 +47,11 @@ impl<T> Subscription<T> {
     ///
     /// # Errors
     /// [`Lagged`] if more than 1,024 items were waiting or more than 64 MiB of them, or the node
-    /// itself lost changes. Items after those follow.
+    /// itself lost changes. All that waited is lost then; later items follow. Of events the bounds
+    /// hold by kind, so that a flood of signals costs signals only: 4,096 of each kind wait,
+    /// 65,536 of [`TopicReady`](crate::replica::Event::TopicReady) and
+    /// [`CountsReady`](crate::replica::Event::CountsReady). The oldest of the kind are lost; all
+    /// others follow.
     pub async fn next(&mut self) -> Result<Option<T>, Lagged> {
         poll_fn(|context| self.poll_next(context)).await
     }
@@ -54,18 +62,21 @@ impl<T> Subscription<T> {
     /// # Errors
     /// As [`next`](Self::next).
     pub fn poll_next(&mut self, context: &Context<'_>) -> Poll<Result<Option<T>, Lagged>> {
+        // Wakers are made and dropped without the lock: they may run any code.
+        let waker = context.waker().clone();
         let mut waiting = self.queue.0.lock();
         if waiting.missed > 0 {
             return Poll::Ready(Err(Lagged(std::mem::take(&mut waiting.missed))));
         }
-        if let Some((item, bytes)) = waiting.items.pop_front() {
-            waiting.bytes -= bytes;
+        if let Some(item) = waiting.items.pop() {
             return Poll::Ready(Ok(Some(item)));
         }
         if waiting.is_closed {
             return Poll::Ready(Ok(None));
         }
-        waiting.waker = Some(context.waker().clone());
+        let older = waiting.waker.replace(waker);
+        drop(waiting);
+        drop(older);
         Poll::Pending
     }
 }
@@ -81,19 +92,16 @@ struct Queue<T>(Mutex<Waiting<T>>);
 
 #[derive(Debug)]
 struct Waiting<T> {
-    /// Items with the bytes that each takes.
-    items: VecDeque<(T, usize)>,
-    bytes: usize,
+    items: Box<dyn Backlog<T>>,
     missed: u64,
     is_closed: bool,
     waker: Option<Waker>,
 }
 
 impl<T> Queue<T> {
-    fn new() -> Self {
+    fn new(items: Box<dyn Backlog<T>>) -> Self {
         Self(Mutex::new(Waiting {
-            items: VecDeque::new(),
-            bytes: 0,
+            items,
             missed: 0,
             is_closed: false,
             waker: None,
@@ -108,25 +116,12 @@ impl<T> Queue<T> {
 }
 
 impl<T> Waiting<T> {
-    /// Adds an item; if that is too much, it is lost with all that wait. Returns whether it was
-    /// added.
-    fn push(&mut self, item: T, bytes: usize) -> bool {
-        let is_kept = self.items.is_empty()
-            || self.items.len() < BACKLOG && self.bytes.saturating_add(bytes) <= BACKLOG_BYTES;
-        if is_kept {
-            self.bytes += bytes;
-            self.items.push_back((item, bytes));
-        } else {
-            self.lose();
-            self.missed += 1;
-        }
-        is_kept
-    }
-
-    fn lose(&mut self) {
-        self.missed += self.items.len() as u64;
-        self.items = VecDeque::new();
-        self.bytes = 0;
+    /// Notes that items are lost. Returns whether the reader has yet to be told of it: whether it
+    /// was not behind already.
+    fn miss(&mut self, items: usize) -> bool {
+        let is_new = self.missed == 0 && items > 0;
+        self.missed += items as u64;
+        is_new
     }
 }
 
@@ -142,28 +137,35 @@ impl Wakers {
 
 /// The readers of one kind of news, by what they read about.
 #[derive(Debug)]
-pub(super) struct Hub<T>(Mutex<Readers<T>>);
+pub(super) struct Hub<T> {
+    readers: Mutex<Readers<T>>,
+    /// Makes what waits for a reader.
+    backlog: fn() -> Box<dyn Backlog<T>>,
+}
 
-impl<T> Default for Hub<T> {
-    fn default() -> Self {
-        Self(Mutex::new(Readers {
+impl<T> Hub<T> {
+    /// Makes a hub whose readers have backlogs of that kind.
+    pub(super) fn new<B: Backlog<T> + Default + 'static>() -> Self {
+        let readers = Readers {
             by_name: HashMap::new(),
             made: 0,
             lagged: 0,
             is_closed: false,
-        }))
+        };
+        Self {
+            readers: Mutex::new(readers),
+            backlog: || Box::new(B::default()),
+        }
     }
-}
 
-impl<T> Hub<T> {
     pub(super) fn lock(&self) -> MutexGuard<'_, Readers<T>> {
-        self.0.lock()
+        self.readers.lock()
     }
 
     /// Adds a reader of what is sent from now on; `readers` are those of this hub, locked.
     pub(super) fn add(self: &Arc<Self>, readers: &mut Readers<T>, name: &str) -> Subscription<T> {
         let name: Arc<str> = name.into();
-        let queue = Arc::new(Queue::new());
+        let queue = Arc::new(Queue::new((self.backlog)()));
         queue.0.lock().is_closed = readers.is_closed;
         readers.made += 1;
         let number = readers.made;
@@ -204,7 +206,10 @@ impl<T> Readers<T> {
         let (item, bytes) = item();
         for queue in named.values() {
             queue.change(
-                |waiting| self.lagged += u64::from(!waiting.push(item.clone(), bytes)),
+                |waiting| {
+                    let lost = waiting.items.push(item.clone(), bytes);
+                    self.lagged += u64::from(waiting.miss(lost));
+                },
                 wakers,
             );
         }
@@ -215,12 +220,11 @@ impl<T> Readers<T> {
         for queue in self.by_name.values().flat_map(HashMap::values) {
             queue.change(
                 |waiting| {
-                    waiting.lose();
-                    waiting.missed += 1;
+                    let lost = waiting.items.clear() + 1;
+                    self.lagged += u64::from(waiting.miss(lost));
                 },
                 wakers,
             );
-            self.lagged += 1;
         }
     }
 
@@ -266,22 +270,31 @@ impl<T> Readers<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Wake;
+
+    use super::super::backlog::{BYTES_MAX, Changes, ITEMS_MAX};
     use super::*;
+    use crate::id::ReplicaId;
+    use crate::replica::{Event, Events, Signal};
+
+    fn numbers() -> Arc<Hub<u32>> {
+        Arc::new(Hub::new::<Changes<u32>>())
+    }
 
     /// Sends an item of that many bytes.
-    fn send(hub: &Hub<u32>, item: u32, bytes: usize) {
+    fn send<T: Clone>(hub: &Hub<T>, item: T, bytes: usize) {
         hub.lock()
             .send("room", || (item, bytes), &mut Wakers::default());
     }
 
-    fn take(reader: &mut Subscription<u32>) -> Poll<Result<Option<u32>, Lagged>> {
+    fn take<T>(reader: &mut Subscription<T>) -> Poll<Result<Option<T>, Lagged>> {
         reader.poll_next(&Context::from_waker(Waker::noop()))
     }
 
     #[test]
     fn items_that_wait_are_bounded_by_their_number_and_their_bytes_and_lost_as_one() {
-        for (bytes, fits) in [(0, 1_024), (BACKLOG_BYTES / 100, 100)] {
-            let hub = Arc::new(Hub::default());
+        for (bytes, fits) in [(0, ITEMS_MAX as u32), (BYTES_MAX / 100, 100)] {
+            let hub = numbers();
             let mut reader = hub.add(&mut hub.lock(), "room");
             for item in 0..fits {
                 send(&hub, item, bytes);
@@ -299,11 +312,66 @@ mod tests {
 
     #[test]
     fn an_item_that_is_longer_than_the_bound_is_kept_if_it_is_alone() {
-        let hub = Arc::new(Hub::default());
+        let hub = numbers();
         let mut reader = hub.add(&mut hub.lock(), "room");
-        send(&hub, 1, 2 * BACKLOG_BYTES);
+        send(&hub, 1, 2 * BYTES_MAX);
         assert_eq!(take(&mut reader), Poll::Ready(Ok(Some(1))));
-        send(&hub, 2, BACKLOG_BYTES);
+        send(&hub, 2, BYTES_MAX);
         assert_eq!(take(&mut reader), Poll::Ready(Ok(Some(2))));
+    }
+
+    #[test]
+    fn a_flood_of_signals_costs_a_reader_of_events_signals_only() {
+        let from = ReplicaId::new("a", 1, 0).unwrap();
+        let signal = |number: usize| Event::Signal {
+            from: from.clone(),
+            signal: Signal {
+                topic: "room".into(),
+                key: number.to_le_bytes().into(),
+                kind: 1,
+                ttl_ms: 1,
+                payload: Vec::new(),
+            },
+        };
+        let hub = Arc::new(Hub::new::<Events>());
+        let mut reader = hub.add(&mut hub.lock(), "room");
+        send(&hub, Event::ReplicaLeft(from.clone()), 0);
+        for number in 0..5_000 {
+            send(&hub, signal(number), 0);
+        }
+        assert_eq!(hub.lock().lagged(), 1);
+        assert_eq!(take(&mut reader), Poll::Ready(Err(Lagged(5_000 - 4_096))));
+        let left = Event::ReplicaLeft(from.clone());
+        assert_eq!(take(&mut reader), Poll::Ready(Ok(Some(left))));
+        for number in 5_000 - 4_096..5_000 {
+            let expected = Poll::Ready(Ok(Some(signal(number))));
+            assert_eq!(take(&mut reader), expected);
+        }
+        assert_eq!(take(&mut reader), Poll::Pending);
+    }
+
+    /// A waker that looks at its hub when it is dropped.
+    struct Curious(Arc<Hub<u32>>);
+
+    impl Wake for Curious {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for Curious {
+        fn drop(&mut self) {
+            let _load = self.0.lock().load();
+        }
+    }
+
+    #[test]
+    fn a_waker_is_dropped_without_a_lock() {
+        let hub = numbers();
+        let mut reader = hub.add(&mut hub.lock(), "room");
+        let curious = Waker::from(Arc::new(Curious(Arc::clone(&hub))));
+        let polled = reader.poll_next(&Context::from_waker(&curious));
+        assert_eq!(polled, Poll::Pending);
+        drop(curious);
+        assert_eq!(take(&mut reader), Poll::Pending);
+        assert_eq!(hub.lock().load(), (1, 0));
     }
 }

@@ -74,10 +74,7 @@ impl fmt::Debug for Watch {
 
 impl Watch {
     pub(super) fn begin(shared: Arc<Shared>, topic: &str, level: Level) -> Self {
-        match level {
-            Level::Entries => shared.watch(topic),
-            Level::Counts => shared.presence.watch_counts(shared.now(), topic),
-        }
+        shared.watch(topic, level);
         shared.watches.fetch_add(1, Ordering::Relaxed);
         shared.wake.notify_one();
         Self {
@@ -118,11 +115,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let presence = &self.shared.presence;
-        match self.level {
-            Level::Entries => self.shared.unwatch(&self.topic),
-            Level::Counts => presence.unwatch_counts(self.shared.now(), &self.topic),
-        }
+        self.shared.unwatch(&self.topic, self.level);
         self.shared.watches.fetch_sub(1, Ordering::Relaxed);
         self.shared.wake.notify_one();
     }

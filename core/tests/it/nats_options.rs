@@ -25,7 +25,7 @@ async fn join(port: u16, options: NatsOptions) -> Result<NatsTransport, String> 
 
 async fn join_at(servers: &str, options: NatsOptions) -> Result<NatsTransport, String> {
     let options = options.read().await.map_err(|error| error.to_string())?;
-    let joined = NatsTransport::connect_with(options, servers, "guarded").await;
+    let joined = NatsTransport::connect_with(options, servers, "guarded", |_| {}).await;
     joined.map_err(|error| error.to_string())
 }
 

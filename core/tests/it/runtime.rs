@@ -395,7 +395,7 @@ async fn signals_refusals_and_counts_are_told() {
         (1, 0, 1)
     );
     assert_eq!(stats.refused.values().sum::<u64>(), 1);
-    assert_eq!(stats.subscriptions, 2);
+    assert_eq!(stats.subscriptions, 3);
     assert!(stats.sent["beat"].frames > 0 && stats.received["signal"].bytes > 0);
 }
 

@@ -378,7 +378,7 @@ class Feed:
         """Return the next item, `None` when there is none yet: the number of the feed is reported
         once there is.
 
-        Raises `LagError` when items were lost, `EOFError` at the end.
+        Raises `LagError` when items were lost, which ends a feed of changes; `EOFError` at the end.
         """
 
     def close(self) -> None:

@@ -218,7 +218,10 @@ class NodeStopped(HeadcountError, RuntimeError):
 
 
 class LagError(HeadcountError):
-    """A subscription whose reader fell too far behind: subscribe again, which begins with the state."""
+    """A subscription whose reader fell too far behind.
+
+    One of changes is over: subscribe again, which begins with the state. One of events goes on.
+    """
 
     __module__ = "headcount"
 

@@ -142,13 +142,17 @@ class NodeParts(NodeBase):
 
     def _do_duty(self) -> None:
         for feed, note in self._duty:
-            try:
-                while (item := feed.poll()) is not None:
+            while True:
+                try:
+                    if (item := feed.poll()) is None:
+                        break
+                except LagError:
+                    name = self.replica.name
+                    log.warning("node %r: events came faster than they were logged", name)
+                except EOFError:
+                    break
+                else:
                     note(item)
-            except LagError:
-                log.warning("node %r: events came faster than they were logged", self.replica.name)
-            except EOFError:
-                pass
 
     def _note_event(self, event: Event) -> None:
         name, other = self.replica.name, event.replica
@@ -326,8 +330,10 @@ class WatchParts:
 class Subscription(Closing, Generic[_T]):
     """An iterator over changes or events, and a context manager that ends it.
 
-    It holds up to 1,024 items that were not read yet; when there are more, the next read raises
-    `LagError`, and the subscription is over: subscribe again.
+    It holds up to 1,024 changes that were not read yet; when there are more, the next read raises
+    `LagError`, and the subscription is over: subscribe again. Of events it holds 4,096 of each
+    kind, and 65,536 topics that became ready; when there are more, the oldest of the kind are lost,
+    the next read raises `LagError`, and those after it return the others.
     """
 
     def __init__(self, node: "Node", feed: Feed) -> None:

@@ -103,9 +103,14 @@ class Stats(TypedDict):
     refused: dict[str, int]
     """The frames refused, by reason: the `kind` of a `DecodeError`."""
     refused_entries: int
+    diffs_bytes: int
+    """The bytes of the changes that wait to be handed to subscribers."""
+    frames: int
+    """The frames that wait to be handed to the transport."""
     divergences: int
     ups: int
     """The times that another node was heard, new or again."""
+    """The open subscriptions, with two that the node itself reads to log events and refusals."""
     downs: int
     """The times that another node fell silent."""
     transport_errors: int

@@ -65,9 +65,11 @@ class Closing:
 class Subscription(Closing, Generic[_T]):
     """An asynchronous iterator over changes or events, and a context manager that ends it.
 
-    It holds up to 1,024 items that were not read yet; when there are more, the next read raises
-    `LagError`, and the subscription is over: subscribe again. A read that is cancelled loses
-    nothing. A subscription that nothing refers to any more is over too.
+    It holds up to 1,024 changes that were not read yet; when there are more, the next read raises
+    `LagError`, and the subscription is over: subscribe again. Of events it holds 4,096 of each
+    kind, and 65,536 topics that became ready; when there are more, the oldest of the kind are lost,
+    the next read raises `LagError`, and those after it return the others. A read that is cancelled
+    loses nothing. A subscription that nothing refers to any more is over too.
     """
 
     def __init__(self, node: "Node", feed: Feed) -> None:

@@ -9,9 +9,12 @@ defmodule Headcount.Transport.NATS do
 
   The NIF of a release has the client in it; one that is built from source needs
   `HEADCOUNT_NIF_FEATURES=nats`. A lost connection is made again. When there is none at the start, whatever the reason,
-  the tracker starts, the reason is logged, and the next attempt follows, at last every two seconds. Frames are as long
-  as the `max_payload` of the server lets them be, and no longer than 256 KiB. Peers are not trusted: their
-  terms create no atoms. In mode `:interest` each partition has a subject of its own; a node that wants
+  the tracker starts, the reason is logged, and the next attempt follows, at last every two seconds. A user that may not
+  subscribe or publish does not connect. What the server refuses later counts as frames that were not sent, and the
+  first refusal is logged. A server that stalls stops no tracker: frames that it does not take are dropped and counted.
+
+  Frames are as long as the `max_payload` of the server lets them be, and no longer than 256 KiB. Peers are not trusted:
+  their terms create no atoms. In mode `:interest` each partition has a subject of its own; a node that wants
   more than 4,096 subscribes to all of them.
 
   ## Options
@@ -114,7 +117,7 @@ defmodule Headcount.Transport.NATS do
 
   @impl true
   def handle_info({:headcount_nats, :error, message}, connection) do
-    Logger.warning("no connection to NATS yet, it is tried again: #{message}")
+    Logger.warning("NATS: #{message}")
     {:ok, connection}
   end
 

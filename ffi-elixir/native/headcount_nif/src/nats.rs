@@ -100,7 +100,8 @@ impl From<Options> for headcount::runtime::nats::NatsOptions {
 }
 
 /// Returns `{:ok, connection}` or `{:error, message}` for options of no use. Frames come to the process as
-/// `{:headcount_nats, from, frame}`, and why there is no connection yet as `{:headcount_nats, :error, message}`.
+/// `{:headcount_nats, from, frame}`; why there is no connection yet, and the first thing that the server
+/// refuses later, as `{:headcount_nats, :error, message}`.
 #[cfg(feature = "nats")]
 #[rustler::nif(schedule = "DirtyIo")]
 fn nats_connect<'a>(
@@ -184,14 +185,15 @@ fn nats_subscribe(connection: ResourceArc<Connection>, partition: u16, wanted: b
 #[cfg(feature = "nats")]
 mod thread {
     use headcount::replica::{Subscription, Transmit};
-    use headcount::runtime::nats::{NatsOptions, NatsTransport, async_nats::ServerAddr};
+    use headcount::runtime::nats::async_nats::{Event, ServerAddr};
+    use headcount::runtime::nats::{NatsOptions, NatsTransport};
     use headcount::runtime::{Incoming, Transport};
     use rustler::{LocalPid, OwnedEnv};
     use std::collections::HashSet;
     use std::pin::pin;
     use std::sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     };
     use std::time::Duration;
     use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -240,14 +242,27 @@ mod thread {
             options.map(drop).map_err(|e| e.to_string())
         }
 
-        async fn join(&self) -> Result<NatsTransport, String> {
+        /// Connects once. The process is told of the first thing that the server refuses from then on; the others
+        /// count as not sent.
+        async fn join(&self, to: LocalPid) -> Result<NatsTransport, String> {
             let options = self.options.clone().read().await;
             let options = options.map_err(|e| e.to_string())?;
-            let joining = NatsTransport::connect_with(options, &self.servers, &self.cluster);
-            match tokio::time::timeout(CONNECT_TIMEOUT, joining).await {
-                Err(_) => Err("the NATS servers do not answer".to_owned()),
-                Ok(joined) => joined.map_err(|error| error.to_string()),
-            }
+            let is_quiet = Arc::new(AtomicBool::new(true));
+            let of_events = Arc::clone(&is_quiet);
+            let tell = move |event: &Event| {
+                if let Event::ServerError(error) = event
+                    && !of_events.swap(true, Ordering::Relaxed)
+                {
+                    report(&to, &error.to_string());
+                }
+            };
+            let joining = NatsTransport::connect_with(options, &self.servers, &self.cluster, tell);
+            let joined = match tokio::time::timeout(CONNECT_TIMEOUT, joining).await {
+                Err(_) => return Err("the NATS servers do not answer".to_owned()),
+                Ok(joined) => joined.map_err(|error| error.to_string())?,
+            };
+            is_quiet.store(false, Ordering::Relaxed);
+            Ok(joined)
         }
     }
 
@@ -314,7 +329,7 @@ mod thread {
             let mut reported = String::new();
             let mut attempts = 0;
             loop {
-                match self.during(target.join()).await? {
+                match self.during(target.join(*to)).await? {
                     Ok(mut transport) => {
                         for partition in self.wanted.drain() {
                             let change = Subscription::Subscribe(partition);
@@ -361,7 +376,7 @@ mod thread {
         }
     }
 
-    /// Tells the process why there is no connection.
+    /// Tells the process why there is no connection, or what the server refuses.
     fn report(to: &LocalPid, message: &str) {
         let _ = OwnedEnv::new().send_and_clear(to, |env| {
             rustler::Encoder::encode(&(atoms::headcount_nats(), atoms::error(), message), env)
@@ -374,17 +389,18 @@ mod thread {
         to: &LocalPid,
         told: &Told,
     ) {
+        let mut unsent = 0;
         loop {
             // After each reconnect it may be another one.
             told.frame_max
                 .store(transport.frame_max(), Ordering::Relaxed);
+            // The server may have refused some since.
+            let unsent_before = std::mem::replace(&mut unsent, transport.unsent());
+            told.unsent
+                .fetch_add(unsent - unsent_before, Ordering::Relaxed);
             tokio::select! {
                 command = waiting.recv() => match command {
-                    Some(Command::Send(transmit)) => {
-                        let before = transport.unsent();
-                        transport.send(transmit).await;
-                        told.unsent.fetch_add(transport.unsent() - before, Ordering::Relaxed);
-                    }
+                    Some(Command::Send(transmit)) => transport.send(transmit).await,
                     Some(Command::Subscribe(change)) => transport.subscribe(change).await,
                     None => return,
                 },
