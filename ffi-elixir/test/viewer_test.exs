@@ -212,6 +212,23 @@ defmodule Headcount.MemberList.ViewerTest do
     assert %{epoch: %{node: "node-1"}} = Viewer.open!(Viewer.new(view, resumable: true), "c:0")
   end
 
+  test "epochs and names that clients would not take are refused" do
+    list = MemberList.new(name: "room", epoch: {"node-1", 7})
+    long = String.duplicate("x", 1025)
+
+    for {name, epoch, message} <- [
+          {"room", {"node-1", 7}, ~r/in epoch 7, .* higher, not 7/},
+          {"room", {"node-1", 6}, ~r/in epoch 7, .* higher, not 6/},
+          {long, 8, ~r/a list name has at most 1024 bytes, not 1025/},
+          {"room", {long, 8}, ~r/a node name has at most 1024 bytes, not 1025/}
+        ] do
+      assert_raise ArgumentError, message, fn -> MemberList.begin_epoch(list, name, epoch) end
+    end
+
+    assert_raise ArgumentError, fn -> MemberList.new(name: long) end
+    assert %{epoch: %{number: 7}} = Viewer.open!(Viewer.new(list, resumable: true), "c:0")
+  end
+
   defp resumable_list do
     list = MemberList.new(groups: @groups, name: "room", epoch: {"node-1", 1_790_000_000_000})
     for id <- 1..2000, do: MemberList.upsert(list, id, group: "online", key: id)

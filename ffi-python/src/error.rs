@@ -105,9 +105,12 @@ fn unlisted(text: String, error: &Unlisted) -> PyErr {
         Unlisted::UnknownMember { .. } => UnknownMember::new_err((text, kind_of(error))),
         Unlisted::UnknownGroup { .. } => UnknownGroup::new_err((text, kind_of(error))),
         Unlisted::KeyTooLong { max, .. }
+        | Unlisted::ListNameTooLong { max, .. }
+        | Unlisted::NodeNameTooLong { max, .. }
         | Unlisted::PayloadTooLong { max, .. }
         | Unlisted::TooManyGroups { max }
         | Unlisted::TooManyMembers { max } => LimitError::new_err((text, *max)),
+        Unlisted::EpochTooHigh { max, .. } => LimitError::new_err((text, *max)),
         _ => ListError::new_err((text, kind_of(error))),
     }
 }
@@ -161,6 +164,7 @@ impl From<LoadError> for Raised {
         let offset = error.offset();
         Self(match error {
             LoadError::Io { error, .. } => error.into(),
+            LoadError::Epoch(error) => return error.into(),
             _ => DecodeError::new_err((text, offset, kind_of(&error))),
         })
     }

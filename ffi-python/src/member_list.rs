@@ -230,14 +230,15 @@ impl MemberList {
     }
 
     /// Name the list for its viewers and begin an epoch: the next tick sends every viewer its
-    /// windows and the counts whole. Epochs must grow. `node` is the name of the server where there
-    /// are several, each with epochs of its own. Without this call the names are empty and the epoch
-    /// is 1.
+    /// windows and the counts whole. Epochs of a node must grow, up to 2**53 - 1. `node` is the name
+    /// of the server where there are several, each with epochs of its own; names have at most 1,024
+    /// bytes. Before the first call the names are empty and the epoch is 1, which that call may keep.
+    ///
+    /// Raises `ListError` for an epoch that is not higher, `LimitError` over a limit.
     #[pyo3(signature = (name, epoch, *, node = ""))]
     fn begin_epoch(&self, py: Python<'_>, name: &str, epoch: u64, node: &str) -> PyResult<()> {
         let epoch = Epoch::new(node, epoch);
-        each!(self, list => list.write(py, |list| list.begin_epoch(name, epoch))?);
-        Ok(())
+        each!(self, list => list.write(py, |list| list.begin_epoch(name, epoch))?).map_err(raise)
     }
 
     /// Return the number of members, shown or not. O(1).

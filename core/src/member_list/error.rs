@@ -48,6 +48,34 @@ pub enum ListError {
         /// Distinct known groups in the order given.
         got: usize,
     },
+    /// The name of a list with groups of its own is too long.
+    ListNameTooLong {
+        /// Length in bytes.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The name of the node of an epoch is too long.
+    NodeNameTooLong {
+        /// Length in bytes.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The number of an epoch is too high for clients.
+    EpochTooHigh {
+        /// The number.
+        epoch: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// An epoch is not later than the present one of the list and the node.
+    EpochNotHigher {
+        /// The number that was given.
+        epoch: u64,
+        /// The number of the present epoch.
+        last: u64,
+    },
     /// A raw sort key is too long.
     KeyTooLong {
         /// Length in bytes.
@@ -110,6 +138,21 @@ impl fmt::Display for ListError {
                 write!(
                     f,
                     "a group order names each of the {expected} groups once, not {got}"
+                )
+            }
+            Self::ListNameTooLong { len, max } => {
+                write!(f, "a list name has at most {max} bytes, not {len}")
+            }
+            Self::NodeNameTooLong { len, max } => {
+                write!(f, "a node name has at most {max} bytes, not {len}")
+            }
+            Self::EpochTooHigh { epoch, max } => {
+                write!(f, "the number of an epoch is at most {max}, not {epoch}")
+            }
+            Self::EpochNotHigher { epoch, last } => {
+                write!(
+                    f,
+                    "the list is in epoch {last}, and the next one of its node is higher, not {epoch}"
                 )
             }
             Self::KeyTooLong { len, max } => {

@@ -22,8 +22,15 @@ pub const ATTRS_MAX: usize = 512;
 pub const ATTR_SETS_MAX: usize = 1 << 20;
 /// The most lists of a table.
 pub const LISTS_MAX: usize = 512;
-/// The longest name of a list, in bytes.
+/// The longest name of a list of a table, in bytes.
 pub const LIST_NAME_MAX: usize = 64;
+/// The longest name of a list with groups of its own, or of a node, in bytes.
+pub const BUNDLE_NAME_MAX: usize = 1024;
+/// The highest number of an epoch: clients in JavaScript have no higher numbers.
+pub const EPOCH_MAX: u64 = (1 << 53) - 1;
+/// The highest number at which a table begins an epoch for a list that is added or given another
+/// spec. It leaves one for each list that is being built.
+pub(crate) const TABLE_EPOCH_MAX: u64 = EPOCH_MAX - 2 * LISTS_MAX as u64;
 /// The most clauses that admit members to a list.
 pub const CLAUSES_MAX: usize = 16;
 /// The most members of a list that are named as always or never in it.

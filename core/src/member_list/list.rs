@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::member_list::changes::Changes;
 use crate::member_list::changes::members::Fields;
 use crate::member_list::frames::model::Epoch;
+use crate::member_list::limits::{BUNDLE_NAME_MAX, EPOCH_MAX};
 use crate::member_list::options::ListOptions;
 use crate::member_list::snapshot::Snapshot;
 use crate::member_list::store::groups::{GroupId, GroupInfo};
@@ -382,12 +383,41 @@ impl<I: Id> MemberList<I> {
     }
 
     /// Names the list for its viewers and begins an epoch: the next tick sends every viewer its
-    /// windows and the counts whole. Epochs must grow; a list handed over from elsewhere continues
-    /// with a higher one. O(watched windows).
+    /// windows and the counts whole. Epochs of a node must grow; a list handed over from elsewhere
+    /// continues with a higher one. O(watched windows).
     ///
-    /// Without this call the name is empty and the epoch 1.
-    pub fn begin_epoch(&mut self, name: &str, epoch: impl Into<Epoch>) {
-        self.windows.new_epoch(name.into(), epoch.into());
+    /// Before the first call the names of list and node are empty and the epoch is 1; that call may
+    /// keep the number.
+    ///
+    /// # Errors
+    ///
+    /// [`ListError::EpochNotHigher`] if the list is in an epoch of this node that is as high: its
+    /// clients would drop the bundles. [`ListError::EpochTooHigh`] over 2^53 - 1, which is
+    /// [`EPOCH_MAX`](crate::member_list::EPOCH_MAX). [`ListError::ListNameTooLong`] and
+    /// [`ListError::NodeNameTooLong`] over 1,024 bytes, which is
+    /// [`BUNDLE_NAME_MAX`](crate::member_list::BUNDLE_NAME_MAX).
+    ///
+    /// ```
+    /// use headcount::member_list::Epoch;
+    /// use headcount::{ListError, ListOptions, MemberList};
+    ///
+    /// let mut list = MemberList::<u64>::new(ListOptions::default());
+    /// list.begin_epoch("room:7", Epoch::new("node-1", 1_790_000_000_000))?;
+    /// let earlier = list.begin_epoch("room:7", Epoch::new("node-1", 1_780_000_000_000));
+    /// assert!(matches!(earlier, Err(ListError::EpochNotHigher { .. })));
+    /// # Ok::<(), ListError>(())
+    /// ```
+    pub fn begin_epoch(&mut self, name: &str, epoch: impl Into<Epoch>) -> Result<(), ListError> {
+        let epoch = epoch.into();
+        epoch.check(EPOCH_MAX)?;
+        let len = name.len();
+        if len > BUNDLE_NAME_MAX {
+            let max = BUNDLE_NAME_MAX;
+            return Err(ListError::ListNameTooLong { len, max });
+        }
+        self.windows.check_next(&epoch)?;
+        self.windows.new_epoch(name.into(), epoch);
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 
 use crate::member_list::changes::Changes;
 use crate::member_list::frames::model::Epoch;
+use crate::member_list::limits::EPOCH_MAX;
 use crate::member_list::load_error::{LoadError, SaveError};
 use crate::member_list::saves::blocks::{BlockReader, put_text};
 use crate::member_list::saves::head::{Head, Kind};
@@ -108,6 +109,8 @@ impl<I: Id> MemberList<I> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn load(reader: impl Read, epoch: impl Into<Epoch>) -> Result<Self, LoadError> {
+        let mut epoch = epoch.into();
+        epoch.check(EPOCH_MAX).map_err(LoadError::Epoch)?;
         let mut reader = BlockReader::new(reader)?;
         let head = Head::load::<I>(Kind::List, &mut reader)?;
         let mut table = Table::new(head.payloads);
@@ -128,15 +131,15 @@ impl<I: Id> MemberList<I> {
         if read_more(&mut reader)? {
             return Err(reader.invalid("there is more than one list"));
         }
-        reader.end()?;
         let mut list = Self {
             store,
             changes: Changes::default(),
             windows: Windows::new(ListOptions::default().resume),
         };
-        let mut epoch = epoch.into();
         epoch.number = epoch.number.max(head.epoch.saturating_add(1));
-        list.begin_epoch(&name, epoch);
+        let begun = list.begin_epoch(&name, epoch);
+        begun.map_err(|_| reader.invalid("its name or its epoch is more than clients take"))?;
+        reader.end()?;
         Ok(list)
     }
 }

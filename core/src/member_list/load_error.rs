@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::{fmt, io};
 
+use crate::member_list::ListError;
+
 /// The reason why a table or list was not saved.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -40,7 +42,8 @@ impl From<io::Error> for SaveError {
     }
 }
 
-/// The reason why a saved table or list was not loaded. Each says at which byte of the file.
+/// The reason why a saved table or list was not loaded. Each says at which byte of the file, but for
+/// [`Epoch`](Self::Epoch).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LoadError {
@@ -51,6 +54,8 @@ pub enum LoadError {
         /// The bytes read before.
         offset: u64,
     },
+    /// The epoch that was asked for is none: its number or the name of its node is over the limit.
+    Epoch(ListError),
     /// The file does not begin as saved tables and lists do.
     NotASave,
     /// A later edition of headcount wrote the file.
@@ -103,7 +108,7 @@ impl LoadError {
     #[must_use]
     pub const fn offset(&self) -> u64 {
         match self {
-            Self::NotASave | Self::OtherKind { .. } => 0,
+            Self::Epoch(_) | Self::NotASave | Self::OtherKind { .. } => 0,
             Self::NewerVersion { .. } => 8,
             Self::Io { offset, .. }
             | Self::Cut { offset }
@@ -118,6 +123,7 @@ impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { error, offset } => write!(f, "byte {offset} could not be read: {error}"),
+            Self::Epoch(error) => error.fmt(f),
             Self::NotASave => f.write_str("this is no saved table or list"),
             Self::NewerVersion { version, max } => {
                 write!(f, "the file has version {version}, known are up to {max}")
@@ -144,6 +150,7 @@ impl Error for LoadError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Io { error, .. } => Some(error),
+            Self::Epoch(error) => Some(error),
             _ => None,
         }
     }

@@ -419,7 +419,7 @@ fn epochs_go_on_after_a_load() {
     assert!(later.iter().all(|epoch| *epoch >= 5_000), "{later:?}");
 
     let mut list = list::<u64>();
-    list.begin_epoch("room 7", 40);
+    list.begin_epoch("room 7", 40).expect("a higher epoch");
     let mut file = Vec::new();
     list.save(&mut file).expect("memory takes everything");
     for (first, epoch) in [(0, 41), (40, 41), (90, 90)] {

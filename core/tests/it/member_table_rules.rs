@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use headcount::member_list::{
-    ATTRS_MAX, Attrs, CLAUSES_MAX, Clause, Fields, GROUPS_MAX, LISTS_MAX, ListId, ListSpec,
-    MemberTable, PERSONAL_MAX, TableError, TableOptions,
+    ATTRS_MAX, Attrs, CLAUSES_MAX, Clause, EPOCH_MAX, Epoch, Fields, GROUPS_MAX, LISTS_MAX, ListId,
+    ListMove, ListSpec, LoadError, MemberTable, PERSONAL_MAX, TableError, TableOptions,
 };
 use headcount::{ListError, SortKey};
 
@@ -238,4 +238,85 @@ fn a_placed_list_takes_twelve_bytes_a_member_at_most() {
         "{} bytes of none",
         table.heap_bytes()
     );
+}
+
+#[test]
+fn epochs_of_a_table_stay_below_those_that_clients_take() {
+    let max = EPOCH_MAX - 2 * LISTS_MAX as u64;
+    let too_high = |epoch| TableError::from(ListError::EpochTooHigh { epoch, max });
+    let made = |epoch: Epoch| MemberTable::<u64>::new(TableOptions::default().first_epoch(epoch));
+    assert_eq!(made((max + 1).into()).err(), Some(too_high(max + 1)));
+    assert_eq!(made(u64::MAX.into()).err(), Some(too_high(u64::MAX)));
+    let (len, name_max) = (1025, 1024);
+    let long = ListError::NodeNameTooLong { len, max: name_max };
+    let node = "n".repeat(len);
+    assert_eq!(made(Epoch::new(&node, 1)).err(), Some(long.into()));
+
+    let mut table = made(Epoch::new(&node[1..], max)).expect("just within the limits");
+    let first = table.add_list(spec("first")).expect("an epoch is left");
+    table
+        .upsert(7, &[SortKey::from_u64(7)], Attrs::EMPTY, None)
+        .expect("room");
+    let none = || Err(too_high(max + 1));
+    assert_eq!(table.add_list(spec("second")).map(drop), none());
+    assert_eq!(
+        table.set_spec(first, spec("first").descending(true)),
+        none()
+    );
+    assert_eq!(table.revoke(first, spec("second")), none());
+    assert_eq!(table.add_list(spec("first")), Ok(first)); // one more owner
+    assert_eq!(table.list(first).expect("built").index_of(&7), Some(1));
+
+    let mut file = Vec::new();
+    table.save(&mut file).expect("memory takes everything");
+    let load = |epoch| MemberTable::<u64>::load(&file[..], epoch).expect_err("no epoch is left");
+    assert!(matches!(load(1), LoadError::Invalid { .. }));
+    assert!(matches!(load(max + 1), LoadError::Epoch(_)));
+}
+
+#[test]
+fn writes_tell_of_lists_that_show_a_member_elsewhere_and_of_no_others() {
+    let mut table = MemberTable::<u64>::new(TableOptions::default()).expect("good options");
+    let [staff, owner] = [1, 2].map(Attrs::from_low);
+    let plan = spec("ranks").group(Clause::new().all(owner), "owner");
+    let list = table.add_list(plan.group(Clause::new().all(staff), "staff"));
+    let list = list.expect("a good spec");
+    let mut rows = Vec::new();
+    let moved = |rows: &mut Vec<ListMove>| -> Vec<_> {
+        let rows = rows.drain(..);
+        rows.map(|moved| (moved.old_index, moved.index)).collect()
+    };
+    let key = SortKey::from_name;
+    for (id, name) in [(1, "a"), (2, "c")] {
+        let done = table.upsert(id, &[key(name)], staff, Some(&mut rows));
+        assert_eq!(done, Ok(true));
+    }
+    assert_eq!(moved(&mut rows), [(None, Some(1)), (None, Some(2))]);
+    assert_eq!(table.set_key(&1, 0, &key("b"), Some(&mut rows)), Ok(()));
+    assert_eq!(moved(&mut rows), [], "it stays before the other one");
+    assert_eq!(table.set_key(&1, 0, &key("d"), Some(&mut rows)), Ok(()));
+    assert_eq!(moved(&mut rows), [(Some(1), Some(2))]);
+
+    // Alone in its group, a member goes with its header: the index is the same, the group is not.
+    assert!(table.remove(&2, Some(&mut rows)));
+    assert_eq!(moved(&mut rows), [(Some(1), None)]);
+    let promoted = table.set_attrs(&1, &staff, &owner, Some(&mut rows));
+    assert_eq!(
+        (promoted, moved(&mut rows)),
+        (Ok(()), vec![(Some(1), Some(1))])
+    );
+
+    let ranks = table.list(list).expect("built");
+    let groups = ["owner", "staff", "all"].map(|name| ranks.group(name).expect("known"));
+    for group in groups {
+        let hidden = table.set_group_hidden(list, group, true);
+        assert_eq!(hidden, Ok(()));
+    }
+    let hidden = table.set_attrs(&1, &owner, &staff, Some(&mut rows));
+    assert_eq!((hidden, moved(&mut rows)), (Ok(()), vec![]));
+    let one = [key("x")];
+    assert_eq!(table.upsert(3, &one, staff, Some(&mut rows)), Ok(true));
+    assert_eq!(table.upsert(3, &one, owner, Some(&mut rows)), Ok(false));
+    assert!(table.remove(&3, Some(&mut rows)));
+    assert_eq!(moved(&mut rows), [], "no row before, and none after");
 }

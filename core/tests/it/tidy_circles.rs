@@ -100,7 +100,7 @@ fn assert_circles(folder: &str) {
     assert!(found.is_empty(), "circles in {folder}: {found:?}");
 }
 
-/// Reads and parses the modules below a folder, without the roots of its crate.
+/// Reads and parses the modules below a folder, without the roots of its crate and files of tests.
 fn modules_of(folder: &str) -> Modules {
     let source = root().join(folder);
     let modules = files(&source, "rs").into_iter().map(|file| {
@@ -111,7 +111,8 @@ fn modules_of(folder: &str) -> Modules {
         let code = fs::read_to_string(&file).expect("a source file can be read");
         (path.strip_suffix("/mod").unwrap_or(&path).to_owned(), code)
     });
-    Modules::parse(modules.filter(|(name, _)| !["lib", "main"].contains(&&**name)))
+    let is_code = |name: &str| !["lib", "main"].contains(&name) && !name.ends_with("/tests");
+    Modules::parse(modules.filter(|(name, _)| is_code(name)))
 }
 
 #[test]

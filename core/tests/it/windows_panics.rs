@@ -185,7 +185,8 @@ fn list_whose_source_panics_in_a_tick_publishes_the_same_with_the_next() {
     let mut twins = [0, 1].map(|_| {
         let mut list = MemberList::<u64>::new(ListOptions::default());
         let group = list.add_group("online").expect("a good name");
-        list.begin_epoch("room:7", 1_700_000_000);
+        list.begin_epoch("room:7", 1_700_000_000)
+            .expect("a higher epoch");
         let mut people = People::default();
         for id in 1..=30 {
             list.upsert(id, group, &SortKey::from_u64(id), 0)

@@ -245,7 +245,10 @@ pub(crate) fn worlds<I: Id>(seed: u64, keys: Keys, id_of: fn(u64) -> I) -> Vec<N
         let mut world = NaiveWorld::new(seed + at as u64, groups, keys, id_of);
         // Numbers of other nodes mean nothing: those of "b" are lower.
         let number = if node == "a" { 9_000 } else { 5 } + at as u64;
-        world.list.begin_epoch(list, Epoch::new(node, number));
+        world
+            .list
+            .begin_epoch(list, Epoch::new(node, number))
+            .expect("a higher epoch");
         (0..world.rng.index(250)).for_each(|_| world.join());
         world
     });

@@ -101,7 +101,7 @@ fn versions_that_are_unknown_get_a_sync() {
     assert!(is_delta(
         &resume(&mut list, &[held_window("c:0", version)]).expect("open")
     ));
-    list.begin_epoch("", 2);
+    list.begin_epoch("", 2).expect("a higher epoch");
     assert!(!is_delta(
         &resume(&mut list, &[held_window("c:0", version)]).expect("open")
     ));

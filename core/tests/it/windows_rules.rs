@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use headcount::member_list::{Bundle, CountsTable, FrameChange, Tick, WindowError};
-use headcount::{Bodies, GroupId, SortKey, Viewer, WindowSpec};
+use headcount::member_list::{
+    Bundle, BundleFormat, CountsTable, EPOCH_MAX, Epoch, FrameChange, LoadError, Tick, WindowError,
+};
+use headcount::{Bodies, GroupId, ListError, ListOptions, SortKey, Viewer, WindowSpec};
 
 use crate::support::windows::{List, list, open, tick};
 
@@ -320,4 +322,58 @@ fn list_window_names_are_read_from_the_right() {
     for name in ["a::1:2", "a:user:1", "g:x\u{7}y:1:02", "a:u\u{7}:1:2"] {
         assert_eq!(Spec::parse(name), Err(WindowError::BadName), "{name:?}");
     }
+}
+
+#[test]
+fn epochs_that_clients_would_not_take_are_refused() {
+    let mut list = List::new(ListOptions::default());
+    let not_higher = |epoch, last| ListError::EpochNotHigher { epoch, last };
+    assert_eq!(list.begin_epoch("room", 0), Err(not_higher(0, 1)));
+    assert_eq!(list.begin_epoch("room", 1), Ok(())); // the first one gets a name
+    assert_eq!(list.begin_epoch("room", 1), Err(not_higher(1, 1)));
+    assert_eq!(list.begin_epoch("room", Epoch::new("a", 0)), Ok(()));
+    assert_eq!(list.begin_epoch("room", Epoch::new("a", 7)), Ok(()));
+
+    let (len, max) = (1026, 1024);
+    let long = "ß".repeat(len / 2);
+    let high = |epoch| ListError::EpochTooHigh {
+        epoch,
+        max: EPOCH_MAX,
+    };
+    let bad: [(&str, Epoch, ListError); 6] = [
+        (&long, 8.into(), ListError::ListNameTooLong { len, max }),
+        (
+            "room",
+            Epoch::new(&long, 8),
+            ListError::NodeNameTooLong { len, max },
+        ),
+        ("room", (1 << 53).into(), high(1 << 53)),
+        ("room", Epoch::new("a", u64::MAX), high(u64::MAX)),
+        ("other", Epoch::new("a", 7), not_higher(7, 7)),
+        ("other", Epoch::new("a", 6), not_higher(6, 7)),
+    ];
+    for (name, epoch, error) in bad {
+        assert_eq!(list.begin_epoch(name, epoch), Err(error));
+    }
+    let open = |list: &mut List| {
+        let opened = Viewer::new().open(list, WindowSpec::Chunk(0), Bodies::None);
+        opened.expect("a chunk")
+    };
+    let bundle = open(&mut list);
+    assert_eq!((&*bundle.list, bundle.epoch), ("room", Epoch::new("a", 7)));
+
+    // What is just within the limits arrives.
+    let name = &long[..1024];
+    assert_eq!(list.begin_epoch(name, Epoch::new(name, EPOCH_MAX)), Ok(()));
+    let bundle = open(&mut list);
+    let bytes = bundle.to_binary_in(BundleFormat::Two);
+    assert_eq!(Bundle::from_binary(&bytes), Ok(bundle));
+
+    // There is no epoch after the highest one.
+    let mut file = Vec::new();
+    list.save(&mut file).expect("memory takes everything");
+    let loaded = List::load(&file[..], 8).expect_err("no epoch is left");
+    assert!(matches!(loaded, LoadError::Invalid { .. }), "{loaded}");
+    let loaded = List::load(&file[..], EPOCH_MAX + 1).expect_err("too high");
+    assert!(matches!(&loaded, LoadError::Epoch(error) if *error == high(EPOCH_MAX + 1)));
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::rng::Rng;
-use crate::windows_scenarios_lists::{found, search, switch};
+use crate::windows_scenarios_lists::{found, renamed_list, search, switch};
 use crate::windows_vectors::{Run, texts};
 
 pub(crate) fn head(groups: &[&str], more: &Value) -> Value {
@@ -529,6 +529,7 @@ pub(crate) fn made(name: &str) -> Value {
         "search" => search(),
         "resume" => resume(),
         "switch" => switch(),
+        "renamed-list" => renamed_list(),
         other => panic!("no vector {other}"),
     }
 }

@@ -186,3 +186,43 @@ pub(crate) fn switch() -> Value {
         through(run, json!({"open": "c:0"}));
     })
 }
+
+pub(crate) fn renamed_list() -> Value {
+    let about = "Frame format 2, a list that gets another name after the client has switched to it. \
+                 The client closes its only window while a bundle of that name is under way, and \
+                 opens it again; later its request is refused, because the window is closed, \
+                 and it opens it once more. The answers are lost: each time it asks again.";
+    let staff = json!({"list": "staff", "epoch": 1_780_000_000_000_u64, "groups": ["on duty"]});
+    let more = json!({
+        "format": 2, "node": "node-1", "epoch": 1_790_000_000_000_u64, "others": [staff],
+    });
+    let head = head(&["online"], &more);
+    record(about, &head, |run| {
+        let person =
+            |id: u64| json!(["upsert", id.to_string(), "on duty", format!("Name {id}"), 0]);
+        run(json!({"do": [person(1), person(2)], "in": "staff"}));
+        through(run, json!({"open": "c:0"}));
+        through(run, json!({"switch": ["staff", ["c:0"]]}));
+
+        // No window is there to be asked for.
+        run(json!({"do": [["epoch", "crew", 1_780_000_100_000_u64], person(3)], "in": "staff"}));
+        let renamed = late(run, json!({"tick": 250}));
+        run(json!({"close": "c:0"}));
+        run(json!({ "receive": renamed }));
+        let _lost = late(run, json!({"open": "c:0"}));
+        run(json!({"do": [person(4)], "in": "staff"}));
+        through(run, json!({"tick": 500}));
+        run(json!({"do": [person(5)], "in": "staff"}));
+        through(run, json!({"tick": 750}));
+
+        // The window that was asked for is closed.
+        run(json!({"close": "c:0"}));
+        run(json!({"resync": ["c:0"]}));
+        let _lost = late(run, json!({"open": "c:0"}));
+        run(json!({"do": [person(6)], "in": "staff"}));
+        through(run, json!({"tick": 1_000}));
+        through(run, json!({"resync": ["c:0"]}));
+        run(json!({"do": [person(7)], "in": "staff"}));
+        through(run, json!({"tick": 1_250}));
+    })
+}

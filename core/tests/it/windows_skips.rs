@@ -114,7 +114,10 @@ pub(crate) fn run(seed: u64, members: usize, epochs: bool) -> usize {
             world.change();
         }
         if epochs && world.rng.one_in(12) {
-            world.list.begin_epoch("room:1", step + 2);
+            world
+                .list
+                .begin_epoch("room:1", step + 2)
+                .expect("a higher epoch");
         }
         let actor = world.rng.index(8);
         if let Some(connection) = connections.get_mut(actor) {
@@ -323,7 +326,7 @@ fn list_epoch_reaches_viewers_by_itself() {
     ];
     let late = tick(&mut list, 500);
     list.remove(&30);
-    list.begin_epoch("room:8", 5);
+    list.begin_epoch("room:8", 5).expect("a higher epoch");
     let first = tick(&mut list, 1_000);
     assert!(!first.is_empty());
     for connection in &mut connections {
@@ -480,7 +483,7 @@ fn list_that_a_protocol_can_no_longer_show_closes_its_windows() {
         .open(&mut list, WindowSpec::Chunk(0), Bodies::None)
         .expect("open");
     let mut rebuilt = List::new(ListOptions::default().headers(false));
-    rebuilt.begin_epoch("", 2);
+    rebuilt.begin_epoch("", 2).expect("a higher epoch");
     let chunk = WindowSpec::Chunk(0);
     let resync = viewer.resync(&mut rebuilt, std::slice::from_ref(&chunk), Bodies::None);
     assert_eq!(resync, Err(WindowError::Unsupported));

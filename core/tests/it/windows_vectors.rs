@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use crate::support::windows_world::{NAME, People, Person, STATUS};
 use crate::windows_scenarios::made;
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "joins-and-moves",
     "anchors",
     "groups",
@@ -32,6 +32,7 @@ const NAMES: [&str; 14] = [
     "search",
     "resume",
     "switch",
+    "renamed-list",
 ];
 
 /// A running vector: lists of a node with one viewer, and the client of that viewer.
@@ -75,7 +76,8 @@ impl Run {
             list.set_groups(&texts(&entry["groups"]))
                 .expect("good names");
             let name = text(&entry["list"]);
-            list.begin_epoch(name, Epoch::new(node, number(&entry["epoch"])));
+            list.begin_epoch(name, Epoch::new(node, number(&entry["epoch"])))
+                .expect("a higher epoch");
             Listed {
                 name: name.into(),
                 list,
@@ -310,7 +312,8 @@ impl Run {
                 .expect("known"),
             "epoch" => {
                 let epoch = Epoch::new(&self.node, number(&op[2]));
-                list.begin_epoch(text(&op[1]), epoch);
+                list.begin_epoch(text(&op[1]), epoch)
+                    .expect("a higher epoch");
             }
             other => panic!("operation {other}"),
         }
@@ -477,7 +480,7 @@ fn written(vector: &Value) -> String {
 
 fn path(name: &str) -> PathBuf {
     let folder = match name {
-        "resume" | "switch" => "list-frames-2",
+        "resume" | "switch" | "renamed-list" => "list-frames-2",
         _ => "list-frames",
     };
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{folder}/{name}.json"))

@@ -584,9 +584,12 @@ class MemberList(Generic[_I]):
 
     def begin_epoch(self, name: str, epoch: int, *, node: str = "") -> None:
         """Name the list for its viewers and begin an epoch: the next tick sends every viewer its
-        windows and the counts whole. Epochs must grow. `node` is the name of the server where there
-        are several, each with epochs of its own. Without this call the names are empty and the
-        epoch is 1.
+        windows and the counts whole. Epochs of a node must grow, up to 2**53 - 1. `node` is the
+        name of the server where there are several, each with epochs of its own; names have at most
+        1,024 bytes. Before the first call the names are empty and the epoch is 1, which that call
+        may keep.
+
+        Raises `ListError` for an epoch that is not higher, `LimitError` over a limit.
         """
 
     def save(self, file: str | PathLike[str] | SupportsWrite[bytes]) -> None:

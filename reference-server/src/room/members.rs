@@ -44,7 +44,9 @@ impl RoomMembers {
         // A list is rebuilt when its room opens again or the server starts: later times make higher
         // epochs.
         let epoch = u64::try_from(db::now_micros() / 1_000).unwrap_or(1);
-        list.begin_epoch(topic, Epoch::new(node, epoch));
+        if let Err(error) = list.begin_epoch(topic, Epoch::new(node, epoch)) {
+            tracing::error!(%error, "the member list of a room has no epoch of its node");
+        }
         let options = RosterOptions::default().offline(OfflinePolicy::Keep(groups.offline));
         let by = Arc::clone(order);
         let fixed = groups.clone();

@@ -109,7 +109,8 @@ impl ServerTable {
         let epoch = u64::try_from(db::now_micros() / 1_000).unwrap_or(1);
         let options = TableOptions::default().first_epoch(Epoch::new(node, epoch));
         let mut state = State {
-            table: MemberTable::new(options).expect("one key column is as many as there may be"),
+            table: MemberTable::new(options)
+                .expect("one key column, and an epoch of a node and a clock"),
             cards: Cards::default(),
             attrs: HashMap::new(),
             lists: BTreeMap::new(),

@@ -15,7 +15,7 @@ for (const name of files) {
   test(`${name}: ${vector.about}`, () => replay(vector));
 }
 
-for (const name of ["resume.json", "switch.json"]) {
+for (const name of ["resume.json", "switch.json", "renamed-list.json"]) {
   const vector = JSON.parse(readFileSync(new URL(`../list-frames-2/${name}`, FOLDER), "utf8"));
   test(`format 2, ${name}: ${vector.about}`, () => {
     assert.equal(vector.server.format, 2);

@@ -34,7 +34,7 @@ export class MemberListClient {
   #first = 0;
   /** What takes the client to a list: "first", any bundle; "any", any answer; a number, that answer; null, nothing. */
   #entrance = "first";
-  /** True if the server was asked for all windows because of a bundle of another node or list. */
+  /** True if the server was asked for all windows because of a bundle of another node or list. An open clears it. */
   #hasAsked = false;
   #format = null;
   #node = "";
@@ -68,6 +68,8 @@ export class MemberListClient {
     // A bundle may have overtaken the answer.
     const since = request === null ? this.#version : 0;
     this.#windows.set(name, { ...empty, since, replaces: null });
+    // What was asked for did not include it.
+    this.#hasAsked = false;
   }
 
   /** Notes any request to the server. Returns its number, to be passed to `apply` with the answer. */

@@ -61,7 +61,8 @@ pub struct Client<I> {
     entrance: Entrance,
     /// The first request of this connection and list: answers to earlier ones are dropped.
     first: u64,
-    /// True if the server was asked for all windows because of a bundle of another node or list.
+    /// True if the server was asked for all windows because of a bundle of another node or list. A
+    /// window that is opened clears it.
     asked: bool,
     epoch: Epoch,
     /// Highest version of a bundle of this epoch.
@@ -76,6 +77,7 @@ pub struct Client<I> {
 
 /// A request to the server, of which the answer is handed to [`Client::answer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use = "`Client::answer` takes it with the answer"]
 pub struct Request(u64);
 
 /// The bundles that may take a client to another node or list.
@@ -108,6 +110,7 @@ pub struct ClientWindow<I> {
 
 /// The outcome of a bundle, and the requests to send to the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "it says what to ask the server for"]
 pub struct BundleReport {
     /// Windows whose rows or place changed, by their present names.
     pub changed: Vec<Arc<str>>,
@@ -277,7 +280,12 @@ impl<I: Id> Client<I> {
 
     /// Adds an empty window that waits for a SYNC later than `since`, unless there is one of that name.
     fn expect(&mut self, name: Arc<str>, since: u64) {
-        self.windows.entry(name).or_insert_with(|| ClientWindow {
+        if self.windows.contains_key(&name) {
+            return;
+        }
+        // What was asked for did not include it.
+        self.asked = false;
+        let window = ClientWindow {
             rows: Vec::new(),
             epoch: Epoch::default(),
             version: 0,
@@ -285,7 +293,8 @@ impl<I: Id> Client<I> {
             matches: None,
             since,
             waiting: true,
-        });
+        };
+        self.windows.insert(name, window);
     }
 
     /// Returns a window by name.
@@ -307,8 +316,8 @@ impl<I: Id> Client<I> {
 
     /// Takes a bundle that the server sent over the present connection. Between a switch or the
     /// begin of a connection and its answer the client drops it. It also drops bundles of another
-    /// node or list: then it asks for its windows, and goes there by the [`answer`](Self::answer).
-    /// O(rows of its windows).
+    /// node or list: then it asks for its windows, once until it opens another, and goes there by the
+    /// [`answer`](Self::answer). O(rows of its windows).
     pub fn apply(&mut self, bundle: &Bundle<I>) -> BundleReport {
         let mut report = BundleReport::default();
         if self.is_entering() {

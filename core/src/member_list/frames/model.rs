@@ -9,7 +9,8 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::member_list::limits::BODY_DEPTH_MAX;
+use crate::member_list::ListError;
+use crate::member_list::limits::{BODY_DEPTH_MAX, BUNDLE_NAME_MAX};
 
 /// The frames and counts that one viewer gets at once; atomic for it.
 ///
@@ -18,7 +19,7 @@ use crate::member_list::limits::BODY_DEPTH_MAX;
 /// use headcount::{Bodies, ListOptions, MemberList, Viewer, WindowSpec};
 ///
 /// let mut list = MemberList::<u64>::new(ListOptions::default());
-/// list.begin_epoch("room:7", 1);
+/// list.begin_epoch("room:7", 1)?;
 /// let bundle = Viewer::new().open(&mut list, WindowSpec::Chunk(0), Bodies::None)?;
 /// assert_eq!(&*bundle.list, "room:7");
 /// let bytes = bundle.to_binary_in(BundleFormat::Two);
@@ -85,10 +86,10 @@ pub enum BundleFormat {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Epoch {
-    /// The node that serves the list; empty where there is only one.
+    /// The node that serves the list, at most 1,024 bytes; empty where there is only one.
     pub node: Arc<str>,
     /// Grows whenever the node rebuilds, loads or redefines the list, and is never used twice:
-    /// milliseconds of a clock at the start.
+    /// milliseconds of a clock at the start. At most 2^53 - 1.
     pub number: u64,
 }
 
@@ -98,6 +99,20 @@ impl Epoch {
     pub fn new(node: &str, number: u64) -> Self {
         let node = node.into();
         Self { node, number }
+    }
+
+    /// Checks that bundles can carry it, and that its number is at most `max`.
+    pub(crate) fn check(&self, max: u64) -> Result<(), ListError> {
+        let len = self.node.len();
+        if len > BUNDLE_NAME_MAX {
+            let max = BUNDLE_NAME_MAX;
+            return Err(ListError::NodeNameTooLong { len, max });
+        }
+        let epoch = self.number;
+        if epoch > max {
+            return Err(ListError::EpochTooHigh { epoch, max });
+        }
+        Ok(())
     }
 }
 

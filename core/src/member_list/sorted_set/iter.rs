@@ -26,8 +26,8 @@ fn take_back<'a, T>(tree: &'a Tree<Run<T>>, from: usize, to: &mut usize) -> Opti
     Some(&run[start..=last])
 }
 
-/// The iterator over the elements of a [`SortedSet`](super::SortedSet) in order, or over a [slice](super::SortedSet::slice)
-/// of them.
+/// The iterator over the elements of a [`SortedSet`](super::SortedSet) in order, or over a
+/// [slice](super::SortedSet::slice) of them.
 ///
 /// It walks from both ends: O(log n) once per 128 elements, O(1) otherwise.
 #[must_use = "iterators are lazy"]

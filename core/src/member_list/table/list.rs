@@ -55,8 +55,10 @@ impl fmt::Display for ListId {
     }
 }
 
-/// The rows of a member in one list before and after a write. A member that came into the list has
-/// no old row, one that left it no new row; a member whose group is hidden or collapsed has none.
+/// The rows of a member in one list before and after a write that moved it there. A member that came
+/// into the list has no old row, one that left it no new row, and one whose group is hidden or
+/// collapsed has none. At least one of the two is there. They are equal when the member went to
+/// another group and its index stayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListMove {
     /// The list.

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 
 use crate::member_list::changes::members::Fields;
 use crate::member_list::frames::model::Epoch;
-use crate::member_list::limits::{KEY_COLUMNS_MAX, LISTS_MAX};
+use crate::member_list::limits::{KEY_COLUMNS_MAX, LISTS_MAX, TABLE_EPOCH_MAX};
 use crate::member_list::options::ResumeLimits;
 use crate::member_list::store::classes::{Classes, Rules};
 use crate::member_list::store::groups::GroupId;
@@ -109,6 +109,11 @@ impl<I: Id> Lists<I> {
         take_epoch(&mut self.next_epoch)
     }
 
+    /// Checks that there is an epoch for one more list or spec, beside those that are being built.
+    pub(super) fn check_epochs(&self) -> Result<(), TableError> {
+        Ok(self.next_epoch.check(TABLE_EPOCH_MAX)?)
+    }
+
     pub(super) const fn next_epoch(&self) -> u64 {
         self.next_epoch.number
     }
@@ -122,6 +127,7 @@ impl<I: Id> Lists<I> {
         if self.lists.len() == LISTS_MAX {
             return Err(TableError::TooManyLists { max: LISTS_MAX });
         }
+        self.check_epochs()?;
         let id = ListId::new(self.lists.len(), 0);
         self.lists.push(Some(List::new(id, self.resume)));
         self.by_name.insert(name, id);
@@ -149,6 +155,7 @@ impl<I: Id> Lists<I> {
         if self.free.is_empty() && self.lists.len() == LISTS_MAX {
             return Err(TableError::TooManyLists { max: LISTS_MAX });
         }
+        self.check_epochs()?;
         let fresh = ListId::new(self.lists.len(), 0);
         let id = self.free.last().copied().unwrap_or(fresh);
         let mut list = List::new(id, self.resume);
@@ -214,6 +221,7 @@ impl<I: Id> Lists<I> {
             let name = spec.name().to_owned();
             return Err(TableError::ListExists { name });
         }
+        self.check_epochs()?;
         let name = spec.shared_name().clone();
         self.get_mut(id)?.start(Arc::new(spec), classes)?;
         self.by_name.retain(|_, other| *other != id);
@@ -336,7 +344,9 @@ impl<I: Id> Lists<I> {
                     }
                 }
             }
-            if let Some(rows) = &mut rows {
+            let is_elsewhere =
+                index != left.old_row || index.is_some() && left.before != left.after;
+            if let Some(rows) = rows.as_mut().filter(|_| is_elsewhere) {
                 rows.push(ListMove {
                     list: list.id(),
                     old_index: left.old_row,
@@ -392,7 +402,7 @@ impl<I: Id> Lists<I> {
                 let old_index = order.remove(table, slot, group);
                 changes.row(old_index, None);
                 mark_header(order.groups(), group, false, changes);
-                if let Some(rows) = &mut rows {
+                if let Some(rows) = rows.as_mut().filter(|_| old_index.is_some()) {
                     rows.push(ListMove {
                         list: list.id(),
                         old_index,
@@ -531,6 +541,6 @@ impl<I: Id> Lists<I> {
 /// Returns the next epoch; the one after it follows.
 fn take_epoch(next: &mut Epoch) -> Epoch {
     let epoch = next.clone();
-    next.number = epoch.number.saturating_add(1);
+    next.number += 1;
     epoch
 }

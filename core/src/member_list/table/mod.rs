@@ -80,7 +80,8 @@ impl TableOptions {
 
     /// Sets the epoch of the first list. Each list, and each spec of a list, has a higher one. A
     /// table that replaces another one, after a restart, must begin above its epochs; milliseconds
-    /// of a clock do. A number alone is an epoch of the node without a name. Default 1.
+    /// of a clock do. A number alone is an epoch of the node without a name. Default 1, at most
+    /// 2^53 - 1,025.
     #[must_use]
     pub fn first_epoch(mut self, epoch: impl Into<Epoch>) -> Self {
         self.first_epoch = epoch.into();
@@ -155,17 +156,20 @@ impl<I: Id> MemberTable<I> {
     ///
     /// # Errors
     ///
-    /// [`TableError::BadKeyColumns`].
+    /// [`TableError::BadKeyColumns`]; [`ListError::EpochTooHigh`] and [`ListError::NodeNameTooLong`]
+    /// for [`TableOptions::first_epoch`].
     pub fn new(options: TableOptions) -> Result<Self, TableError> {
         let columns = options.key_columns;
         if !(1..=KEY_COLUMNS_MAX).contains(&columns) {
             let max = KEY_COLUMNS_MAX;
             return Err(TableError::BadKeyColumns { columns, max });
         }
+        let lists = Lists::new(options.first_epoch.clone(), options.resume);
+        lists.check_epochs()?;
         Ok(Self {
             table: Table::with_columns(options.payloads, columns),
             classes: Classes::default(),
-            lists: Lists::new(options.first_epoch.clone(), options.resume),
+            lists,
             options,
             floor: 0,
         })
@@ -231,7 +235,7 @@ impl<I: Id> MemberTable<I> {
     /// # Errors
     ///
     /// [`TableError::ListExists`] for another spec of a list of this name,
-    /// [`TableError::TooManyLists`], those of a bad spec ([`TableError::BadListName`],
+    /// [`TableError::TooManyLists`], [`ListError::EpochTooHigh`], those of a bad spec ([`TableError::BadListName`],
     /// [`TableError::UnknownKeyColumn`], [`TableError::TooManyClauses`],
     /// [`TableError::TooManyIds`], [`TableError::AlwaysAndNever`]), and of a bad group
     /// ([`ListError::BadGroupName`], [`ListError::TooManyGroups`]).

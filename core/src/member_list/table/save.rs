@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::member_list::Id;
 use crate::member_list::frames::model::Epoch;
+use crate::member_list::limits::TABLE_EPOCH_MAX;
 use crate::member_list::load_error::{LoadError, SaveError};
 use crate::member_list::saves::blocks::BlockReader;
 use crate::member_list::saves::head::{Head, Kind};
@@ -94,9 +95,10 @@ impl<I: Id> MemberTable<I> {
     ///
     /// A [`LoadError`]; the memory used is in proportion to what was read.
     pub fn load(reader: impl Read, first_epoch: impl Into<Epoch>) -> Result<Self, LoadError> {
+        let mut epoch = first_epoch.into();
+        epoch.check(TABLE_EPOCH_MAX).map_err(LoadError::Epoch)?;
         let mut reader = BlockReader::new(reader)?;
         let head = Head::load::<I>(Kind::Table, &mut reader)?;
-        let mut epoch = first_epoch.into();
         epoch.number = epoch.number.max(head.epoch);
         let options = TableOptions::default()
             .key_columns(head.columns)

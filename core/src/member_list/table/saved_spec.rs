@@ -9,7 +9,7 @@ use crate::member_list::load_error::LoadError;
 use crate::member_list::saves::blocks::{BlockReader, put_text};
 use crate::member_list::saves::members::{read_attrs, read_id, write_id};
 use crate::member_list::table::spec::ListSpec;
-use crate::member_list::{Id, TableError};
+use crate::member_list::{Id, ListError, TableError};
 
 const DESCENDING: u8 = 1;
 const HEADERS: u8 = 2;
@@ -126,6 +126,7 @@ pub(super) const fn reason(error: &TableError) -> &'static str {
         TableError::AlwaysAndNever { .. } => "a member is always and never in a list",
         TableError::ListExists { .. } => "two lists have one name",
         TableError::TooManyLists { .. } => "there are too many lists",
+        TableError::List(ListError::EpochTooHigh { .. }) => "its epochs are too high for clients",
         _ => "the spec of a list is wrong",
     }
 }

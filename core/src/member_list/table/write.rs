@@ -48,7 +48,8 @@ impl<I: Id> MemberTable<I> {
         Ok(true)
     }
 
-    /// Takes a member out; returns whether it was one. With `rows`, appends the rows that it had.
+    /// Takes a member out; returns whether it was one. With `rows`, appends the rows that it had, in
+    /// the lists that showed it.
     /// O(lists), and O(log n) for each list that admits it.
     pub fn remove(&mut self, id: &I, rows: Option<&mut Vec<ListMove>>) -> bool {
         let Some(slot) = self.table.slot(id) else {

@@ -279,7 +279,7 @@ impl<I: Id> Viewer<I> {
     /// use headcount::{ListOptions, MemberList, SortKey};
     ///
     /// let mut list = MemberList::<u64>::new(ListOptions::default());
-    /// list.begin_epoch("room", Epoch::new("node-1", 1_790_000_000_000));
+    /// list.begin_epoch("room", Epoch::new("node-1", 1_790_000_000_000))?;
     /// let online = list.add_group("online")?;
     /// list.upsert(7, online, &SortKey::from_name("Ada"), 0)?;
     /// let mut viewer = Viewer::resumable();

@@ -14,7 +14,6 @@ use std::time::Duration;
 use hashbrown::{HashMap, HashSet};
 
 use crate::fault::{Fault, is_broken};
-use crate::member_list::Id;
 use crate::member_list::frames::model::{Counts, Epoch, Frame, Shared};
 use crate::member_list::limits::SEARCH_GROUPS_MAX;
 use crate::member_list::options::ResumeLimits;
@@ -28,6 +27,7 @@ use crate::member_list::windows::spec::{WindowError, WindowSpec};
 use crate::member_list::windows::steps::{Stepped, WindowSteps};
 use crate::member_list::windows::tick::{Tick, WindowFrames};
 use crate::member_list::windows::window::{Outcome, Watched, WindowStep};
+use crate::member_list::{Id, ListError};
 
 /// The longest time that a viewer with windows gets no bundle, if ticks are frequent: from any
 /// bundle its client sees whether it lost one.
@@ -323,6 +323,18 @@ impl<I: Id> Windows<I> {
 
     pub(crate) const fn name(&self) -> &Arc<str> {
         &self.list
+    }
+
+    /// Checks that clients take an epoch for a later one. The list has its first epoch without a
+    /// name: that one may be named.
+    pub(crate) fn check_next(&self, next: &Epoch) -> Result<(), ListError> {
+        let last = self.epoch.number;
+        let lowest = if self.era == 1 { last } else { last + 1 };
+        if next.node == self.epoch.node && next.number < lowest {
+            let epoch = next.number;
+            return Err(ListError::EpochNotHigher { epoch, last });
+        }
+        Ok(())
     }
 
     /// Ends the epoch: every viewer has to get everything again, which the next tick brings.

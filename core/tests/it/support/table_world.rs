@@ -23,8 +23,8 @@ pub(crate) struct Known {
     pub(super) payload: Bytes,
 }
 
-/// A list that can be read, whether a member is in it, and its row.
-pub(super) type Place = (ListId, bool, Option<usize>);
+/// A list that can be read, the group of a member there, and its row.
+pub(super) type Place = (ListId, Option<String>, Option<usize>);
 
 /// A list as the copy sees it.
 #[derive(Clone, Debug)]
@@ -45,7 +45,8 @@ pub(crate) struct Past<I> {
     floor: u32,
 }
 
-/// Checks the rows that a change of one member reports: those of all lists in which it moved.
+/// Checks the rows that a change of one member reports: those of all lists in which it moved, and
+/// no others.
 pub(super) fn check_moves(
     moves: &[ListMove],
     before: &[Place],
@@ -54,10 +55,10 @@ pub(super) fn check_moves(
 ) {
     for (before, after) in before.iter().zip(after) {
         let told = moves.iter().find(|told| told.list == before.0);
-        match told {
-            Some(told) => assert_eq!((told.old_index, told.index), (before.2, after.2)),
-            None => assert_eq!((before.1, before.2), (after.1, after.2), "{change:?}"),
-        }
+        let told = told.map(|told| (told.old_index, told.index));
+        let rows = (before.2, after.2);
+        let is_elsewhere = rows.0 != rows.1 || rows.1.is_some() && before.1 != after.1;
+        assert_eq!(told, is_elsewhere.then_some(rows), "{change:?}");
     }
     let lists: BTreeSet<ListId> = before.iter().map(|place| place.0).collect();
     let told: BTreeSet<ListId> = moves.iter().map(|told| told.list).collect();
@@ -164,9 +165,10 @@ impl<I: FromNumber> TableWorld<I> {
             let rows = self.rows_of(list)?;
             let plan = list.plan.as_ref()?;
             let known = self.members.get(id);
-            let is_in = known.filter(|known| plan.admits(id, &known.attrs) && !list.revoked);
+            let known = known.filter(|known| plan.admits(id, &known.attrs) && !list.revoked);
+            let group = known.map(|known| plan.group_of(&known.attrs).to_owned());
             let same = |row: &Plain<I>| matches!(row, Plain::Member(other, ..) if other == id);
-            Some((list.id, is_in.is_some(), rows.iter().position(same)))
+            Some((list.id, group, rows.iter().position(same)))
         });
         places.collect()
     }

@@ -70,7 +70,7 @@ impl World {
         } else {
             options
         });
-        list.begin_epoch("room:1", 1);
+        list.begin_epoch("room:1", 1).expect("a higher epoch");
         let groups = list
             .set_groups(&["mods", "online", "away", "offline"])
             .expect("good names");

@@ -17,16 +17,12 @@ use crate::member_list::frames::model::{
     WindowVersion,
 };
 use crate::member_list::limits::{
-    BUNDLE_FRAMES_MAX, GROUP_NAME_MAX, GROUPS_MAX, VIEWER_WINDOWS_MAX,
+    BUNDLE_FRAMES_MAX, BUNDLE_NAME_MAX, GROUP_NAME_MAX, GROUPS_MAX, VIEWER_WINDOWS_MAX,
 };
 
 /// The kinds of envelopes that carry bundles, by format.
 const LIST_BUNDLE: Kind = Kind(33);
 const LIST_BUNDLE_2: Kind = Kind(34);
-/// Longest name of a list.
-const LIST_NAME_MAX: usize = 1024;
-/// Longest name of a node.
-const NODE_NAME_MAX: usize = 1024;
 /// Longest window name: a letter, a prefix of 64 bytes in hex, a number and a group.
 const WINDOW_NAME_MAX: usize = 256;
 /// Longest frame or counts.
@@ -120,9 +116,9 @@ impl Shared<Counts> {
 fn read_bundle<I: Id>(body: &[u8], format: BundleFormat) -> Result<Bundle<I>, DecodeError> {
     let is_two = format == BundleFormat::Two;
     let mut from = Reader::new(body);
-    let list = from.str(LIST_NAME_MAX)?.into();
+    let list = from.str(BUNDLE_NAME_MAX)?.into();
     let node = match is_two {
-        true => from.str(NODE_NAME_MAX)?,
+        true => from.str(BUNDLE_NAME_MAX)?,
         false => "",
     };
     let node = node.into();
@@ -292,7 +288,7 @@ mod tests {
         let groups = list
             .set_groups(&["mods", "online", "offline"])
             .expect("good names");
-        list.begin_epoch("room:1", 1);
+        list.begin_epoch("room:1", 1).expect("a higher epoch");
         let name = |at: usize| SortKey::from_name(&format!("{at:03}"));
         for at in 0..20 {
             list.upsert(id(at), groups[at % 3], &name(at), at as u32 % 2)

@@ -99,7 +99,7 @@ fn marks_of_what_was_said_are_as_many_as_viewers_that_are_behind() {
         list.touch(&(step % 20)).expect("known");
         let tick = list.tick(Duration::from_millis(250 * step), Bodies::None);
         let _ = viewers[step as usize % 2].bundle(&tick);
-        list.begin_epoch("room", step + 2);
+        list.begin_epoch("room", step + 2).expect("a higher epoch");
         assert!(list.windows.older.len() <= viewers.len() + 1);
     }
     drop(viewers);

@@ -272,17 +272,28 @@ fn tick_info(tick: ResourceArc<Published>) -> (u64, bool) {
     }
 }
 
+/// What a function raises whose caller breaks a rule that it can know.
+#[derive(rustler::NifException)]
+#[module = "ArgumentError"]
+struct ArgumentError {
+    message: String,
+}
+
 #[rustler::nif(schedule = "DirtyCpu")]
 fn member_list_begin_epoch(
     list: ResourceArc<List>,
     name: &str,
     (node, number): (&str, u64),
-) -> Option<()> {
+) -> NifResult<Option<()>> {
     let epoch = Epoch::new(node, number);
-    list.shared.write(
+    let begun = list.shared.write(
         Patience::Endless,
         |lists| each!(Lists, lists, list => list.begin_epoch(name, epoch)),
-    )
+    );
+    begun.transpose().map_err(|error| {
+        let message = error.to_string();
+        Error::RaiseTerm(Box::new(ArgumentError { message }))
+    })
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
