@@ -25,6 +25,8 @@ const FLAG_MAC: u8 = 1;
 const FLAG_PARTITION: u8 = 2;
 const FLAG_INTEREST: u8 = 4;
 const FLAG_COUNTS: u8 = 8;
+const FLAG_RELAY: u8 = 16;
+const FLAGS: u8 = FLAG_MAC | FLAG_PARTITION | FLAG_INTEREST | FLAG_COUNTS | FLAG_RELAY;
 /// The offset of the logarithm of the number of partitions.
 const SHAPE_AT: usize = 6;
 
@@ -78,10 +80,14 @@ impl Kind {
     pub const RELAYED: Self = Self(23);
     /// A snapshot of the own entries of a presence.
     pub const SNAPSHOT: Self = Self(32);
+    /// A bundle of frames of a member list, in format 1.
+    pub const LIST_BUNDLE: Self = Self(33);
     /// Operations of one origin, between trackers.
     pub const STATE_DELTA: Self = Self(34);
     /// The state of one origin, between trackers.
     pub const STATE_REPAIR: Self = Self(35);
+    /// A bundle of frames of a member list, in format 2.
+    pub const LIST_BUNDLE_2: Self = Self(36);
 
     /// Returns the kind that a frame says it is of, unchecked; 0 for bytes that are too short.
     #[must_use]
@@ -119,8 +125,10 @@ impl Kind {
             Self::HEARD => "heard",
             Self::RELAYED => "relayed",
             Self::SNAPSHOT => "snapshot",
+            Self::LIST_BUNDLE => "list_bundle",
             Self::STATE_DELTA => "state_delta",
             Self::STATE_REPAIR => "state_repair",
+            Self::LIST_BUNDLE_2 => "list_bundle_2",
             _ => "other",
         }
     }
@@ -258,7 +266,8 @@ impl Envelope {
         let flags = flag(self.key.is_some(), FLAG_MAC)
             | flag(partition.is_some(), FLAG_PARTITION)
             | flag(self.shape.mode() == Mode::Interest, FLAG_INTEREST)
-            | flag(self.shape.has_counts(), FLAG_COUNTS);
+            | flag(self.shape.has_counts(), FLAG_COUNTS)
+            | flag(self.shape.is_relayed(), FLAG_RELAY);
         frame.extend_from_slice(&MAGIC);
         frame.extend_from_slice(&[WIRE_MAJOR, WIRE_MINOR, kind.0, flags, self.shape.bits(), 0]);
         frame.extend_from_slice(&self.cluster_bytes());
@@ -285,7 +294,7 @@ impl Envelope {
         let sealed = self.check_seal(frame).map_err(OpenError::Unsealed)?;
         let malformed = |what| OpenError::Malformed(DecodeError::invalid(5, what));
         let flags = frame[5];
-        if flags > (FLAG_MAC | FLAG_PARTITION | FLAG_INTEREST | FLAG_COUNTS) || frame[7] != 0 {
+        if flags > FLAGS || frame[7] != 0 {
             return Err(malformed("reserved header bits are set"));
         }
         let mode = if flags & FLAG_INTEREST == 0 {
@@ -300,6 +309,12 @@ impl Envelope {
             _ => shape
                 .with_counts()
                 .ok_or_else(|| malformed("a cluster of this shape has no counts"))?,
+        };
+        let shape = match flags & FLAG_RELAY {
+            0 => shape,
+            _ => shape
+                .with_relay()
+                .ok_or_else(|| malformed("a cluster of this shape passes no frames on"))?,
         };
         if shape != self.shape && !is_broken(Fault::AnyShape) {
             return Err(OpenError::OtherShape(shape));
@@ -424,6 +439,18 @@ mod tests {
     }
 
     #[test]
+    fn each_kind_has_its_number_and_its_name() {
+        let source = include_str!("frame.rs").lines().map(str::trim_start);
+        let is_kind =
+            |line: &&str| line.starts_with("pub const") && line.contains(": Self = Self(");
+        let constants = source.filter(is_kind).count();
+        let names = (0..=u8::MAX).map(|kind| Kind(kind).name());
+        let names: Vec<_> = names.filter(|name| *name != "other").collect();
+        let distinct: std::collections::HashSet<_> = names.iter().collect();
+        assert_eq!((names.len(), distinct.len()), (constants, constants));
+    }
+
+    #[test]
     fn only_the_same_cluster_and_key_open_a_frame() {
         let plain = envelope("eu", None);
         check(&plain, &plain, None);
@@ -459,6 +486,7 @@ mod tests {
         let interest = Shape::new(32, Mode::Interest).unwrap();
         let shapes = [
             Shape::new(64, Mode::All).unwrap(),
+            Shape::default().with_relay().unwrap(),
             interest,
             interest.with_counts().unwrap(),
         ];
@@ -478,18 +506,20 @@ mod tests {
     }
 
     #[test]
-    fn counts_of_a_cluster_that_has_none_are_malformed() {
+    fn counts_and_relay_of_a_cluster_that_has_none_are_malformed() {
         let envelope = envelope("eu", None);
         let sealed = envelope.seal(Kind::HELLO, None, b"x");
-        let mut frame = sealed[..sealed.len() - CHECKSUM_LEN].to_vec();
-        frame[5] |= FLAG_COUNTS;
-        let checksum = envelope.checksum(&frame);
-        frame.extend_from_slice(&checksum);
-        let refused = envelope.open(&frame);
-        assert!(
-            matches!(refused, Err(OpenError::Malformed(_))),
-            "{refused:?}"
-        );
+        for flags in [FLAG_COUNTS, FLAG_INTEREST | FLAG_RELAY, 2 * FLAG_RELAY] {
+            let mut frame = sealed[..sealed.len() - CHECKSUM_LEN].to_vec();
+            frame[5] |= flags;
+            let checksum = envelope.checksum(&frame);
+            frame.extend_from_slice(&checksum);
+            let refused = envelope.open(&frame);
+            assert!(
+                matches!(refused, Err(OpenError::Malformed(_))),
+                "{refused:?}"
+            );
+        }
     }
 
     #[test]

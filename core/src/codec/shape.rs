@@ -1,5 +1,5 @@
 //! The shape of a cluster: how many partitions its topics lie in, whether replicas choose what they
-//! hold, and whether they count it.
+//! hold, whether they count it, and whether they pass frames on.
 
 use std::fmt;
 
@@ -17,13 +17,14 @@ pub enum Mode {
     Interest,
 }
 
-/// The number of partitions, the mode, and whether topics are counted: equal on all nodes of a
-/// cluster, and stated in every frame.
+/// The number of partitions, the mode, whether topics are counted, and whether nodes pass frames on:
+/// equal on all nodes of a cluster, and stated in every frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
     bits: u8,
     mode: Mode,
     has_counts: bool,
+    is_relayed: bool,
 }
 
 impl Shape {
@@ -42,6 +43,7 @@ impl Shape {
             bits: partitions.trailing_zeros() as u8,
             mode,
             has_counts: false,
+            is_relayed: false,
         })
     }
 
@@ -64,13 +66,22 @@ impl Shape {
         })
     }
 
-    /// Makes a shape without counts from the fields of a header; `None` if there are too many
+    /// Returns the shape of a cluster in which nodes pass frames on; `None` in mode `interest`.
+    pub(crate) fn with_relay(self) -> Option<Self> {
+        (self.mode == Mode::All).then_some(Self {
+            is_relayed: true,
+            ..self
+        })
+    }
+
+    /// Makes a shape without counts and relay from the fields of a header; `None` if there are too many
     /// partitions.
     pub(crate) fn from_bits(bits: u8, mode: Mode) -> Option<Self> {
         (u32::from(bits) <= PARTITIONS_MAX.trailing_zeros()).then_some(Self {
             bits,
             mode,
             has_counts: false,
+            is_relayed: false,
         })
     }
 
@@ -80,6 +91,7 @@ impl Shape {
             bits: 0,
             mode: Mode::All,
             has_counts: false,
+            is_relayed: false,
         }
     }
 
@@ -98,6 +110,12 @@ impl Shape {
     #[must_use]
     pub fn has_counts(self) -> bool {
         self.has_counts
+    }
+
+    /// Returns whether nodes pass frames on, for others that do not reach each other.
+    #[must_use]
+    pub fn is_relayed(self) -> bool {
+        self.is_relayed
     }
 
     /// Returns the number of partitions, without those of counts.
@@ -142,7 +160,9 @@ impl fmt::Display for Shape {
             Mode::Interest => "interest",
         };
         let counts = if self.has_counts { " with counts" } else { "" };
-        write!(f, "{} partitions in mode {mode}{counts}", self.partitions())
+        let relay = if self.is_relayed { " with relay" } else { "" };
+        let partitions = self.partitions();
+        write!(f, "{partitions} partitions in mode {mode}{counts}{relay}")
     }
 }
 
@@ -153,6 +173,7 @@ impl Default for Shape {
             bits: 5,
             mode: Mode::All,
             has_counts: false,
+            is_relayed: false,
         }
     }
 }
@@ -198,5 +219,14 @@ mod tests {
         let too_large = Shape::new(PARTITIONS_MAX, Mode::Interest).unwrap();
         assert_eq!(too_large.with_counts(), None);
         assert_eq!(Shape::new(32, Mode::All).unwrap().with_counts(), None);
+    }
+
+    #[test]
+    fn frames_are_passed_on_in_mode_all_only() {
+        let relayed = Shape::default().with_relay().unwrap();
+        assert!(relayed.is_relayed() && relayed != Shape::default());
+        assert_eq!(relayed.to_string(), "32 partitions in mode all with relay");
+        let interest = Shape::new(32, Mode::Interest).unwrap();
+        assert_eq!(interest.with_relay(), None);
     }
 }

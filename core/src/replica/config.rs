@@ -139,8 +139,8 @@ impl Config {
         self.reshape()
     }
 
-    /// Makes the shape one of mode `All` for a node that relays, and gives it partitions of counts, if
-    /// they are wanted.
+    /// Makes the shape one of mode `All` for a node that relays, and of relay, or gives it partitions of
+    /// counts, if they are wanted.
     fn reshape(mut self) -> Self {
         let mode = if self.relay {
             Mode::All
@@ -152,7 +152,8 @@ impl Config {
         let partitions = self.shape.partitions().min(partitions_max);
         let shape = Shape::new(partitions, mode).unwrap_or_default();
         let with_counts = shape.with_counts().filter(|_| has_counts);
-        self.shape = with_counts.unwrap_or(shape);
+        let with_relay = shape.with_relay().filter(|_| self.relay);
+        self.shape = with_counts.or(with_relay).unwrap_or(shape);
         self
     }
 
@@ -212,8 +213,9 @@ impl Config {
     /// Sets whether this node passes frames of others on to its neighbours, as a network needs in
     /// which not all nodes reach each other. Default `false`. The [`mode`](Self::mode) is `All` then.
     ///
-    /// All nodes of the cluster must have the same. Every node then receives each frame to all from
-    /// each of its neighbours. A hint that a neighbour is gone hides nothing, since its frames may
+    /// All nodes of the cluster must have the same: frames of a node with the other setting are refused,
+    /// and told as [`ShapeMismatch`](super::Event::ShapeMismatch). Every node then receives each frame
+    /// to all from each of its neighbours. A hint that a neighbour is gone hides nothing, since its frames may
     /// take another way. Two processes with the same identity are noticed later, by their
     /// contradictions alone.
     #[must_use]

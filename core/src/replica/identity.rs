@@ -8,6 +8,8 @@ use crate::replica::rng::Rng;
 /// The number of Goodbyes, and the time between two of them in microseconds.
 const GOODBYES: u8 = 3;
 const GOODBYE_PAUSE: u64 = 20_000;
+/// The longest time between two identities that are taken for second selves, in microseconds.
+const RENEWAL_PAUSE_MAX: u64 = 60_000_000;
 
 /// This node's identity.
 #[derive(Debug, Clone)]
@@ -20,6 +22,9 @@ pub(super) struct OwnIdentity {
     /// The greatest incarnation ever heard under this name.
     highest: u64,
     state: SpeakingState,
+    /// When another identity may be taken for a second self, and the pause before that.
+    renewal_at: u64,
+    renewal_pause: u64,
 }
 
 /// The right of this node to speak.
@@ -57,6 +62,8 @@ impl OwnIdentity {
             heartbeat,
             seq: 0,
             state: SpeakingState::Speaking,
+            renewal_at: 0,
+            renewal_pause: 0,
         }
     }
 
@@ -143,6 +150,23 @@ impl OwnIdentity {
         }
     }
 
+    /// Returns whether another identity may be taken for a second self: at once, then not within a beat,
+    /// and not within twice the pause each time that it happens again. Begins the next pause.
+    pub(super) fn begin_renewal(&mut self, now: u64, beat: u64) -> bool {
+        if now < self.renewal_at {
+            return false;
+        }
+        let is_over = now >= self.renewal_at + self.renewal_pause;
+        let pause = if is_over {
+            beat
+        } else {
+            2 * self.renewal_pause
+        };
+        self.renewal_pause = pause.min(RENEWAL_PAUSE_MAX.max(beat));
+        self.renewal_at = now + self.renewal_pause;
+        true
+    }
+
     /// Takes a new identity, above every one heard under this name, and speaks. Returns the old
     /// one; `None` if there is no number left to take, which silences this node.
     pub(super) fn reincarnate(&mut self, rng: &mut Rng) -> Option<ReplicaId> {
@@ -221,6 +245,19 @@ mod tests {
         assert_eq!(old, Some(id(5)));
         assert!(own.is_speaking() && *own.id() > id(9));
         assert_eq!(own.handle(), Handle::of(own.id()));
+    }
+
+    #[test]
+    fn identities_are_taken_for_second_selves_with_growing_pauses_until_there_is_none() {
+        const BEAT: u64 = 1_000_000;
+        let mut own = OwnIdentity::new(id(5), 1);
+        let start = 1 << 50;
+        let mut renewals = |seconds: std::ops::Range<u64>| {
+            let beats = seconds.filter(|s| own.begin_renewal(start + s * BEAT, BEAT));
+            beats.collect::<Vec<_>>()
+        };
+        assert_eq!(renewals(0..200), [0, 1, 3, 7, 15, 31, 63, 123, 183]);
+        assert_eq!(renewals(303..306), [303, 304], "it was quiet for long");
     }
 
     #[test]

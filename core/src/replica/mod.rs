@@ -52,6 +52,7 @@ mod relay;
 mod replies;
 pub(crate) mod rng;
 mod routing;
+mod seen_frames;
 mod signs;
 mod stagings;
 mod sum_check;
@@ -65,9 +66,9 @@ pub use tally::{Tally, Traffic};
 
 pub use crate::codec::{Mode, Shape};
 
-#[cfg(feature = "testing")]
 #[cfg(feature = "tokio")]
 pub(crate) use events::Events;
+#[cfg(feature = "testing")]
 pub(crate) use handle::Handle;
 #[cfg(feature = "testing")]
 pub(crate) use message::{Answer, Data, Message, Position, Sender, decode, encode};

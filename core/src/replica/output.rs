@@ -435,6 +435,16 @@ pub enum Event {
         /// The identity taken.
         id: ReplicaId,
     },
+    /// Frames under this node's own identity were refused, or such as know more of it than it does
+    /// itself: they are copies of its own frames, which somebody sends back, or they came too soon
+    /// after it took a new identity for the like ([`Reincarnated`](Self::Reincarnated)). Told of an
+    /// address once a minute.
+    SecondSelf {
+        /// The address.
+        from: Address,
+        /// The frames refused since the last such event: at least 1.
+        count: u64,
+    },
     /// A replica was refused: the hash by which frames name it is that of another one. Told of an
     /// address once a minute.
     HandleCollision {
@@ -451,8 +461,8 @@ pub enum Event {
         /// The frames refused since the last such event: at least 1.
         count: u64,
     },
-    /// A node of the cluster was given another number of partitions or another mode. Told of an address
-    /// once a minute.
+    /// A node of the cluster was given another number of partitions or another mode, or relays while
+    /// this one does not, or the reverse. Told of an address once a minute.
     ShapeMismatch {
         /// The address of the node.
         from: Address,
@@ -519,6 +529,7 @@ impl Event {
     pub fn count(&self) -> u64 {
         match self {
             Self::Refused { count, .. }
+            | Self::SecondSelf { count, .. }
             | Self::HandleCollision { count, .. }
             | Self::PeerLimit { count, .. }
             | Self::ShapeMismatch { count, .. }
@@ -533,6 +544,7 @@ impl Event {
     /// Replaces the count of a refusal.
     pub(super) fn with_count(mut self, new: u64) -> Self {
         if let Self::Refused { count, .. }
+        | Self::SecondSelf { count, .. }
         | Self::HandleCollision { count, .. }
         | Self::PeerLimit { count, .. }
         | Self::ShapeMismatch { count, .. }

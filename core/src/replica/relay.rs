@@ -6,14 +6,14 @@
 //! (reverse path forwarding, Dalal and Metcalfe, 1978), inside a frame that names its receiver.
 //! Replicas have names of their own as addresses, as a neighbour's address stands for many.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::handle::Handle;
 use super::output::Address;
+use super::seen_frames::SeenFrames;
 use crate::codec::{DecodeError, Envelope, Kind, Opened, Reader, Shape, Writer};
 
 /// The most neighbours that a frame to one replica passes.
@@ -48,11 +48,8 @@ struct Route {
 pub(super) struct Relay {
     routes: BTreeMap<Handle, Route>,
     routes_max: usize,
-    /// The hashes of the frames to all that were sent or heard: the newer ones, and those before.
-    seen: [HashSet<u64>; 2],
-    /// The time after which the frames before are forgotten, and when that happens next.
-    turn: u64,
-    turn_at: u64,
+    /// The frames to all that were heard.
+    seen: SeenFrames,
 }
 
 /// A frame to one replica, by way of others.
@@ -68,21 +65,13 @@ impl Relay {
         Self {
             routes: BTreeMap::new(),
             routes_max: 2 * peers_max.max(1),
-            seen: [HashSet::new(), HashSet::new()],
-            turn,
-            turn_at: 0,
+            seen: SeenFrames::new(SEEN_MAX, turn),
         }
     }
 
     /// Notes a frame to all. Returns whether it is new.
     pub(super) fn note(&mut self, frame: &[u8], now: u64) -> bool {
-        if now >= self.turn_at || self.seen[0].len() >= SEEN_MAX {
-            self.turn_at = now + self.turn;
-            self.seen.swap(0, 1);
-            self.seen[0].clear();
-        }
-        let hash = xxh3_64(frame);
-        !self.seen[1].contains(&hash) && self.seen[0].insert(hash)
+        self.seen.note(frame, now)
     }
 
     /// Notes that the first copy of a frame of `sender` came from a neighbour. Returns the address
@@ -176,14 +165,6 @@ fn handle_of(name: &str) -> Option<Handle> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_frame_is_new_once_until_two_turns_have_passed() {
-        let mut relay = Relay::new(4, 10);
-        assert!(relay.note(b"beat", 0) && !relay.note(b"beat", 9));
-        assert!(relay.note(b"other", 10) && !relay.note(b"beat", 19));
-        assert!(relay.note(b"third", 20) && relay.note(b"beat", 21));
-    }
 
     #[test]
     fn a_frame_to_one_replica_ends_after_so_many_hops() {

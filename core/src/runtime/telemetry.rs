@@ -27,6 +27,9 @@ pub(super) fn log(event: &Event) {
             error!(%other, "another live node has this node's name: this one is silent");
         }
         Event::Reincarnated { id } => warn!(%id, "took a new identity"),
+        Event::SecondSelf { from, count } => {
+            warn!(%from, count, "frames under the own identity were refused");
+        }
         Event::HandleCollision { refused, count } => {
             error!(%refused, count, "a replica was refused: its handle is another one's");
         }
@@ -94,6 +97,7 @@ pub(super) fn count_event(event: &Event) {
         Event::Refused { .. } => "refused",
         Event::DuplicateName { .. } => "duplicate_name",
         Event::Reincarnated { .. } => "reincarnated",
+        Event::SecondSelf { .. } => "second_self",
         Event::HandleCollision { .. } => "handle_collision",
         Event::PeerLimit { .. } => "peer_limit",
         Event::ShapeMismatch { .. } => "shape_mismatch",

@@ -75,7 +75,7 @@ pub(super) fn take(
                 }
                 continue;
             }
-            Event::Reincarnated { .. } => continue,
+            Event::Reincarnated { .. } | Event::SecondSelf { .. } => continue,
             Event::Signal { signal, .. } => {
                 node.hear(signal)?;
                 continue;

@@ -411,8 +411,9 @@ impl Plan {
     pub(super) fn config(&self) -> Config {
         let shape = Shape::new(PARTITIONS, self.mode()).expect("it is a power of two");
         let with_counts = shape.with_counts().filter(|_| self.has_counts);
+        let with_relay = shape.with_relay().filter(|_| self.relays());
         Config {
-            shape: with_counts.unwrap_or(shape),
+            shape: with_counts.or(with_relay).unwrap_or(shape),
             heartbeat: Duration::from_millis(BEAT_MS),
             down_after: Duration::from_millis(self.down_ms),
             forget_after: Duration::from_millis(self.forget_ms),

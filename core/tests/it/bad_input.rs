@@ -33,7 +33,7 @@ type Stranger = (fn(Config) -> Config, &'static str);
 
 #[test]
 fn strangers_of_every_kind_are_told_once_a_minute_and_not_answered() {
-    let strangers: [Stranger; 6] = [
+    let strangers: [Stranger; 7] = [
         (|config| config.cluster("another"), "another cluster"),
         (
             |config| config.key(Some(SharedKey::new([1; 16]))),
@@ -46,6 +46,7 @@ fn strangers_of_every_kind_are_told_once_a_minute_and_not_answered() {
             "ShapeMismatch",
         ),
         (|config| config.partitions(1), "ShapeMismatch"),
+        (|config| config.relay(true), "ShapeMismatch"),
     ];
     for (set, word) in strangers {
         let a = node("a", 1, 1, |config| config);
@@ -149,6 +150,47 @@ fn ten_thousand_announced_replicas_are_bounded_and_told_seldom() {
     }
     let own = a.get_own("room", "ann", "conn");
     assert!(own.is_some(), "the own state is as it was");
+}
+
+/// A node that hears its own frames again, at once or later, and what it told of that.
+fn hear_own_frames(again_after: Duration) -> (Presence, Vec<Event>) {
+    let key = SharedKey::new([7; 16]);
+    let a = node("a", 1, 1, |config| config.key(Some(key)));
+    a.track(&NewEntry::new("room", "ann", "conn")).unwrap();
+    let mut told = Vec::new();
+    let mut sent = Vec::new();
+    for second in 0..60 {
+        let now = seconds(second);
+        sent.extend(frames(&a, now).into_iter().map(|frame| (now, frame)));
+        // What is sent for them comes back as well.
+        while let Some(at) = sent.iter().position(|(at, _)| *at + again_after <= now) {
+            let (_, frame) = sent.remove(at);
+            a.handle_message(now, "mirror", &frame).unwrap();
+            sent.extend(frames(&a, now).into_iter().map(|frame| (now, frame)));
+        }
+        told.extend(events(&a));
+    }
+    (a, told)
+}
+
+/// Before, each frame that came back made a new identity, whose frames came back too.
+#[test]
+fn own_frames_that_come_back_at_once_are_refused_and_told() {
+    let (a, told) = hear_own_frames(Duration::ZERO);
+    assert_eq!(a.id(), ReplicaId::new("a", 1, 0).unwrap());
+    let is_told =
+        |event: &&Event| matches!(event, Event::SecondSelf { from, .. } if &**from == "mirror");
+    assert_eq!(told.iter().filter(is_told).count(), 1, "{told:?}");
+    assert_eq!(a.count("room"), Ok(1));
+}
+
+#[test]
+fn own_frames_that_are_played_back_much_later_make_few_identities() {
+    let (a, told) = hear_own_frames(seconds(15));
+    let is_new = |event: &&Event| matches!(event, Event::Reincarnated { .. });
+    let identities = told.iter().filter(is_new).count();
+    assert!((1..=4).contains(&identities), "{identities} identities");
+    assert_eq!(a.count("room"), Ok(1));
 }
 
 /// Before, the 1,025th name had no room in a partition, and the 4,097th none at all, for 20 minutes.

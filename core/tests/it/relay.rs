@@ -120,3 +120,25 @@ fn answers_take_one_way() {
     let frames = mesh.relayed - relayed;
     assert!(frames < 700, "{frames} frames");
 }
+
+/// Before, the frames that it passed on made its neighbours take thousands of identities.
+#[test]
+fn a_node_that_relays_among_others_that_do_not_is_told_of_and_harms_nobody() {
+    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
+    mesh.nodes[0]
+        .track(&NewEntry::new("room", "ann", "conn"))
+        .unwrap();
+    mesh.run(seconds(3));
+    mesh.nodes.push(relaying("relay", 7, |config| config));
+    mesh.refused = true;
+    mesh.nodes.iter().for_each(|node| drop(events(node)));
+    mesh.run(seconds(5));
+    for (node, others) in mesh.nodes.iter().zip([1, 1, 2]) {
+        assert_eq!(node.id().incarnation(), 1);
+        let told = events(node);
+        let is_mismatch = |event: &&Event| matches!(event, Event::ShapeMismatch { .. });
+        assert_eq!(told.iter().filter(is_mismatch).count(), others, "{told:?}");
+        assert_eq!(told.len(), others + usize::from(others == 2), "{told:?}");
+    }
+    assert_eq!(counts(&mesh), [1, 1, 0]);
+}

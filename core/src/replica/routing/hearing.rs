@@ -17,7 +17,7 @@ impl Replica {
     /// Takes a message that carries the id of its sender.
     pub(super) fn hear_replica(&mut self, from: &Address, id: &ReplicaId, message: Message) {
         if let Message::Superseded { greater, ago_ms } = message {
-            self.take_superseded(&greater, u64::from(ago_ms) * 1_000);
+            self.take_superseded(from, &greater, u64::from(ago_ms) * 1_000);
             return;
         }
         if id.name() == self.own.id().name() {
@@ -183,7 +183,7 @@ impl Replica {
     /// Takes a message of another process of this node's name.
     fn hear_namesake(&mut self, from: &Address, id: &ReplicaId, message: &Message) {
         if *id == *self.own.id() {
-            self.find_second_self();
+            self.find_second_self(from);
             return;
         }
         let is_greater = *id > *self.own.id();
@@ -209,7 +209,7 @@ impl Replica {
         }
     }
 
-    fn take_superseded(&mut self, greater: &ReplicaId, ago: u64) {
+    fn take_superseded(&mut self, from: &Address, greater: &ReplicaId, ago: u64) {
         if greater.name() != self.own.id().name() {
             return;
         }
@@ -218,7 +218,7 @@ impl Replica {
             // Meant for the life before this one, at the same address.
             std::cmp::Ordering::Equal if ago > 0 => {}
             // The cluster says that this very identity has left: it was a second self.
-            std::cmp::Ordering::Equal => self.find_second_self(),
+            std::cmp::Ordering::Equal => self.find_second_self(from),
             std::cmp::Ordering::Greater => {
                 self.hear_rival(greater, None, self.now.saturating_sub(ago));
             }
@@ -237,23 +237,35 @@ impl Replica {
         let own = self.own.id();
         let is_later = (own.incarnation(), own.name()) > (id.incarnation(), id.name());
         self.report_collision(from, id);
-        if is_later {
+        if is_later && self.own.begin_renewal(self.now, self.timing.beat) {
             self.reincarnate();
         }
     }
 
     /// Takes what another node knows of this one: more than it knows itself is of a second process.
-    pub(super) fn take_warning(&mut self, heartbeat: u64, version: u64) {
+    pub(super) fn take_warning(&mut self, from: &Address, heartbeat: u64, version: u64) {
         if heartbeat > self.own.heartbeat() || version > self.index.version() {
-            self.find_second_self();
+            self.find_second_self(from);
         }
     }
 
-    /// There is evidence of a second process with this identity.
-    pub(super) fn find_second_self(&mut self) {
-        if !is_broken(Fault::IgnoreSecondSelf) {
-            self.reincarnate();
+    /// There is evidence of a second process with this identity. What is left of it comes again after
+    /// the pause that follows a new identity.
+    pub(super) fn find_second_self(&mut self, from: &Address) {
+        if is_broken(Fault::IgnoreSecondSelf) {
+            return;
         }
+        if self.own.begin_renewal(self.now, self.timing.beat) {
+            self.reincarnate();
+        } else {
+            self.report_second_self(from);
+        }
+    }
+
+    pub(super) fn report_second_self(&mut self, from: &Address) {
+        let cause = (Peer::Address(from.clone()), "second self");
+        let from = from.clone();
+        self.note_refusal(cause, || Event::SecondSelf { from, count: 0 });
     }
 
     /// Takes a new identity and offers the own entries under it.

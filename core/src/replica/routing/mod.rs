@@ -31,6 +31,7 @@ use super::pulls::Pulls;
 use super::refusals::{Cause, Peer, Refusals};
 use super::relay::{self, Relay};
 use super::replies::Replies;
+use super::seen_frames::SeenFrames;
 use super::signs::Signs;
 use super::stagings::Stagings;
 use super::throttle::Limited;
@@ -41,6 +42,9 @@ use crate::id::ReplicaId;
 use crate::replica::rng::Rng;
 
 pub(crate) use self::passing::{FrameReader, Received};
+
+/// The most own frames remembered in one turn.
+const OWN_FRAMES_MAX: usize = 8_192;
 
 /// One node's control plane.
 ///
@@ -83,6 +87,8 @@ pub(crate) struct Replica {
     relay: Option<Relay>,
     refusals: Refusals,
     out: Outbox,
+    /// The frames sent lately, unless all come back in a partial mesh.
+    own_frames: SeenFrames,
     subscriptions: VecDeque<Subscription>,
     actions: VecDeque<Action>,
     events: Events,
@@ -128,6 +134,7 @@ impl Replica {
             relay,
             refusals: Refusals::default(),
             out: Outbox::default(),
+            own_frames: SeenFrames::new(OWN_FRAMES_MAX, timing.down),
             subscriptions: VecDeque::new(),
             actions: VecDeque::new(),
             events: Events::default(),
@@ -156,17 +163,23 @@ impl Replica {
         }
         let heard = received.and_then(|received| self.receive(from, frame, received));
         let heard = heard.inspect_err(|error| self.report_unreadable(from, error))?;
-        let Some((from, frame)) = heard else {
+        let Some((from, opened)) = heard else {
             return Ok(());
         };
         let from = &from;
         // Two clones of one process drift apart with what they hear.
         self.rng.stir(self.now ^ xxh3_64(from.as_bytes()));
-        let handle = frame.sender.handle();
-        match frame.sender {
-            Sender::Id(id) => self.hear_replica(from, &id, frame.message),
-            Sender::Handle(handle) if handle == self.own.handle() => self.find_second_self(),
-            Sender::Handle(handle) => self.dispatch(from, handle, frame.message),
+        let handle = opened.sender.handle();
+        let is_own = handle == self.own.handle();
+        if is_own && self.own_frames.contains(frame) {
+            // Somebody sends it back: a second process would have others.
+            self.report_second_self(from);
+            return Ok(());
+        }
+        match opened.sender {
+            Sender::Id(id) => self.hear_replica(from, &id, opened.message),
+            Sender::Handle(_) if is_own => self.find_second_self(from),
+            Sender::Handle(handle) => self.dispatch(from, handle, opened.message),
         }
         self.close_whole(handle);
         self.report_ready_after(handle);
@@ -355,7 +368,7 @@ impl Replica {
                 origin,
                 heartbeat,
                 version,
-            } if origin == self.own.handle() => self.take_warning(heartbeat, version),
+            } if origin == self.own.handle() => self.take_warning(from, heartbeat, version),
             _ => {}
         }
     }
@@ -508,6 +521,9 @@ impl Replica {
             let wrapped = relay.wrap(&self.seal, name, frame);
             self.out_to(wrapped);
             return;
+        }
+        if self.relay.is_none() {
+            self.own_frames.note(&frame, self.now);
         }
         self.out.push(Transmit { to, frame });
     }

@@ -267,7 +267,7 @@ impl Replica {
 
     pub(super) fn answer_index_pull(&mut self, from: &Address, handle: Handle, version: u64) {
         if version > self.index.version() {
-            self.find_second_self();
+            self.find_second_self(from);
             return;
         }
         if self.may_answer(handle, Limited::IndexAnswer) {
@@ -363,7 +363,7 @@ impl Replica {
             let shown = self.index.position(item.partition);
             let is_beyond = shown.is_some_and(|shown| item.life > shown.life);
             if item.life > version || is_beyond {
-                self.find_second_self();
+                self.find_second_self(from);
                 return;
             }
             let Some(shown) = shown else {
@@ -425,8 +425,8 @@ impl Replica {
             }
             Found::Nothing => self.replies.skip(served.reply),
             Found::Beyond => {
-                self.find_second_self();
-                return;
+                self.replies.skip(served.reply);
+                self.find_second_self(&asker);
             }
         }
         self.send_reply(served.reply);
