@@ -272,7 +272,7 @@ fn tick_info(tick: ResourceArc<Published>) -> (u64, bool) {
     }
 }
 
-/// What a function raises whose caller breaks a rule that it can know.
+/// The exception of a caller that breaks a rule which it can know.
 #[derive(rustler::NifException)]
 #[module = "ArgumentError"]
 struct ArgumentError {
