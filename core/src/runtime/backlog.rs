@@ -1,4 +1,4 @@
-//! What waits for one reader, within bounds.
+//! The backlogs of readers: items that wait for one, within bounds.
 
 use std::collections::VecDeque;
 use std::fmt;

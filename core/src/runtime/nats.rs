@@ -83,7 +83,7 @@ pub struct NatsTransport {
     /// The partitions to which it has yet to subscribe: the queue of the client was full.
     pending: BTreeSet<u16>,
     incoming: SelectAll<Abortable<Subscriber>>,
-    /// What came while the subscriptions were checked.
+    /// The frames that came while the subscriptions were checked.
     early: VecDeque<Incoming>,
     room: Room,
     refusals: Refusals,

@@ -9,10 +9,10 @@ use tokio::task::JoinHandle;
 
 use super::Transport;
 use super::drive::{Running, drive};
-use super::shared::{Refusal, Shared};
+use super::shared::{Level, Refusal, Shared};
 use super::stats::NodeStats;
 use super::subscription::Subscription;
-use super::watch::{Level, Watch};
+use super::watch::Watch;
 use crate::codec::DecodeError;
 use crate::error::{ReadError, TrackError};
 use crate::id::{EntryRef, ReplicaId};

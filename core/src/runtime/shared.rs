@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use super::backlog::Changes;
 use super::stats::{Counts, NodeStats};
 use super::subscription::{Hub, Readers, Subscription, Wakers};
-use super::watch::Level;
 use crate::codec::DecodeError;
 use crate::error::ReadError;
 use crate::presence::Presence;
@@ -27,6 +26,23 @@ pub struct Refusal {
     pub from: Address,
     /// The rule that the frame breaks.
     pub error: DecodeError,
+}
+
+/// The part of a topic that a watch holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Level {
+    Entries,
+    Counts,
+}
+
+impl Level {
+    pub(super) fn is_ready(self, shared: &Shared, topic: &str) -> bool {
+        let checked = match self {
+            Self::Entries => shared.presence.check_readable(topic),
+            Self::Counts => shared.presence.check_countable(topic),
+        };
+        checked.is_ok()
+    }
 }
 
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 
-use super::shared::Shared;
+use super::shared::{Level, Shared};
 
 /// A watch of a topic, or of its counts, by a [`Node`](super::Node). Dropping it ends it.
 ///
@@ -47,23 +47,6 @@ pub struct Watch {
     level: Level,
     /// Closed when the watch ends.
     life: watch::Sender<()>,
-}
-
-/// What a watch holds of a topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Level {
-    Entries,
-    Counts,
-}
-
-impl Level {
-    fn is_ready(self, shared: &Shared, topic: &str) -> bool {
-        let checked = match self {
-            Self::Entries => shared.presence.check_readable(topic),
-            Self::Counts => shared.presence.check_countable(topic),
-        };
-        checked.is_ok()
-    }
 }
 
 impl fmt::Debug for Watch {

@@ -17,7 +17,7 @@ fn start(transport: impl Transport) -> Node {
     Node::start(new_id("a"), PresenceConfig::default(), transport)
 }
 
-/// What a broken transport does with a frame.
+/// A transport that is broken: each frame makes it do this.
 #[derive(Clone, Copy)]
 enum Broken {
     Stalls,
