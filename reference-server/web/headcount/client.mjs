@@ -68,7 +68,7 @@ export class MemberListClient {
     // A bundle may have overtaken the answer.
     const since = request === null ? this.#version : 0;
     this.#windows.set(name, { ...empty, since, replaces: null });
-    // What was asked for did not include it.
+    // It was not among those that were asked for.
     this.#hasAsked = false;
   }
 

@@ -283,7 +283,7 @@ impl<I: Id> Client<I> {
         if self.windows.contains_key(&name) {
             return;
         }
-        // What was asked for did not include it.
+        // It was not among those that were asked for.
         self.asked = false;
         let window = ClientWindow {
             rows: Vec::new(),
