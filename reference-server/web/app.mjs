@@ -291,15 +291,14 @@ class App {
     if (room && room.id !== this.room?.info.id) this.#open(room);
   }
 
-  #setAddress({ id, kind }) {
+  #setAddress({ id, kind }, former) {
     const address = new URL(location.href);
     const before = address.searchParams.get("dm") ?? address.searchParams.get("room");
     const key = kind === "dm" ? "dm" : "room";
     address.search = new URLSearchParams({ [key]: id, ...(this.api.tenant && { tenant: this.api.tenant }) });
     address.hash = "";
-    // A room that the address named, or left open, is the same place.
-    const isPlace = this.rooms.find(before) ?? this.dms.find(before);
-    if (before === id || !isPlace) history.replaceState(null, "", address);
+    // An address that named no room, or another one than the page opened, is no place to come back to.
+    if (before === id || before !== former?.info.id) history.replaceState(null, "", address);
     else history.pushState(null, "", address);
   }
 
@@ -361,8 +360,9 @@ class App {
 
   #open(info) {
     this.panels.show(null);
-    if (this.room?.info.id === info.id) return;
-    this.room?.leave();
+    const former = this.room;
+    if (former?.info.id === info.id) return;
+    former?.leave();
     this.trouble = "";
     this.#drawBanner();
     const room = new Room({
@@ -393,7 +393,7 @@ class App {
     byId("limit").hidden = info.kind === "dm" || !this.servers.owns(info.server_id);
     byId("invite").hidden = !(info.private && info.kind !== "dm" && info.owner_id === this.session.user.id);
     this.#drawTitle();
-    this.#setAddress(info);
+    this.#setAddress(info, former);
     this.messages.show(room);
     this.composer.show(room);
     this.online.show(room);

@@ -27,7 +27,8 @@ export class MemberRow {
       " ",
       this.said,
     );
-    this.signature = null;
+    /** The row drawn last. A client never changes a row in place: one that differs is another object. */
+    this.drawn = undefined;
   }
 
   hide() {
@@ -40,27 +41,21 @@ export class MemberRow {
     this.element.setAttribute("aria-selected", String(active));
   }
 
-  show({ index, top, row, group, total }) {
+  show({ index, top, row, total }) {
     const { element } = this;
     element.hidden = false;
     element.style.top = `${top}px`;
     if (element.dataset.index !== String(index)) element.dataset.index = index;
     element.setAttribute("aria-posinset", index + 1);
     element.setAttribute("aria-setsize", total);
-    this.#fill(row, group);
+    this.#fill(row);
     this.#select(index === this.list.active);
   }
 
-  #fill(row, group) {
+  #fill(row) {
+    if (row === this.drawn) return;
+    this.drawn = row;
     const kind = row === null ? "skeleton" : row.id === undefined ? "header" : "member";
-    const signature =
-      kind === "skeleton"
-        ? kind
-        : kind === "header"
-          ? `${row.group}|${row.count}`
-          : `${row.id}|${row.revision}|${group?.group}`;
-    if (signature === this.signature) return;
-    this.signature = signature;
     const { element } = this;
     element.className = `row ${kind === "header" ? "group-row" : kind}`;
     element.title = "";
