@@ -172,7 +172,7 @@ impl Replica {
         let handle = opened.sender.handle();
         let is_own = handle == self.own.handle();
         if is_own && self.own_frames.contains(frame) {
-            // Somebody sends it back: a second process would have others.
+            // It was sent back: a second process would have others.
             self.report_second_self(from);
             return Ok(());
         }
