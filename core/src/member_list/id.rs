@@ -33,6 +33,16 @@ pub(super) mod sealed {
         where
             Self: Sized;
 
+        /// Writes the id in serde's formats.
+        #[cfg(feature = "serde")]
+        fn write_serde<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
+
+        /// Reads an id in serde's formats.
+        #[cfg(feature = "serde")]
+        fn read_serde<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>
+        where
+            Self: Sized;
+
         /// Returns whether the id is below 0, so that only files with signs can have it.
         fn is_negative(&self) -> bool {
             false
@@ -62,6 +72,16 @@ pub(super) mod sealed {
         fn from_saved(bytes: &[u8]) -> Option<Self> {
             bytes.try_into().ok().map(Self::from_le_bytes)
         }
+
+        #[cfg(feature = "serde")]
+        fn write_serde<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serde::Serialize::serialize(self, serializer)
+        }
+
+        #[cfg(feature = "serde")]
+        fn read_serde<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            serde::Deserialize::deserialize(deserializer)
+        }
     }
 
     impl Sealed for u128 {
@@ -78,6 +98,16 @@ pub(super) mod sealed {
 
         fn from_saved(bytes: &[u8]) -> Option<Self> {
             bytes.try_into().ok().map(Self::from_le_bytes)
+        }
+
+        #[cfg(feature = "serde")]
+        fn write_serde<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            super::serde_form::write_uuid(*self, serializer)
+        }
+
+        #[cfg(feature = "serde")]
+        fn read_serde<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            super::serde_form::read_uuid(deserializer)
         }
     }
 
@@ -97,6 +127,77 @@ pub(super) mod sealed {
         fn from_saved(bytes: &[u8]) -> Option<Self> {
             let text = std::str::from_utf8(bytes).ok()?;
             Self::new(text).ok()
+        }
+
+        #[cfg(feature = "serde")]
+        fn write_serde<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serde::Serialize::serialize(self, serializer)
+        }
+
+        #[cfg(feature = "serde")]
+        fn read_serde<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            serde::Deserialize::deserialize(deserializer)
+        }
+    }
+}
+
+/// The form of the id of a member in serde's formats, for
+/// `#[serde(with = "crate::member_list::id::serde_form")]`.
+#[cfg(feature = "serde")]
+pub(crate) mod serde_form {
+    use std::fmt;
+
+    use serde::de::{Deserializer, Error, Unexpected, Visitor};
+    use serde::ser::Serializer;
+
+    use super::Id;
+
+    pub(crate) fn serialize<I: Id, S: Serializer>(id: &I, to: S) -> Result<S::Ok, S::Error> {
+        id.write_serde(to)
+    }
+
+    pub(crate) fn serialize_ref<I: Id, S: Serializer>(id: &&I, to: S) -> Result<S::Ok, S::Error> {
+        id.write_serde(to)
+    }
+
+    pub(crate) fn deserialize<'de, I: Id, D: Deserializer<'de>>(from: D) -> Result<I, D::Error> {
+        I::read_serde(from)
+    }
+
+    /// Writes a UUID: its text in formats for people, 16 bytes in others. No format has to know
+    /// integers of 128 bits.
+    pub(super) fn write_uuid<S: Serializer>(id: u128, to: S) -> Result<S::Ok, S::Error> {
+        if to.is_human_readable() {
+            to.serialize_str(&id.to_text())
+        } else {
+            to.serialize_bytes(&id.to_be_bytes())
+        }
+    }
+
+    pub(super) fn read_uuid<'de, D: Deserializer<'de>>(from: D) -> Result<u128, D::Error> {
+        if from.is_human_readable() {
+            from.deserialize_any(Uuid)
+        } else {
+            from.deserialize_bytes(Uuid)
+        }
+    }
+
+    struct Uuid;
+
+    impl Visitor<'_> for Uuid {
+        type Value = u128;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a UUID as hyphenated lower-case text or as 16 bytes")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<u128, E> {
+            u128::parse_text(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+        }
+
+        fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<u128, E> {
+            let whole = bytes.try_into().map(u128::from_be_bytes);
+            whole.map_err(|_| E::invalid_length(bytes.len(), &self))
         }
     }
 }

@@ -89,6 +89,16 @@ impl Sealed for IntId {
         u64::from_saved(bytes).map(Self::from)
     }
 
+    #[cfg(feature = "serde")]
+    fn write_serde<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde::Serialize::serialize(self, serializer)
+    }
+
+    #[cfg(feature = "serde")]
+    fn read_serde<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde::Deserialize::deserialize(deserializer)
+    }
+
     fn is_negative(&self) -> bool {
         !self.is_natural
     }

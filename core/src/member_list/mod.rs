@@ -23,12 +23,14 @@
 //! let mut viewer = Viewer::new();
 //! let mut client = Client::new(|_, patch| patch.to_vec());
 //! let request = client.open("c:0");
-//! client.answer(request, &viewer.open(&mut list, WindowSpec::Chunk(0), Bodies::None)?);
+//! let first = viewer.open(&mut list, WindowSpec::Chunk(0), Bodies::None)?;
+//! assert!(client.answer(request, &first).resync.is_empty());
 //!
 //! let ada = list.upsert(9, online, &SortKey::from_name("ada"), 0)?;
 //! assert_eq!(ada.index, Some(1)); // row 0 is the header
 //! let tick = list.tick(Duration::from_millis(250), Bodies::None);
-//! client.apply(&viewer.bundle(&tick).expect("the window has changed"));
+//! let report = client.apply(&viewer.bundle(&tick).expect("the window has changed"));
+//! assert!(report.resync.is_empty()); // the client missed nothing
 //! assert_eq!(client.window("c:0").expect("open").rows().len(), 3);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -43,7 +45,7 @@ mod discord;
 mod error;
 mod frames;
 mod groups;
-mod id;
+pub(crate) mod id;
 mod int_id;
 mod limits;
 mod list;

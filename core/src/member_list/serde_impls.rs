@@ -1,7 +1,9 @@
 //! Keys, ids, windows and shared frames in serde's formats. What is read is checked as the
 //! constructors check it.
 
-use serde::de::{Deserialize, Deserializer, Error};
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 use serde::ser::{Serialize, Serializer};
 
 use crate::member_list::frames::model::Shared;
@@ -21,22 +23,57 @@ impl<'de> Deserialize<'de> for SortKey {
     }
 }
 
-/// An integer is written as the number that it is.
+/// An integer is written as the number that it is: in formats for people, of 64 bits, which is all
+/// that serde holds back for tagged, untagged and flattened types.
 impl Serialize for IntId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        i128::from(*self).serialize(serializer)
+        let number = i128::from(*self);
+        if !serializer.is_human_readable() {
+            return serializer.serialize_i128(number);
+        }
+        match i64::try_from(number) {
+            Ok(small) if small < 0 => serializer.serialize_i64(small),
+            _ => serializer.serialize_u64(number as u64),
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for IntId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = i128::deserialize(deserializer)?;
-        let id = match (u64::try_from(number), i64::try_from(number)) {
-            (Ok(natural), _) => Self::from(natural),
-            (_, Ok(negative)) => Self::from(negative),
-            _ => return Err(D::Error::custom("an id is from -2^63 to 2^64 - 1")),
-        };
-        Ok(id)
+        if deserializer.is_human_readable() {
+            deserializer.deserialize_any(Integer)
+        } else {
+            deserializer.deserialize_i128(Integer)
+        }
+    }
+}
+
+struct Integer;
+
+impl Visitor<'_> for Integer {
+    type Value = IntId;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an id from -2^63 to 2^64 - 1")
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<IntId, E> {
+        Ok(number.into())
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<IntId, E> {
+        Ok(number.into())
+    }
+
+    fn visit_i128<E: Error>(self, number: i128) -> Result<IntId, E> {
+        let natural = u64::try_from(number).map(IntId::from);
+        let id = natural.or_else(|_| i64::try_from(number).map(IntId::from));
+        id.map_err(|_| E::custom(format_args!("{number} is not an id from -2^63 to 2^64 - 1")))
+    }
+
+    /// The keys of maps in JSON are texts.
+    fn visit_str<E: Error>(self, text: &str) -> Result<IntId, E> {
+        IntId::parse_text(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
     }
 }
 

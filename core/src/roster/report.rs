@@ -1,12 +1,17 @@
 //! The report of a Diff: what it changed for others, and what was refused.
 
+#[cfg(feature = "serde")]
+use crate::member_list::Id;
+
 use super::{RosterError, Status};
 
 /// A change of a user as others see it: one for each user that a Diff changed outwardly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(bound = "I: Id"))]
 pub struct RosterChange<I> {
     /// The user.
+    #[cfg_attr(feature = "serde", serde(with = "crate::member_list::id::serde_form"))]
     pub id: I,
     /// The outward status before.
     pub old: Status,
@@ -17,6 +22,7 @@ pub struct RosterChange<I> {
 /// The result of [`Roster::apply`](super::Roster::apply) and
 /// [`Roster::reset`](super::Roster::reset).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "it says which users were refused"]
 pub struct RosterReport<I> {
     /// The users that look different to others now, in the order of their ids.
     pub changes: Vec<RosterChange<I>>,

@@ -9,6 +9,8 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+#[cfg(feature = "serde")]
+use crate::member_list::Id;
 use crate::member_list::ListError;
 use crate::member_list::limits::{BODY_DEPTH_MAX, BUNDLE_NAME_MAX};
 
@@ -28,6 +30,7 @@ use crate::member_list::limits::{BODY_DEPTH_MAX, BUNDLE_NAME_MAX};
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(bound = "I: Id"))]
 pub struct Bundle<I> {
     /// Name of the list.
     pub list: Arc<str>,
@@ -151,6 +154,7 @@ pub struct Base {
 /// One step of one window.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(bound = "I: Id"))]
 pub struct Frame<I> {
     /// Name under which the client holds the window.
     pub window: Arc<str>,
@@ -178,6 +182,7 @@ pub struct Frame<I> {
 /// The change that a frame makes to the rows of its window.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(bound = "I: Id"))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum FrameChange<I> {
     /// SYNC: the window becomes these rows.
@@ -196,17 +201,19 @@ pub enum FrameChange<I> {
 /// The identity of a row: the group of a header, or the id of a member.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(bound = "I: Id"))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum RowKey<I> {
     /// The header row of the group of this name.
     Header(Arc<str>),
     /// The row of a member.
-    Member(I),
+    Member(#[cfg_attr(feature = "serde", serde(with = "crate::member_list::id::serde_form"))] I),
 }
 
 /// A whole row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(bound = "I: Id"))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum FrameRow<I> {
     /// Header of a group.
@@ -219,6 +226,7 @@ pub enum FrameRow<I> {
     /// A member.
     Member {
         /// Its id.
+        #[cfg_attr(feature = "serde", serde(with = "crate::member_list::id::serde_form"))]
         id: I,
         /// Its revision.
         revision: u32,
@@ -232,6 +240,7 @@ pub enum FrameRow<I> {
 /// A row that comes into the window or to another place in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(bound = "I: Id"))]
 pub struct Insert<I> {
     /// Position in the new rows.
     pub index: u32,
@@ -242,6 +251,7 @@ pub struct Insert<I> {
 /// The source of the content of an inserted row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(bound = "I: Id"))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum InsertSource<I> {
     /// It is here, whole.
@@ -249,6 +259,7 @@ pub enum InsertSource<I> {
     /// It was deleted earlier in this frame; no body travels.
     Move {
         /// The member.
+        #[cfg_attr(feature = "serde", serde(with = "crate::member_list::id::serde_form"))]
         id: I,
         /// The change of its content, if there is one.
         change: Option<MemberChange>,

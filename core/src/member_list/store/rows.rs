@@ -16,6 +16,7 @@ use crate::member_list::tree::{Runs, clip};
 /// A row of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(bound = "I: Id"))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Row<'a, I> {
     /// The header of a group that has members.
@@ -30,6 +31,10 @@ pub enum Row<'a, I> {
     /// A member.
     Member {
         /// The id of the member.
+        #[cfg_attr(
+            feature = "serde",
+            serde(serialize_with = "crate::member_list::id::serde_form::serialize_ref")
+        )]
         id: &'a I,
         /// The group it is in.
         group: GroupId,
@@ -46,8 +51,13 @@ pub enum Row<'a, I> {
 /// A member of a list: id, group, key and content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(bound = "I: Id"))]
 pub struct Member<'a, I> {
     /// The id of the member.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::member_list::id::serde_form::serialize_ref")
+    )]
     pub id: &'a I,
     /// The group it is in.
     pub group: GroupId,
