@@ -10,7 +10,7 @@ use crate::member_list::changes::Changes;
 use crate::member_list::changes::members::Fields;
 use crate::member_list::frames::model::Epoch;
 use crate::member_list::limits::{BUNDLE_NAME_MAX, EPOCH_MAX};
-use crate::member_list::options::ListOptions;
+use crate::member_list::options::{ListOptions, ResumeLimits};
 use crate::member_list::snapshot::Snapshot;
 use crate::member_list::store::groups::{GroupId, GroupInfo};
 use crate::member_list::store::list_ref::ListRef;
@@ -306,6 +306,26 @@ impl<I: Id> MemberList<I> {
     #[must_use]
     pub fn order_bytes(&self) -> usize {
         self.store.order_bytes()
+    }
+
+    /// Sets what the list keeps for clients that are away, as [`ListOptions::resume_for`] and
+    /// [`ListOptions::resume_bytes_max`] do: for a list that was [loaded](Self::load), which has
+    /// their defaults. Counts from the next tick on; windows that viewers hold are kept, too. O(1).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use headcount::{ListOptions, MemberList};
+    ///
+    /// let mut file = Vec::new();
+    /// MemberList::<u64>::new(ListOptions::default()).save(&mut file)?;
+    /// let mut list = MemberList::<u64>::load(&file[..], 1_790_000_000_000)?;
+    /// list.set_resume(Duration::from_secs(20), 4 << 20);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_resume(&mut self, keep: Duration, bytes_max: usize) {
+        let limits = ResumeLimits { keep, bytes_max };
+        self.store.set_resume(limits);
+        self.windows.set_resume(limits);
     }
 
     /// Returns the memory in bytes of what the list keeps for clients that are away; see

@@ -89,7 +89,8 @@ impl<I: Id> MemberList<I> {
     ///
     /// The list keeps its name and begins an epoch: `epoch`, or the one after that of the file,
     /// whichever is later. As the list may have gone on after it was saved, it should be a time in
-    /// milliseconds. The reader is read to its end, in pieces of 64 KiB. O(n).
+    /// milliseconds. The file does not say what the list keeps for clients that are away:
+    /// [`set_resume`](Self::set_resume) does. The reader is read to its end, in pieces of 64 KiB. O(n).
     ///
     /// # Errors
     ///

@@ -18,6 +18,17 @@ impl Default for ResumeLimits {
     }
 }
 
+impl ResumeLimits {
+    /// The most bytes of windows that viewers leave between two ticks; 0 keeps none.
+    pub(crate) const fn arrivals_max(self) -> usize {
+        if self.keep.is_zero() {
+            0
+        } else {
+            self.bytes_max / 4
+        }
+    }
+}
+
 /// The settings of a [`MemberList`](crate::member_list::MemberList).
 ///
 /// ```
@@ -63,7 +74,8 @@ impl ListOptions {
     /// their windows, so that a client that comes back gets what changed and not all rows again;
     /// see [`Viewer::resume`](crate::member_list::Viewer::resume). Default 60 s; zero keeps nothing.
     /// Windows of which no viewer is [resumable](crate::member_list::Viewer::resumable) cost
-    /// nothing.
+    /// nothing. Saved lists have no such setting: see
+    /// [`MemberList::set_resume`](crate::member_list::MemberList::set_resume).
     #[must_use]
     pub fn resume_for(mut self, keep: Duration) -> Self {
         self.resume.keep = keep;

@@ -316,6 +316,58 @@ fn a_list_that_was_loaded_lets_clients_resume() {
     assert!(is_delta(&resume(&mut list, &[held]).expect("open")));
 }
 
+#[test]
+fn a_list_or_table_that_was_loaded_keeps_what_it_is_told() {
+    let (mut saved, _) = list(150);
+    let mut file = Vec::new();
+    saved.save(&mut file).expect("room");
+    let mut list = List::load(&file[..], 1).expect("just saved");
+    let mut viewer = Viewer::resumable();
+    open(&mut list, &mut viewer, "c:0");
+    list.touch(&7).expect("known");
+    let _ = tick(&mut list, 0);
+    assert!(list.resume_bytes() > 0);
+    list.set_resume(Duration::ZERO, 32 << 20);
+    list.touch(&8).expect("known");
+    let _ = tick(&mut list, 250);
+    assert_eq!(list.resume_bytes(), 0);
+    // A window that was opened meanwhile is kept from then on.
+    list.set_resume(Duration::from_secs(5), 1 << 20);
+    assert_eq!(
+        list.options(),
+        ListOptions::default()
+            .resume_for(Duration::from_secs(5))
+            .resume_bytes_max(1 << 20)
+    );
+    drop(viewer);
+    for (millis, is_kept) in [(500, true), (5_250, true), (5_500, false)] {
+        let _ = tick(&mut list, millis);
+        assert_eq!(list.resume_bytes() > 0, is_kept, "{millis} ms");
+    }
+
+    let mut saved = MemberTable::<u64>::new(TableOptions::default()).expect("one column");
+    saved
+        .add_list(ListSpec::new("first", "all"))
+        .expect("a good spec");
+    let mut file = Vec::new();
+    saved.save(&mut file).expect("room");
+    for (keep, bytes_max) in [(Duration::ZERO, 1 << 20), (Duration::from_secs(5), 0)] {
+        let mut table = MemberTable::<u64>::load(&file[..], 1).expect("just saved");
+        table.set_resume(keep, bytes_max);
+        let second = table
+            .add_list(ListSpec::new("second", "all"))
+            .expect("a good spec");
+        for list in [table.list_named("first").expect("saved"), second] {
+            let mut live = table.live(list).expect("built");
+            let spec = WindowSpec::Chunk(0);
+            let opened = Viewer::resumable().open(&mut live, spec, Bodies::None);
+            opened.expect("a chunk");
+        }
+        let _ = table.tick(Duration::from_secs(1), Bodies::None);
+        assert_eq!(table.resume_bytes(), 0);
+    }
+}
+
 /// A source of bodies with two fields, which notes what it is asked for.
 struct Asked(parking_lot::Mutex<Vec<Fields>>);
 

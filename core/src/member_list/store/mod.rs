@@ -32,7 +32,7 @@ use std::ops::RangeBounds;
 use triomphe::Arc;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::member_list::options::ListOptions;
+use crate::member_list::options::{ListOptions, ResumeLimits};
 use crate::member_list::tree::{Climb, Tree};
 use crate::member_list::{Id, ListError};
 pub use bulk::NewMember;
@@ -70,6 +70,10 @@ impl<I: Id> Store<I> {
 
     pub(crate) const fn options(&self) -> ListOptions {
         self.options
+    }
+
+    pub(crate) const fn set_resume(&mut self, limits: ResumeLimits) {
+        self.options.resume = limits;
     }
 
     /// Returns the number of rows that are shown. O(1).

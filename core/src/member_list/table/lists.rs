@@ -109,6 +109,14 @@ impl<I: Id> Lists<I> {
         take_epoch(&mut self.next_epoch)
     }
 
+    /// Sets what lists keep for clients that are away.
+    pub(super) fn set_resume(&mut self, limits: ResumeLimits) {
+        self.resume = limits;
+        for list in self.iter_mut() {
+            list.windows.set_resume(limits);
+        }
+    }
+
     /// Checks that there is an epoch for one more list or spec, beside those that are being built.
     pub(super) fn check_epochs(&self) -> Result<(), TableError> {
         Ok(self.next_epoch.check(TABLE_EPOCH_MAX)?)

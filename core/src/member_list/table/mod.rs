@@ -90,7 +90,8 @@ impl TableOptions {
 
     /// Sets how long lists keep the windows of clients that went away, and the last steps of their
     /// windows; see [`ListOptions::resume_for`](crate::member_list::ListOptions::resume_for).
-    /// Default 60 s; zero keeps nothing.
+    /// Default 60 s; zero keeps nothing. Saved tables have no such setting: see
+    /// [`MemberTable::set_resume`].
     #[must_use]
     pub const fn resume_for(mut self, keep: Duration) -> Self {
         self.resume.keep = keep;
@@ -453,6 +454,16 @@ impl<I: Id> MemberTable<I> {
             work.begin(list, &self.table, &self.classes, now);
         }
         work
+    }
+
+    /// Sets what the lists keep for clients that are away, as [`TableOptions::resume_for`] and
+    /// [`TableOptions::resume_bytes_max`] do: for a table that was [loaded](Self::load), which has
+    /// their defaults. Counts from the next tick on; windows that viewers hold are kept, too.
+    /// O(lists).
+    pub fn set_resume(&mut self, keep: Duration, bytes_max: usize) {
+        let limits = ResumeLimits { keep, bytes_max };
+        self.options.resume = limits;
+        self.lists.set_resume(limits);
     }
 
     /// Returns the memory in bytes of what the lists keep for clients that are away; see

@@ -86,7 +86,9 @@ impl<I: Id> MemberTable<I> {
     ///
     /// Epochs begin at `first_epoch` or after those of the file, whichever is later; as the table
     /// may have gone on after it was saved, it should be a time in milliseconds, as for
-    /// [`TableOptions::first_epoch`]. The reader is read to its end, in pieces of 64 KiB. O(n).
+    /// [`TableOptions::first_epoch`]. The file does not say what lists keep for clients that are
+    /// away: [`set_resume`](Self::set_resume) does. The reader is read to its end, in pieces of
+    /// 64 KiB. O(n).
     ///
     /// Checksums show accidents, not intent: a file that another program made is refused or
     /// makes a table whose content is what that program chose.

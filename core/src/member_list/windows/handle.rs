@@ -48,7 +48,8 @@ pub(crate) struct Handle<I> {
 #[derive(Debug)]
 pub(crate) struct Arrivals<I> {
     left: Mutex<LeftWindows<I>>,
-    bytes_max: usize,
+    /// 0 if windows are not kept.
+    bytes_max: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -193,7 +194,8 @@ impl<I> Handle<I> {
 
     /// Returns whether the list keeps the steps of the window for clients that are away.
     pub(crate) fn keeps_log(&self) -> bool {
-        self.keeps_log.load(Ordering::Relaxed) && self.arrivals.strong_count() > 0
+        let arrivals = || self.arrivals.upgrade();
+        self.keeps_log.load(Ordering::Relaxed) && arrivals().is_some_and(|it| it.bytes_max() > 0)
     }
 
     /// Notes the memory of the rows and of the log.
@@ -268,15 +270,23 @@ impl<I> Arrivals<I> {
         };
         Self {
             left: Mutex::new(left),
-            bytes_max,
+            bytes_max: bytes_max.into(),
         }
+    }
+
+    pub(crate) fn set_bytes_max(&self, bytes: usize) {
+        self.bytes_max.store(bytes, Ordering::Relaxed);
+    }
+
+    fn bytes_max(&self) -> usize {
+        self.bytes_max.load(Ordering::Relaxed)
     }
 
     /// Keeps a window until the next tick, if there is room. O(1).
     pub(crate) fn take(&self, handle: &Arc<Handle<I>>) {
         let mut left = self.left.lock();
         let bytes = left.bytes + handle.bytes();
-        if bytes <= self.bytes_max && !left.handles.contains_key(&handle.serial) {
+        if bytes <= self.bytes_max() && !left.handles.contains_key(&handle.serial) {
             left.handles.insert(handle.serial, handle.clone());
             left.bytes = bytes;
         }

@@ -100,7 +100,7 @@ impl<I: Id> History<I> {
         Self {
             limits,
             now: Duration::ZERO,
-            arrivals: Arc::new(Arrivals::new(limits.bytes_max / 4)),
+            arrivals: Arc::new(Arrivals::new(limits.arrivals_max())),
             parked: HashMap::new(),
             retired: HashMap::new(),
             retirements: 0,
@@ -110,15 +110,13 @@ impl<I: Id> History<I> {
 
     /// Returns where viewers leave the windows that they do not close.
     pub(crate) fn arrivals(&self) -> Weak<Arrivals<I>> {
-        match self.is_on() {
-            true => Arc::downgrade(&self.arrivals),
-            false => Weak::new(),
-        }
+        Arc::downgrade(&self.arrivals)
     }
 
-    /// Returns whether anything is kept.
-    pub(crate) const fn is_on(&self) -> bool {
-        !self.limits.keep.is_zero() && self.limits.bytes_max > 0
+    /// Sets the limits from the next tick on.
+    pub(crate) fn set_limits(&mut self, limits: ResumeLimits) {
+        self.limits = limits;
+        self.arrivals.set_bytes_max(limits.arrivals_max());
     }
 
     /// Returns the time of the last tick.

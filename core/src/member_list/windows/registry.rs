@@ -126,6 +126,11 @@ impl<I: Id> Windows<I> {
         }
     }
 
+    /// Sets from the next tick on what is kept for clients that are away.
+    pub(crate) fn set_resume(&mut self, limits: ResumeLimits) {
+        self.history.set_limits(limits);
+    }
+
     /// Begins a tick: see [`MemberList::tick`](crate::member_list::MemberList::tick).
     ///
     /// First the tick makes all frames, which runs the application's `RowSource`; then it publishes
