@@ -73,8 +73,10 @@ impl Collation {
     ///
     /// Case does not count, nor do accents, except where the language has a letter of its own for
     /// them. A letter that is written as two, such as the Czech "ch", is found by both of them
-    /// only, and a number of a locale with `-u-kn` by all its digits. A text without any character
-    /// that is compared finds everything.
+    /// only, and a number of a locale with `-u-kn` by all its digits. A vowel that is written before
+    /// the consonant by which it sorts, as in Thai and Lao, does not count at the end of a text:
+    /// "แ" finds everything, "แด" only what begins with it. A text without any character that is
+    /// compared finds everything.
     ///
     /// ```
     /// use headcount::member_list::Collation;
@@ -93,8 +95,27 @@ impl Collation {
     /// ```
     #[must_use]
     pub fn prefix(&self, text: &str) -> SortKey {
-        sort_key(&self.primary, text)
+        sort_key(
+            &self.primary,
+            text.strip_suffix(sorts_after_next).unwrap_or(text),
+        )
     }
+}
+
+/// Returns whether a character sorts after the one that follows it: the property
+/// `Logical_Order_Exception` of Unicode, the vowels of Thai, Lao, New Tai Lue and Tai Viet that are
+/// written before their consonant.
+fn sorts_after_next(character: char) -> bool {
+    matches!(
+        character,
+        '\u{E40}'..='\u{E44}'
+            | '\u{EC0}'..='\u{EC4}'
+            | '\u{19B5}'..='\u{19B7}'
+            | '\u{19BA}'
+            | '\u{AAB5}'..='\u{AAB6}'
+            | '\u{AAB9}'
+            | '\u{AABB}'..='\u{AABC}'
+    )
 }
 
 fn sort_key(collator: &CollatorBorrowed<'_>, text: &str) -> SortKey {
@@ -125,7 +146,34 @@ mod tests {
         check("en", &["Ada", "ángel", "Bo", "zoe"]);
         check("sv", &["Ada", "Zoe", "Åsa", "Ärla", "Östen"]);
         check("da", &["Zoe", "Ærla", "Østen", "Åsa"]);
+        check("th", &["กา", "แก", "ขา", "เข", "แดง"]);
         let long = Collation::new("en").unwrap().key(&"x".repeat(500));
         assert_eq!(long.as_bytes().len(), crate::member_list::KEY_MAX);
+    }
+
+    #[test]
+    fn keys_of_names_begin_with_the_keys_of_their_beginnings() {
+        let thai = ["เก่ง", "แดง", "ไก่", "โอ", "ใหม่", "สมชาย แสน", "เเก", "เก เ"];
+        let lao = ["ເກ", "ແກ້ວ", "ໂຕ", "ໃຈ", "ໄຊ"];
+        let others = [
+            "ᦵᦀ", "ᦺᦂ", "ꪵꪀ", "ꪹꪁ", "ꪻꪂ", "Anna", "Müller", "한국", "Ω mega",
+        ];
+        for locale in ["en", "th", "lo"] {
+            let collation = Collation::new(locale).unwrap();
+            for name in thai.iter().chain(&lao).chain(&others) {
+                let key = collation.key(name);
+                for end in (0..=name.len()).filter(|end| name.is_char_boundary(*end)) {
+                    let prefix = collation.prefix(&name[..end]);
+                    let begins = key.as_bytes().starts_with(prefix.as_bytes());
+                    assert!(begins, "{locale}: {} of {name}", &name[..end]);
+                }
+            }
+            let key = collation.key("แก");
+            let begins = |text| {
+                key.as_bytes()
+                    .starts_with(collation.prefix(text).as_bytes())
+            };
+            assert!(begins("แก") && !begins("แด") && !begins("เก"));
+        }
     }
 }

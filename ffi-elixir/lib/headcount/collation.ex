@@ -61,7 +61,8 @@ defmodule Headcount.Collation do
   @doc """
   Returns the prefix by which `{:key, prefix}` finds the names that begin with a text.
 
-  Case does not count, nor do accents, except where the language has a letter of its own for them. O(length).
+  Case does not count, nor do accents, except where the language has a letter of its own for them. A vowel that is
+  written before the consonant by which it sorts, as in Thai and Lao, does not count at the end of a text. O(length).
 
       iex> german = Headcount.Collation.new!("de")
       iex> key = Headcount.Collation.key(german, "Örtlich")
