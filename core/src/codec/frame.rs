@@ -158,6 +158,7 @@ pub const FRAME_OVERHEAD_MAX: usize = HEADER_LEN + PARTITION_LEN + MAC_LEN;
 
 /// The reason why an [`Envelope`] did not open a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OpenError {
     /// It has no valid seal of this cluster: nothing that it says is believed.
     Unsealed(DecodeError),
@@ -173,7 +174,14 @@ impl fmt::Display for OpenError {
     }
 }
 
-impl std::error::Error for OpenError {}
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unsealed(error) | Self::Malformed(error) => Some(error),
+            Self::OtherShape(_) => None,
+        }
+    }
+}
 
 impl From<OpenError> for DecodeError {
     fn from(error: OpenError) -> Self {

@@ -106,7 +106,7 @@ pub(super) fn strange(run: &mut Run<'_, Plan>, frame: &Bytes) -> Strange {
         3 => {
             let mut body = Handle(run.rng.next_u64()).0.to_le_bytes().to_vec();
             body.extend(run.rng.next_u64().to_le_bytes());
-            let kind = Kind(run.pick(&[31, 33, 128, 254]));
+            let kind = Kind(run.pick(&[31, 37, 128, 254]));
             Strange {
                 frame: seal.seal(kind, None, &body).into(),
                 refusal: None,

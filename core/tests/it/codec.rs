@@ -7,8 +7,13 @@ use bytes::Bytes;
 use headcount::codec::{
     DecodeError, DecodeErrorKind, Envelope, Kind, Reader, Shape, SharedKey, Writer,
 };
-use headcount::tracker::{DeltaHead, Encoding, Limits, RepairHead, StagedRepair};
-use headcount::{NewEntry, ReplicaId, Tracker};
+use headcount::member_list::{Bundle, BundleFormat};
+use headcount::presence::RestoreError;
+use headcount::tracker::{ApplyError, DeltaHead, Encoding, Limits, RepairHead, StagedRepair};
+use headcount::{
+    Bodies, ListOptions, MemberList, NewEntry, Presence, PresenceConfig, ReplicaId, Tracker,
+    Viewer, WindowSpec,
+};
 use proptest::prelude::*;
 use wincode::{SchemaRead, SchemaWrite};
 
@@ -96,6 +101,53 @@ fn check_golden(name: &str, about: &str, bytes: &[u8]) {
         bytes,
         "{name} differs from what this build writes"
     );
+}
+
+/// What stays outside of clusters shares an envelope; a reader tells by the kind what is not its own.
+#[test]
+fn readers_refuse_the_frames_of_others_by_their_kind() {
+    type Read = fn(&[u8]) -> Option<DecodeErrorKind>;
+    let tracker: Read = |frame| match tracker("z").apply(frame) {
+        Err(ApplyError::Decode(error)) => Some(error.kind),
+        _ => None,
+    };
+    let presence: Read = |frame| {
+        let id = ReplicaId::new("z", 1, 0).unwrap();
+        match Presence::restore(id, PresenceConfig::default(), frame) {
+            Err(RestoreError::Decode(error)) => Some(error.kind),
+            _ => None,
+        }
+    };
+    let bundle: Read = |frame| Some(Bundle::<u64>::from_binary(frame).err()?.kind);
+    let (tracked, listed) = (example(), bundles());
+    let own: [(Read, Vec<Vec<u8>>); 3] = [
+        (tracker, vec![tracked.delta_since(tracked.id(), 0).unwrap()]),
+        (presence, vec![snapshot()]),
+        (bundle, listed.to_vec()),
+    ];
+    for (reader, (read, _)) in own.iter().enumerate() {
+        for (writer, (_, frames)) in own.iter().enumerate() {
+            for frame in frames {
+                let kind = Kind::of(frame).0;
+                let refused = DecodeErrorKind::UnexpectedKind { kind };
+                let expected = Some(refused).filter(|_| reader != writer);
+                assert_eq!(read(frame), expected, "reader {reader} of kind {kind}");
+            }
+        }
+    }
+}
+
+/// Returns a bundle of a list in each format.
+fn bundles() -> [Vec<u8>; 2] {
+    let mut list = MemberList::<u64>::new(ListOptions::default());
+    let opened = Viewer::new().open(&mut list, WindowSpec::Chunk(0), Bodies::None);
+    let bundle = opened.unwrap();
+    [BundleFormat::One, BundleFormat::Two].map(|format| bundle.to_binary_in(format).into())
+}
+
+fn snapshot() -> Vec<u8> {
+    let id = ReplicaId::new("a", 1, 0).unwrap();
+    Presence::new(id, PresenceConfig::default()).snapshot()
 }
 
 /// A frame that an Elixir node wrote with `codec: :json`; its name has 253 bytes.

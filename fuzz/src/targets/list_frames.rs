@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use headcount::codec::DecodeError;
+use headcount::codec::{DecodeError, Envelope, Kind};
 use headcount::member_list::client::Client;
 use headcount::member_list::{Bundle, BundleFormat, Id};
 use headcount::{Bodies, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
@@ -23,8 +23,8 @@ pub fn list_frames(data: &[u8]) {
     for (choice, bytes) in steps(data) {
         let bytes = match choice % 3 {
             0 => bytes.to_vec(),
-            1 => seal(LIST_BUNDLE, bytes),
-            _ => seal(LIST_BUNDLE_2, bytes),
+            1 => seal(Kind::LIST_BUNDLE, bytes),
+            _ => seal(Kind::LIST_BUNDLE_2, bytes),
         };
         read::<u128>(&bytes);
         read::<headcount::member_list::TextId>(&bytes);
@@ -128,7 +128,7 @@ pub(crate) fn clients() -> (Client<u64>, Vec<Bundle<u64>>) {
         let bundle = viewer
             .open(&mut list, spec, Bodies::None)
             .expect("it can be opened");
-        client.answer(request, &bundle);
+        let _ = client.answer(request, &bundle);
         sent.push(bundle);
     }
     list.upsert(9, groups[0], &SortKey::from_u64(2), 1)
@@ -141,11 +141,6 @@ pub(crate) fn clients() -> (Client<u64>, Vec<Bundle<u64>>) {
 }
 
 /// Wraps a body in the envelope of a bundle, as `Bundle::to_binary_in` does.
-fn seal(kind: u8, body: &[u8]) -> Vec<u8> {
-    use headcount::codec::{Envelope, Kind};
-    Envelope::default().seal(Kind(kind), None, body)
+fn seal(kind: Kind, body: &[u8]) -> Vec<u8> {
+    Envelope::default().seal(kind, None, body)
 }
-
-/// The kinds of frames that bundles are, by format: `core/docs/list-frames.md`, section 8.
-const LIST_BUNDLE: u8 = 33;
-const LIST_BUNDLE_2: u8 = 34;

@@ -20,9 +20,6 @@ use crate::member_list::limits::{
     BUNDLE_FRAMES_MAX, BUNDLE_NAME_MAX, GROUP_NAME_MAX, GROUPS_MAX, VIEWER_WINDOWS_MAX,
 };
 
-/// The kinds of envelopes that carry bundles, by format.
-const LIST_BUNDLE: Kind = Kind(33);
-const LIST_BUNDLE_2: Kind = Kind(34);
 /// Longest window name: a letter, a prefix of 64 bytes in hex, a number and a group.
 const WINDOW_NAME_MAX: usize = 256;
 /// Longest frame or counts.
@@ -46,8 +43,8 @@ impl<I: Id> Bundle<I> {
     #[must_use]
     pub fn to_binary_in(&self, format: BundleFormat) -> Bytes {
         let kind = match format {
-            BundleFormat::One => LIST_BUNDLE,
-            BundleFormat::Two => LIST_BUNDLE_2,
+            BundleFormat::One => Kind::LIST_BUNDLE,
+            BundleFormat::Two => Kind::LIST_BUNDLE_2,
         };
         let mut out = Writer::with_capacity(256);
         out.str(&self.list);
@@ -86,8 +83,8 @@ impl<I: Id> Bundle<I> {
     pub fn from_binary(bytes: &[u8]) -> Result<Self, DecodeError> {
         let opened = Envelope::default().open(bytes)?;
         let format = match opened.kind {
-            LIST_BUNDLE => BundleFormat::One,
-            LIST_BUNDLE_2 => BundleFormat::Two,
+            Kind::LIST_BUNDLE => BundleFormat::One,
+            Kind::LIST_BUNDLE_2 => BundleFormat::Two,
             Kind(kind) => {
                 let kind = DecodeErrorKind::UnexpectedKind { kind };
                 return Err(DecodeError::new(4, kind));
@@ -396,7 +393,7 @@ mod tests {
                     let _ = client.open(&frame.window);
                 }
                 let request = client.request();
-                client.answer(request, &bundle);
+                let _ = client.answer(request, &bundle);
                 let again = Bundle::<TextId>::from_binary(&bundle.to_binary_in(format));
                 prop_assert_eq!(again, Ok(bundle));
             }
