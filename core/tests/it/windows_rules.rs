@@ -268,6 +268,63 @@ fn list_bulk_work_is_one_sync() {
     assert!(frames.is_none_or(|frames| frames.is_empty()));
 }
 
+/// Returns whether the viewer gets counts, and nothing else, for a new member.
+fn gets_counts(list: &mut List, group: GroupId, viewer: &mut Viewer<u64>, second: u64) -> bool {
+    let id = 1_000 + second;
+    let key = SortKey::from_u64(second);
+    list.upsert(id, group, &key, 0).expect("room");
+    let Some(bundle) = viewer.bundle(&tick(list, 1_000 * second)) else {
+        return false;
+    };
+    assert!(bundle.frames.is_empty() && bundle.windows.is_empty());
+    let counts = bundle.counts.expect("there is nothing else to say");
+    counts.members == list.member_count() as u64
+}
+
+#[test]
+fn list_viewers_without_windows_get_counts_beside_others_and_alone() {
+    for is_alone in [true, false] {
+        let (mut list, groups) = list(9);
+        let mut other = Viewer::new();
+        if !is_alone {
+            open(&mut list, &mut other, "c:0");
+        }
+        // It was never answered: it is no viewer of this list.
+        let mut viewer = Viewer::new();
+        assert!(!gets_counts(&mut list, groups[0], &mut viewer, 0));
+        open(&mut list, &mut viewer, "c:0");
+        viewer.close(&WindowSpec::Chunk(0)).expect("open");
+        for second in 1..5 {
+            assert!(
+                gets_counts(&mut list, groups[0], &mut viewer, second),
+                "{is_alone}"
+            );
+        }
+        // It leaves ticks out, and counts that are due come once.
+        list.remove(&1_001).expect("a row");
+        let _ = tick(&mut list, 5_000);
+        let late = tick(&mut list, 6_000);
+        let bundle = viewer.bundle(&late).expect("it lacks counts");
+        let counts = bundle.counts.expect("they changed");
+        assert_eq!(counts.members, list.member_count() as u64);
+        let quiet = tick(&mut list, 40_000);
+        assert!(viewer.bundle(&quiet).is_none());
+        // The epoch ends: counts of another one are nothing to a client without windows.
+        list.begin_epoch("room", 77).expect("a higher epoch");
+        assert!(!gets_counts(&mut list, groups[0], &mut viewer, 41));
+        viewer
+            .resync(&mut list, &[], Bodies::None)
+            .expect("the counts");
+        assert!(gets_counts(&mut list, groups[0], &mut viewer, 42));
+        let mut visitor = Viewer::new();
+        visitor
+            .switch(&mut list, &[], Bodies::None)
+            .expect("the counts");
+        drop(viewer);
+        assert!(gets_counts(&mut list, groups[0], &mut visitor, 43));
+    }
+}
+
 #[test]
 fn list_slow_viewers_get_one_sync_and_hidden_ones_counts_only() {
     let (mut list, [mods, ..]) = list(50);

@@ -32,7 +32,7 @@ impl Connection {
         let mut connection = Self::new();
         for name in names {
             let spec = Spec::parse(name).expect("a canonical name");
-            connection.client.open(name);
+            let _ = connection.client.open(name);
             let bundle = connection
                 .viewer
                 .open(list, spec, Bodies::None)
@@ -86,13 +86,13 @@ impl Connection {
                 let moved = self.viewer.retarget(&mut world.list, &own, spec, bodies);
                 if let Ok(bundle) = moved {
                     self.client.close(&own.to_string());
-                    self.client.open(&name);
+                    let _ = self.client.open(&name);
                     self.receive(&mut world.list, bodies, &bundle);
                 }
             }
             _ if open.len() < 4 => {
                 if let Ok(bundle) = self.viewer.open(&mut world.list, spec, bodies) {
-                    self.client.open(&name);
+                    let _ = self.client.open(&name);
                     self.receive(&mut world.list, bodies, &bundle);
                 }
             }
@@ -293,12 +293,14 @@ fn list_tick_is_not_empty_while_a_viewer_is_behind() {
         list.len()
     );
     assert!(tick(&mut list, 14_750).is_empty());
-    // A viewer that was dropped, or closed its windows, is behind no more.
+    // A viewer that was dropped is behind no more. One that closed its windows may lack counts.
     list.touch(&1).expect("known");
     tick(&mut list, 14_800);
     drop(connection);
     other.viewer.close(&WindowSpec::Chunk(0)).expect("held");
-    assert!(tick(&mut list, 14_900).is_empty());
+    let quiet = tick(&mut list, 14_900);
+    assert!(!quiet.is_empty() && other.viewer.bundle(&quiet).is_none());
+    assert!(tick(&mut list, 14_950).is_empty());
 }
 
 #[test]
@@ -355,7 +357,8 @@ fn list_tick_from_before_a_window_was_opened_leaves_it_as_it_is() {
     let queued = tick(&mut list, 1_000);
     other.take(&mut list, &queued);
     list.touch(&121).expect("known");
-    list.upsert(998, mods, &SortKey::from_u64(1), 0)
+    let _ = list
+        .upsert(998, mods, &SortKey::from_u64(1), 0)
         .expect("room");
     connection.client.open("c:1");
     let opened = connection

@@ -43,9 +43,16 @@ impl<I: Id> Viewer<I> {
                 .iter_mut()
                 .for_each(|window| window.stale = true);
         }
+    }
+
+    /// Notes that a viewer which is answered has all that was published, except for windows that it
+    /// already holds.
+    pub(super) fn stay_at(&mut self, list: &LiveList<'_, I>) {
         if self.windows.is_empty() {
             self.last_tick = list.windows.ticks();
+            self.mark = None;
         }
+        self.mark.get_or_insert_with(|| list.windows.mark());
     }
 
     /// Reads a held window, which its client asks for by this name. Nothing has changed for the viewer

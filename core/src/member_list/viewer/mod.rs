@@ -57,8 +57,8 @@ pub struct Viewer<I> {
     last_tick: u64,
     /// The time of the tick of the last bundle.
     last_bundle: Option<Duration>,
-    /// Shows the list up to which tick this viewer has taken all of them; there while it has
-    /// windows.
+    /// Shows the list up to which tick this viewer has taken all of them; there once it was
+    /// answered, with or without windows.
     mark: Option<Arc<()>>,
     counts_version: u64,
     hidden: bool,
@@ -153,9 +153,7 @@ impl<I: Id> Viewer<I> {
         let opened = self.show(list, &spec, bodies)?;
         let others = self.look_at_all(list, bodies)?;
         self.windows.forget_former(&spec);
-        if self.windows.is_empty() {
-            self.mark = Some(list.windows.mark());
-        }
+        self.stay_at(list);
         self.windows.push(spec, &opened);
         Ok(self.answer(list, vec![opened.frame], others))
     }
@@ -187,6 +185,7 @@ impl<I: Id> Viewer<I> {
         let opened = self.show(list, &to, bodies)?;
         let others = self.look_at_all(list, bodies)?;
         self.windows.forget_former(&to);
+        self.stay_at(list);
         self.windows.replace(at, to, &opened);
         Ok(self.answer(list, vec![opened.frame], others))
     }
@@ -223,16 +222,13 @@ impl<I: Id> Viewer<I> {
         Ok(bundle)
     }
 
-    /// Closes a window. O(1).
+    /// Closes a window. A viewer without windows gets counts. O(1).
     ///
     /// # Errors
     /// [`WindowError::NotOpen`].
     pub fn close(&mut self, spec: &WindowSpec<I>) -> Result<(), WindowError> {
         let at = self.windows.find(spec).ok_or(WindowError::NotOpen)?;
         self.windows.remove(at);
-        if self.windows.is_empty() {
-            self.mark = None;
-        }
         Ok(())
     }
 
@@ -258,6 +254,7 @@ impl<I: Id> Viewer<I> {
         self.look_at_leaving(&mut shown, list, bodies)?;
         put_in_order(&mut shown, |asked| self.show(list, asked, bodies))?;
         let others = self.look_at_all(list, bodies)?;
+        self.stay_at(list);
         let frames = self.windows.hold_all(shown);
         Ok(self.answer(list, frames, others))
     }
@@ -324,6 +321,7 @@ impl<I: Id> Viewer<I> {
             });
         }
         put_in_order(&mut shown, |asked| list.open_window(asked, bodies))?;
+        self.stay_at(list);
         let mut frames = Vec::with_capacity(shown.len());
         for Shown { asked, opened, .. } in shown {
             let known = self.windows.find_merged(&asked);
@@ -336,7 +334,6 @@ impl<I: Id> Viewer<I> {
             self.windows.drop_double(at);
             frames.push(opened.frame);
         }
-        self.mark = (!self.windows.is_empty()).then(|| list.windows.mark());
         Ok(self.answer(list, frames, Vec::new()))
     }
 
@@ -376,7 +373,7 @@ impl<I: Id> Viewer<I> {
         }
         self.windows.retain(|window| !lost.contains(&window.spec));
         self.last_tick = list.windows.ticks();
-        self.mark = (!self.windows.is_empty()).then(|| list.windows.mark());
+        self.mark = Some(list.windows.mark());
         let mut frames = self.windows.hold_all(shown);
         self.hold_others(others, &mut frames);
         let mut bundle = self.head(list, frames, counts);
@@ -416,8 +413,7 @@ impl<I: Id> Viewer<I> {
         }
         let missed_some = tick.previous > self.last_tick;
         self.last_tick = tick.serial;
-        let mark = tick.mark.upgrade().or_else(|| self.mark.take());
-        self.mark = mark.filter(|_| !self.windows.is_empty());
+        self.mark = tick.mark.upgrade().or_else(|| self.mark.take());
         let mut bundle = Bundle {
             list: tick.list.clone(),
             epoch: tick.epoch.clone(),
@@ -467,8 +463,8 @@ impl<I: Id> Viewer<I> {
         let enters = self.windows.iter().any(|window| window.is_in(tick));
         if enters {
             (self.era, self.counts_version, self.groups) = (tick.era, 0, None);
-        } else if self.hidden {
-            // Nothing comes until it is shown.
+        } else if self.hidden || self.windows.is_empty() {
+            // Nothing comes until it is shown, or opens a window.
             self.mark = None;
         } else {
             self.windows.iter_mut().for_each(OpenWindow::ask);
