@@ -131,7 +131,7 @@ impl Room {
         let each = time_each(joined.len(), || {
             for diff in &diffs {
                 let start = Instant::now();
-                black_box(self.roster.apply(diff, 1));
+                let _ = black_box(self.roster.apply(diff, 1));
                 longest = longest.max(start.elapsed());
             }
         });
@@ -163,7 +163,7 @@ impl Room {
         let count = diffs.len() * size;
         let roster = time_each(count, || {
             for diff in &diffs {
-                black_box(self.roster.apply(diff, 2));
+                let _ = black_box(self.roster.apply(diff, 2));
             }
         });
         let list = self.list_alone(&diffs);
@@ -231,7 +231,7 @@ fn one_user(sessions: usize) {
         .collect();
     let join = time_each(sessions, || {
         for entry in &entries {
-            roster.apply(&room_diff(vec![entry.clone()], Vec::new()), 1);
+            let _ = roster.apply(&room_diff(vec![entry.clone()], Vec::new()), 1);
         }
     });
     let mut rng = Rng::new(3);
@@ -247,7 +247,7 @@ fn one_user(sessions: usize) {
         .collect();
     let change = time_each(diffs.len(), || {
         for diff in &diffs {
-            black_box(roster.apply(diff, 2));
+            let _ = black_box(roster.apply(diff, 2));
         }
     });
     println!(

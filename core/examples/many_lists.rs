@@ -65,14 +65,9 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let mut viewer = Viewer::new();
     let mut client = Client::new(|_, patch| patch.to_vec());
     let request = client.open("c:0");
-    client.answer(
-        request,
-        &viewer.open(
-            &mut table.live(channel)?,
-            WindowSpec::Chunk(0),
-            Bodies::None,
-        )?,
-    );
+    let spec = WindowSpec::Chunk(0);
+    let first = viewer.open(&mut table.live(channel)?, spec, Bodies::None)?;
+    assert!(client.answer(request, &first).resync.is_empty());
 
     let mut moves = Vec::new();
     table.set_attrs(&3_000, &Attrs::EMPTY, &online, Some(&mut moves))?;
@@ -85,7 +80,8 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
         );
     }
     let tick = table.tick(Duration::from_millis(250), Bodies::None);
-    client.apply(&tick.bundle(&mut viewer).ok_or("the channel has changed")?);
+    let bundle = tick.bundle(&mut viewer).ok_or("the channel has changed")?;
+    assert!(client.apply(&bundle).resync.is_empty());
     let rows = client
         .window("c:0")
         .ok_or("the window is open")?
@@ -98,7 +94,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let request = client.switch([search.to_string().as_str()]);
     let searches = std::slice::from_ref(&search);
     let answer = viewer.switch(&mut table.live(everyone)?, searches, Bodies::None)?;
-    client.answer(request, &answer);
+    assert!(client.answer(request, &answer).resync.is_empty());
     let found = client
         .window(&search.to_string())
         .ok_or("the search is open")?;

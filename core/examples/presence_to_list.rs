@@ -62,7 +62,8 @@ fn place(entry: &EntryBuf, groups: &[GroupId]) -> Placement {
 /// Applies the changes in the room to the roster.
 fn feed(presence: &Presence, roster: &mut Roster<TextId>) {
     if let Some(changes) = presence.take_diff().topic(ROOM) {
-        roster.apply(changes, 1_700_000_000);
+        let report = roster.apply(changes, 1_700_000_000);
+        assert!(report.refused.is_empty(), "all users fit in the list");
     }
 }
 

@@ -42,7 +42,8 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let request = client.open("c:0");
     let first = viewer.open(&mut list, WindowSpec::Chunk(0), Bodies::Source(&Names))?;
     println!("the first 100 rows are {} bytes", first.to_binary().len());
-    client.answer(request, &first);
+    let applied = client.answer(request, &first);
+    assert!(applied.resync.is_empty(), "the client missed nothing");
 
     // Two members come online. One of 100,000 others changes where the client does not look.
     list.set_group(&70_000, groups[0])?;

@@ -156,7 +156,7 @@ pub(crate) fn load<Int: Saved, Uuid: Saved, Text: Saved>(
         Some(SavedIds::U128) => OfKind::Uuid(file.load(py)?),
         Some(SavedIds::Text) => OfKind::Text(file.load(py)?),
         // The load says why it is none.
-        Some(SavedIds::U64 | SavedIds::Int) | None => OfKind::Int(file.load(py)?),
+        _ => OfKind::Int(file.load(py)?),
     })
 }
 

@@ -265,7 +265,7 @@ impl City {
             lap.end(&mut stages.replicate);
             for diff in self.nodes.diffs.drain(..) {
                 if let Some(diff) = diff.topic(TOPIC) {
-                    self.roster.apply(diff, WALL_S);
+                    let _ = self.roster.apply(diff, WALL_S);
                 }
             }
             lap.end(&mut stages.roster);

@@ -86,6 +86,7 @@ impl Extract {
     /// Starts to collect the operations that a holder of `replica` at `clock` misses; with `full`,
     /// the whole state. `None` when there is nothing to send, or when
     /// the origin is unknown or claimed. O(1).
+    #[must_use = "it is made ready in steps"]
     pub fn begin(
         tracker: &mut Tracker,
         replica: &ReplicaId,

@@ -40,6 +40,7 @@ use crate::error::ApplyError;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
+#[must_use = "nothing is taken until it is stepped"]
 pub struct StagedRepair {
     plan: Plan,
     body: Bytes,

@@ -41,6 +41,7 @@ impl VisibilityChange {
     /// Starts to make the Diffs for what has just become visible or hidden, by
     /// [`Tracker::set_hidden`] or by the end of a first load. `None` when there is
     /// nothing to report, or when the origin is claimed. O(1).
+    #[must_use = "the origin is claimed until the last step"]
     pub fn begin(tracker: &mut Tracker, replica: &ReplicaId) -> Option<Self> {
         let state = &mut tracker.state;
         let number = state.origins().find_remote(replica)?;

@@ -230,7 +230,7 @@ proptest! {
                 for frame in &bundle.frames {
                     let _ = client.open(&frame.window);
                 }
-                client.apply(&bundle);
+                let _ = client.apply(&bundle);
                 let again = Bundle::<TextId>::from_json(&bundle.to_json());
                 prop_assert_eq!(again.as_ref(), Ok(&bundle));
                 // Positions out of order are no reason to panic.

@@ -359,7 +359,7 @@ fn one_save_at_a_time_of_the_table_it_was_begun_on() {
         assert!(next.step(&mut one, usize::MAX, &mut out).expect("same"));
         let over = of_other.step(&mut other, usize::MAX, &mut out);
         assert!(over.expect("same"));
-        begin(&mut one).expect("the other one is over");
+        let _ = begin(&mut one).expect("the other one is over");
     }
     refuses(table::<u64>(), table::<u64>(), MemberTable::begin_save);
     refuses(list::<TextId>(), list(), MemberList::begin_save);

@@ -140,7 +140,7 @@ impl Connection {
                     viewer.open(live, spec, Bodies::None)
                 });
                 if opened {
-                    self.client.open(&name);
+                    let _ = self.client.open(&name);
                 }
             }
             _ => {}
@@ -338,7 +338,7 @@ fn clients_hold_a_list_of(mut world: World, faults: usize) {
             continue;
         };
         if let Some(bundle) = tick.bundle(&mut connection.viewer) {
-            connection.client.apply(&bundle);
+            let _ = connection.client.apply(&bundle);
         }
         let members = world.table.list(list).expect("built").member_count();
         let counts = connection.client.counts().expect("an answer has them");
@@ -499,9 +499,9 @@ fn a_revoked_list_shows_nothing_until_it_is_built() {
     let (mut table, [everyone, _]) = staff();
     let mut viewer = Viewer::new();
     let mut client = Client::new(|_, patch| patch.to_vec());
-    client.open("c:0");
+    let _ = client.open("c:0");
     let mut live = table.live(everyone).expect("built");
-    client.apply(
+    let _ = client.apply(
         &viewer
             .open(&mut live, WindowSpec::Chunk(0), Bodies::None)
             .expect("a chunk"),
@@ -511,7 +511,7 @@ fn a_revoked_list_shows_nothing_until_it_is_built() {
     table.revoke(everyone, spec).expect("a good spec");
     let show = |client: &mut Client<u64>, viewer: &mut Viewer<u64>, tick: &TableTick<u64>| {
         if let Some(bundle) = tick.bundle(viewer) {
-            client.apply(&bundle);
+            let _ = client.apply(&bundle);
         }
         client.window("c:0").expect("open").rows().len()
     };

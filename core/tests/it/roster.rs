@@ -260,7 +260,7 @@ fn a_mapping_that_panics_leaves_the_roster_as_it_was() {
             .expect("tracked");
     }
     let first = tracker.take_diff();
-    roster.apply(first.topic(ROOM).expect("joins"), 1);
+    let _ = roster.apply(first.topic(ROOM).expect("joins"), 1);
     tracker.untrack(ROOM, "bob", "s");
     let idle = NewEntry::new(ROOM, "zoe", "s").status(Status::Idle as u8);
     tracker.upsert(&idle).expect("tracked");
@@ -366,9 +366,9 @@ proptest! {
             }
             let diff = whole.tracker.take_diff();
             if let Some(topic) = diff.topic(ROOM) {
-                whole.roster.apply(topic, 5);
+                let _ = whole.roster.apply(topic, 5);
                 if fate == 0 {
-                    lossy.roster.apply(topic, 5);
+                    let _ = lossy.roster.apply(topic, 5);
                 }
             }
             if fate != 1 {

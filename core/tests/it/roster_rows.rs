@@ -49,10 +49,10 @@ fn the_roster_writes_its_own_bits_and_no_others() {
     });
     let mut tracker = tracker();
     put(&mut tracker, "7", "s", Status::Idle, b"");
-    apply(&mut roster, &mut tracker, 1);
+    let _ = apply(&mut roster, &mut tracker, 1);
     roster.list_mut().set_attrs(&7, 0b101).expect("a row");
     put(&mut tracker, "7", "s", Status::Dnd, b"");
-    apply(&mut roster, &mut tracker, 2);
+    let _ = apply(&mut roster, &mut tracker, 2);
     assert_eq!(roster.list().get(&7).map(|row| row.attrs), Some(0b110));
     // A bit outside of the mask refuses its session, and no other.
     put(&mut tracker, "7", "t", Status::Online, b"");
@@ -85,11 +85,11 @@ fn going_offline_clears_the_bits_of_the_roster_and_keeps_the_others() {
     });
     let mut tracker = tracker();
     put(&mut tracker, "7", "s", Status::Online, b"");
-    apply(&mut roster, &mut tracker, 1);
+    let _ = apply(&mut roster, &mut tracker, 1);
     roster.list_mut().set_attrs(&7, 0b1001).expect("a row");
     let revision = roster.list().get(&7).expect("a row").revision;
     tracker.untrack(ROOM, "7", "s");
-    apply(&mut roster, &mut tracker, 2);
+    let _ = apply(&mut roster, &mut tracker, 2);
     let row = roster.list().get(&7).expect("a row");
     assert_eq!((row.attrs, row.revision), (0b1000, revision + 1));
 }
@@ -144,14 +144,14 @@ fn parts_that_a_placement_leaves_out_are_those_of_the_application() {
     list.upsert(7, on, &key, 4).expect("a member");
     list.set_payload(&7, "a".into()).expect("a payload");
     put(&mut tracker, "7", "t", Status::Dnd, b"");
-    apply(&mut roster, &mut tracker, 2);
+    let _ = apply(&mut roster, &mut tracker, 2);
     let key = SortKey::from_name("anna");
     let list = roster.list_mut();
     list.set_key(&7, &key).expect("a member");
     list.set_payload(&7, "b".into()).expect("a payload");
     put(&mut tracker, "7", "s", Status::Idle, b"");
     tracker.untrack(ROOM, "7", "t");
-    apply(&mut roster, &mut tracker, 3);
+    let _ = apply(&mut roster, &mut tracker, 3);
     let row = roster.list().get(&7).expect("a row");
     assert_eq!(
         (row.key, row.payload, row.attrs),
@@ -171,7 +171,7 @@ fn a_reset_puts_what_the_mapping_says_now_in_the_rows() {
     });
     let mut tracker = tracker();
     put(&mut tracker, "7", "s", Status::Online, b"");
-    apply(&mut roster, &mut tracker, 1);
+    let _ = apply(&mut roster, &mut tracker, 1);
     let entries: Vec<_> = tracker.list(ROOM).map(|entry| entry.to_buf()).collect();
     let revision = |roster: &Roster<u64>| roster.list().get(&7).expect("a row").revision;
     let first = revision(&roster);
@@ -199,7 +199,7 @@ fn a_user_with_one_session_takes_less_than_100_bytes() {
     let list_bytes = roster.list().heap_bytes();
     let grown = measure(|| {
         for diff in [&joins, &leaves] {
-            roster.apply(diff.topic(ROOM).expect("changes"), 1);
+            let _ = roster.apply(diff.topic(ROOM).expect("changes"), 1);
         }
     });
     let list_bytes = roster.list().heap_bytes() - list_bytes;
@@ -226,7 +226,7 @@ fn a_reset_ends_sessions_that_the_mapping_refuses_now() {
     let mut tracker = tracker();
     put(&mut tracker, "7", "s", Status::Online, b"");
     put(&mut tracker, "8", "s", Status::Online, b"");
-    apply(&mut roster, &mut tracker, 1);
+    let _ = apply(&mut roster, &mut tracker, 1);
     refuses.store(true, Ordering::Relaxed);
     let entries: Vec<_> = tracker.list(ROOM).map(|entry| entry.to_buf()).collect();
     let report = roster.reset(&entries, 2);

@@ -120,8 +120,8 @@ impl Watcher {
         let mut client = Client::new(|_, patch| patch.to_vec());
         let mut live = world.roster.table_mut().live(list).expect("built");
         let opened = viewer.open(&mut live, WindowSpec::Chunk(0), Bodies::None);
-        client.open("c:0");
-        client.apply(&opened.expect("a chunk"));
+        let _ = client.open("c:0");
+        let _ = client.apply(&opened.expect("a chunk"));
         Self { viewer, client }
     }
 
@@ -165,8 +165,8 @@ fn viewers_of_two_lists_see_the_rows_of_a_roster_move() {
     let mut watchers = lists.map(|list| Watcher::new(&mut world, list));
     assert_eq!(watchers[0].rows()[0], "offline 4");
 
-    world.here("zoe", "phone", Status::Online);
-    world.here("bartholomäus", "phone", Status::Idle);
+    let _ = world.here("zoe", "phone", Status::Online);
+    let _ = world.here("bartholomäus", "phone", Status::Idle);
     assert_eq!(tick(&mut world, &mut watchers, 1), [true; 2]);
     let all = [
         "online 2",
@@ -180,14 +180,14 @@ fn viewers_of_two_lists_see_the_rows_of_a_roster_move() {
     assert_eq!(watchers[1].rows(), ["online 2", "zoe", "bartholomäus"]);
 
     // Others see neither that an invisible user comes nor what they do.
-    world.here("ann", "phone", Status::Invisible);
-    world.here("ann", "laptop", Status::Online);
+    let _ = world.here("ann", "phone", Status::Invisible);
+    let _ = world.here("ann", "laptop", Status::Online);
     assert_eq!(tick(&mut world, &mut watchers, 2), [false; 2]);
     assert_eq!(world.roster.own_status(&id("ann")), Status::Invisible);
 
-    world.here("zoe", "phone", Status::Invisible);
+    let _ = world.here("zoe", "phone", Status::Invisible);
     world.tracker.untrack(ROOM, "bartholomäus", "phone");
-    world.flush(9);
+    let _ = world.flush(9);
     assert_eq!(tick(&mut world, &mut watchers, 3), [true; 2]);
     assert_eq!(watchers[0].rows()[0], "offline 4");
     assert!(watchers[1].rows().is_empty());
@@ -261,7 +261,7 @@ fn a_list_has_one_key_and_a_table_no_group_to_keep_members_in() {
 #[test]
 fn the_roster_writes_its_own_bits_of_a_table_and_no_others() {
     let mut world = World::new(options(), usual);
-    world.here("ann", "s", Status::Online);
+    let _ = world.here("ann", "s", Status::Online);
     let own = Attrs::of([2, 31, 32, 511]).expect("bits");
     let with = |bits| own.with(&Attrs::EMPTY, &Attrs::from_low(bits));
     let table = world.roster.table_mut();
@@ -270,13 +270,13 @@ fn the_roster_writes_its_own_bits_of_a_table_and_no_others() {
         .expect("known");
     let (_, first) = world.row("ann").expect("a row");
     for (round, status) in [Status::Idle, Status::Dnd, Status::Idle].iter().enumerate() {
-        world.here("ann", "s", *status);
+        let _ = world.here("ann", "s", *status);
         let idle = if *status == Status::Idle { IDLE } else { 0 };
         let row = (with(ONLINE | idle), first + 1 + round as u32);
         assert_eq!(world.row("ann"), Some(row));
     }
     world.tracker.untrack(ROOM, "ann", "s");
-    world.flush(2);
+    let _ = world.flush(2);
     assert_eq!(world.row("ann"), Some((own, first + 4)));
     assert_eq!(
         (world.members(world.everyone), world.members(world.here)),
@@ -296,14 +296,14 @@ fn a_row_without_keys_is_made_by_the_application() {
     table
         .upsert(id("ann"), &keys_of("Änn"), Attrs::EMPTY, None)
         .expect("room");
-    world.here("ann", "t", Status::Online);
+    let _ = world.here("ann", "t", Status::Online);
     assert_eq!(world.members(world.here), 1);
     let member = world.roster.table().get(&id("ann")).expect("a row");
     assert_eq!(member.keys[0], keys_of("Änn")[0].as_bytes());
     // Without another policy the row leaves with the last session.
     world.tracker.untrack_owner("s");
     world.tracker.untrack_owner("t");
-    world.flush(3);
+    let _ = world.flush(3);
     assert_eq!((world.row("ann"), world.roster.table().len()), (None, 0));
 }
 
@@ -317,7 +317,7 @@ fn a_mapping_that_panics_leaves_a_table_as_it_was() {
         usual(entry)
     });
     for user in ["ann", "bob", "zoe"] {
-        world.here(user, "s", Status::Online);
+        let _ = world.here(user, "s", Status::Online);
     }
     world.tracker.untrack(ROOM, "bob", "s");
     world.put("zoe", "s", Status::Idle, "");
@@ -355,8 +355,8 @@ fn a_mapping_that_panics_leaves_a_table_as_it_was() {
 #[test]
 fn a_reset_puts_the_sessions_that_are_there_in_the_lists() {
     let mut world = World::new(options(), usual);
-    world.here("ann", "s", Status::Online);
-    world.here("bob", "s", Status::Online);
+    let _ = world.here("ann", "s", Status::Online);
+    let _ = world.here("bob", "s", Status::Online);
     world.tracker.untrack(ROOM, "ann", "s");
     world.put("cy", "s", Status::Idle, "");
     let _ = world.tracker.take_diff();
@@ -412,7 +412,7 @@ fn a_user_over_a_table_with_one_session_takes_less_than_100_bytes() {
     let table_bytes = roster.table().heap_bytes();
     let grown = measure(|| {
         for diff in [&joins, &leaves] {
-            roster.apply(diff.topic(ROOM).expect("changes"), 1);
+            let _ = roster.apply(diff.topic(ROOM).expect("changes"), 1);
         }
     });
     let table_bytes = roster.table().heap_bytes() - table_bytes;

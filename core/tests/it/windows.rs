@@ -159,7 +159,7 @@ impl Connection {
         };
         match (world.rng.index(14), own) {
             (0..5, _) if chunk || anchored < anchored_max => {
-                self.client.open(&spec.to_string());
+                let _ = self.client.open(&spec.to_string());
                 let name = spec.to_string();
                 if !self.answer(world, |viewer, list, bodies| {
                     viewer.open(list, spec, bodies)
@@ -174,7 +174,7 @@ impl Connection {
                     viewer.retarget(list, &from, spec, bodies)
                 }) {
                     self.client.close(own);
-                    self.client.open(&name);
+                    let _ = self.client.open(&name);
                 }
             }
             (7, Some(own)) => {
@@ -347,7 +347,7 @@ fn list_windows_survive_members_that_change_their_slots() {
         let mut world = World::new(seed, 600);
         let mut connection = Connection::new(0);
         for spec in [0, 1, 2].map(WindowSpec::Chunk) {
-            connection.client.open(&spec.to_string());
+            let _ = connection.client.open(&spec.to_string());
             connection.answer(&mut world, |viewer, list, bodies| {
                 viewer.open(list, spec, bodies)
             });

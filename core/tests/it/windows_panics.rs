@@ -79,7 +79,7 @@ impl Connection {
                 });
                 if moved.is_ok() {
                     self.client.close(&own.to_string());
-                    self.client.open(&spec.to_string());
+                    let _ = self.client.open(&spec.to_string());
                 }
                 moved
             }
@@ -94,7 +94,7 @@ impl Connection {
                     viewer.open(list, spec.clone(), bodies)
                 });
                 if opened.is_ok() {
-                    self.client.open(&spec.to_string());
+                    let _ = self.client.open(&spec.to_string());
                 }
                 opened
             }

@@ -53,10 +53,10 @@ fn run(format: BodyFormat, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let groups = list.set_groups(&["online", "offline"]).expect("good names");
     let mut viewer = Viewer::new();
     let mut client = Client::new(merge_json);
-    client.open(WINDOW);
+    let _ = client.open(WINDOW);
     let spec = WindowSpec::Chunk(0);
     let opened = viewer.open(&mut list, spec, bodies()).expect("open");
-    client.apply(&opened);
+    let _ = client.apply(&opened);
     let mut now = Duration::ZERO;
     for step in steps.into_iter().chain([Step::Tick]) {
         match step {
@@ -98,7 +98,7 @@ fn watched(window: &str) -> (MemberList<u64>, GroupId, Viewer<u64>, Client<u64>)
     let request = client.open(window);
     let spec = WindowSpec::parse(window).expect("a canonical name");
     let opened = viewer.open(&mut list, spec, RAW).expect("open");
-    client.answer(request, &opened);
+    let _ = client.answer(request, &opened);
     let _ = list.tick(Duration::from_secs(1), RAW);
     (list, group, viewer, client)
 }
@@ -118,7 +118,7 @@ fn a_member_that_is_loaded_again_has_its_new_body_where_an_anchor_moves() {
         .expect("payloads");
     list.set_key(&12, &SortKey::from_u64(99)).expect("known");
     let tick = list.tick(Duration::from_secs(2), RAW);
-    client.apply(&viewer.bundle(&tick).expect("a change"));
+    let _ = client.apply(&viewer.bundle(&tick).expect("a change"));
     let window = client
         .window("a:13:2:2")
         .expect("the next one is the anchor");
@@ -145,7 +145,7 @@ fn a_client_that_lost_the_last_place_and_counts_hears_of_them() {
     for second in 4..40 {
         let tick = list.tick(Duration::from_secs(second), RAW);
         if let Some(bundle) = viewer.bundle(&tick) {
-            client.apply(&bundle);
+            let _ = client.apply(&bundle);
         }
     }
     let window = client.window("f:30:2:2").expect("it is open");

@@ -39,7 +39,7 @@ impl Absent {
         let mut client = Client::new(merge_json);
         for name in [FIRST, SECOND] {
             let request = client.open(name);
-            client.answer(request, &open(&mut list, &mut viewer, name));
+            let _ = client.answer(request, &open(&mut list, &mut viewer, name));
         }
         Self {
             list,
@@ -114,7 +114,7 @@ impl Absent {
         for name in names {
             let mut other = Client::new(merge_json);
             let request = other.open(name);
-            other.answer(request, &open(&mut self.list, &mut Viewer::new(), name));
+            let _ = other.answer(request, &open(&mut self.list, &mut Viewer::new(), name));
             let rows = |client: &Client<u64>| client.window(name).map(|it| it.rows().to_vec());
             assert_eq!(rows(&self.client), rows(&other), "{way}: {name}");
         }

@@ -340,21 +340,21 @@ fn a_late_answer_of_the_old_list_does_not_take_a_client_back() {
             .expect("a chunk")
     };
     let request = client.open("c:0");
-    client.answer(request, &show(old, &mut viewer));
+    let _ = client.answer(request, &show(old, &mut viewer));
     let late_request = client.request();
     let late_answer = show(old, &mut viewer);
     let late_push = late_answer.clone();
 
     let request = client.switch(["c:0"]);
-    client.answer(late_request, &late_answer);
-    client.apply(&late_push);
+    let _ = client.answer(late_request, &late_answer);
+    let _ = client.apply(&late_push);
     assert_eq!(ids(&client), 0, "rows of the old list");
     assert!(client.is_entering());
-    client.answer(request, &show(new, &mut viewer));
+    let _ = client.answer(request, &show(new, &mut viewer));
     let rows = ids(&client);
     assert!(rows > 0 && !client.is_entering());
-    client.answer(late_request, &late_answer);
-    client.apply(&late_push);
+    let _ = client.answer(late_request, &late_answer);
+    let _ = client.apply(&late_push);
     assert_eq!(ids(&client), rows);
     assert_eq!(client.apply(&late_push), BundleReport::default());
 }
@@ -371,7 +371,7 @@ fn another_node_is_entered_by_an_answer_only() {
         opened.expect("a chunk")
     };
     let request = client.open("c:0");
-    client.answer(request, &open(0));
+    let _ = client.answer(request, &open(0));
     let other = open(2);
     let report = client.apply(&other);
     assert_eq!(report.resync, ["c:0".into()], "it asks, and takes nothing");
@@ -396,7 +396,7 @@ pub(crate) fn a_lost_last_frame_is_noticed_within_30_s() {
     let bodies = Bodies::from(&world.profiles);
     let request = client.open("c:0");
     let opened = viewer.open(&mut world.list, WindowSpec::Chunk(0), bodies);
-    client.answer(request, &opened.expect("a chunk"));
+    let _ = client.answer(request, &opened.expect("a chunk"));
     world.join();
     let tick = world.tick();
     assert!(viewer.bundle(&tick).is_some(), "this bundle is lost");

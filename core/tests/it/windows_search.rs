@@ -191,9 +191,9 @@ impl Line {
             WindowSpec::search(key, page),
             WindowSpec::search_in(group, key, 0),
         ] {
-            client.open(&spec.to_string());
+            let _ = client.open(&spec.to_string());
             let opened = viewer.open(&mut world.list, spec, Bodies::None);
-            client.apply(&sent(&opened.expect("room"), &mut world.rng));
+            let _ = client.apply(&sent(&opened.expect("room"), &mut world.rng));
         }
         Self {
             viewer,
@@ -356,7 +356,7 @@ fn the_answer_to_a_search_is_taken_that_another_bundle_has_overtaken() {
     let mut viewer = Viewer::new();
     let mut client = Client::new(merge_json);
     let first = client.open("c:0");
-    client.answer(
+    let _ = client.answer(
         first,
         &viewer
             .open(&mut list, WindowSpec::Chunk(0), Bodies::None)
@@ -369,16 +369,16 @@ fn the_answer_to_a_search_is_taken_that_another_bundle_has_overtaken() {
     let key = SortKey::from_name("name 70 and more");
     list.upsert(500, group, &key, 0).expect("room");
     // Until its answer comes the client holds the chunk alone, and asks for no other.
-    client.open("c:1");
+    let _ = client.open("c:1");
     let tick = list.tick(Duration::from_secs(1), Bodies::None);
-    client.apply(&viewer.bundle(&tick).expect("one member more"));
+    let _ = client.apply(&viewer.bundle(&tick).expect("one member more"));
     client.open_found(request, &name);
-    client.answer(request, &answer);
+    let _ = client.answer(request, &answer);
     let window = client.window(&name).expect("found");
     assert_eq!((window.matches(), window.is_waiting()), (Some(11), false));
 
     client.close(&name);
-    client.switch(["c:0"]);
+    let _ = client.switch(["c:0"]);
     client.open_found(request, &name);
     assert!(client.window(&name).is_none(), "of another list");
 }
@@ -390,8 +390,8 @@ fn a_group_that_gets_another_name_keeps_its_search() {
     let mut client = Client::new(merge_json);
     let key = SortKey::from_name("name 7");
     let spec = WindowSpec::search_in("online", &key, 0);
-    client.open(&spec.to_string());
-    client.apply(&viewer.open(&mut list, spec, Bodies::None).expect("room"));
+    let _ = client.open(&spec.to_string());
+    let _ = client.apply(&viewer.open(&mut list, spec, Bodies::None).expect("room"));
     list.rename_group(group, "here").expect("a new name");
     let tick = list.tick(Duration::from_secs(1), Bodies::None);
     let report = client.apply(&viewer.bundle(&tick).expect("renamed"));
@@ -400,7 +400,7 @@ fn a_group_that_gets_another_name_keeps_its_search() {
     assert_eq!(client.window(&new).expect("renamed").rows().len(), 11);
     list.set_group_hidden(group, true).expect("known");
     let tick = list.tick(Duration::from_secs(2), Bodies::None);
-    client.apply(&viewer.bundle(&tick).expect("hidden"));
+    let _ = client.apply(&viewer.bundle(&tick).expect("hidden"));
     let window = client.window(&new).expect("still open");
     assert_eq!((window.rows().len(), window.matches()), (0, Some(0)));
 }
@@ -412,8 +412,8 @@ fn matches_of_collapsed_groups_are_found_and_followed() {
     let mut viewer = Viewer::new();
     let mut client = Client::new(merge_json);
     let spec = WindowSpec::search(&SortKey::from_name("name 7"), 0);
-    client.open(&spec.to_string());
-    client.apply(
+    let _ = client.open(&spec.to_string());
+    let _ = client.apply(
         &viewer
             .open(&mut list, spec.clone(), Bodies::None)
             .expect("room"),
@@ -424,7 +424,7 @@ fn matches_of_collapsed_groups_are_found_and_followed() {
     let key = SortKey::from_name("name 70 and more");
     list.set_key(&5, &key).expect("known");
     let tick = list.tick(Duration::from_secs(1), Bodies::None);
-    client.apply(&viewer.bundle(&tick).expect("one match more"));
+    let _ = client.apply(&viewer.bundle(&tick).expect("one match more"));
     assert_eq!(matches(&client), Some(12));
     let counts = client.counts().expect("an answer has them");
     assert!(matches!(&counts.table, CountsTable::Full(groups) if groups[0].collapsed));

@@ -90,7 +90,7 @@ fn watched(source: &Source) -> (List, Viewer<u64>, Client<u64>) {
         let spec = WindowSpec::Chunk(chunk);
         let request = client.open(&spec.to_string());
         let bundle = viewer.open(&mut list, spec, Bodies::from(source));
-        client.answer(request, &bundle.expect("a chunk"));
+        let _ = client.answer(request, &bundle.expect("a chunk"));
     }
     (list, viewer, client)
 }
@@ -111,7 +111,7 @@ fn check(list: &mut List, viewer: &mut Viewer<u64>, client: &mut Client<u64>, ti
         let source = Source::default();
         let spec = WindowSpec::parse(name).expect("a canonical name");
         let opened = Viewer::new().open(list, spec, Bodies::from(&source));
-        other.answer(request, &opened.expect("a chunk"));
+        let _ = other.answer(request, &opened.expect("a chunk"));
         assert_eq!(other.window(name).expect("open").rows(), window.rows());
     }
 }

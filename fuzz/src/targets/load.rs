@@ -28,7 +28,7 @@ pub fn load(data: &[u8]) {
             TextId::new(&number.to_string()).expect("digits are an id")
         }),
         Some(SavedIds::Int) => loads(&file, |number| IntId::from(number.cast_signed())),
-        Some(SavedIds::U64) | None => loads(&file, |number| number),
+        _ => loads(&file, |number| number),
     }
 }
 

@@ -53,7 +53,7 @@ impl Shown {
     fn open(&mut self, window: &str, request: &WindowRequest) {
         let number = self.client.open(window);
         let answer = self.ask(request);
-        self.client.answer(number, &answer);
+        let _ = self.client.answer(number, &answer);
     }
 
     pub(super) fn close_search(&mut self) {
@@ -79,7 +79,7 @@ impl Shown {
             let windows = asks.into_iter().collect();
             let number = self.client.request();
             let answer = self.ask(&WindowRequest::Resync { windows });
-            self.client.answer(number, &answer);
+            let _ = self.client.answer(number, &answer);
         }
     }
 

@@ -33,7 +33,8 @@ pub use delta::{FrameError, Merge, apply_delta};
 /// let mut client = Client::new(|_, patch| patch.to_vec());
 /// let request = client.open("c:0");
 /// let mut viewer = Viewer::resumable();
-/// client.answer(request, &viewer.open(&mut list, WindowSpec::Chunk(0), Bodies::None)?);
+/// let first = viewer.open(&mut list, WindowSpec::Chunk(0), Bodies::None)?;
+/// assert!(client.answer(request, &first).resync.is_empty());
 ///
 /// list.upsert(9, online, &SortKey::from_name("Bob"), 0)?;
 /// let tick = list.tick(Duration::ZERO, Bodies::None);
@@ -45,7 +46,7 @@ pub use delta::{FrameError, Merge, apply_delta};
 /// list.remove(&7);
 /// let (request, held) = client.reconnect();
 /// let bundle = Viewer::resumable().resume(&mut list, &held, Bodies::None)?;
-/// client.answer(request, &bundle);
+/// assert!(client.answer(request, &bundle).resync.is_empty());
 /// assert_eq!(client.window("c:0").expect("open").rows().len(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -12,6 +12,7 @@ const SLOTS_MAX: u64 = 1 << 31;
 
 /// The ids of a saved table or list, which tell the type to load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum SavedIds {
     /// `u64`, or [`IntId`](crate::member_list::IntId) of which none is below 0.
     U64,

@@ -82,6 +82,7 @@ struct Order {
 /// assert!(loaded.contains(&1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[must_use = "nothing is written until it is stepped"]
 pub struct SaveJob<I> {
     /// The table keeps what the save has not read as long as this lives.
     token: Arc<()>,

@@ -194,7 +194,7 @@ fn load_lists(path: &str, epoch: Epoch) -> Result<Lists, LoadError> {
         Some(SavedIds::U128) => load(whole, epoch).map(Lists::Uuid),
         Some(SavedIds::Text) => load(whole, epoch).map(Lists::Text),
         // The load says why it is none.
-        Some(SavedIds::U64 | SavedIds::Int) | None => load(whole, epoch).map(Lists::Number),
+        _ => load(whole, epoch).map(Lists::Number),
     }
 }
 
@@ -207,7 +207,7 @@ fn load_tables(path: &str, first_epoch: Epoch) -> Result<Tables, LoadError> {
         Some(SavedIds::U128) => load(whole, first_epoch).map(Tables::Uuid),
         Some(SavedIds::Text) => load(whole, first_epoch).map(Tables::Text),
         // The load says why it is none.
-        Some(SavedIds::U64 | SavedIds::Int) | None => load(whole, first_epoch).map(Tables::Number),
+        _ => load(whole, first_epoch).map(Tables::Number),
     }
 }
 
