@@ -67,7 +67,14 @@ impl Shape {
     }
 
     /// Returns the shape of a cluster in which nodes pass frames on; `None` in mode `interest`.
-    pub(crate) fn with_relay(self) -> Option<Self> {
+    ///
+    /// ```
+    /// use headcount::replica::Shape;
+    /// let shape = Shape::default().with_relay().expect("the mode is `all`");
+    /// assert!(shape.is_relayed());
+    /// ```
+    #[must_use]
+    pub fn with_relay(self) -> Option<Self> {
         (self.mode == Mode::All).then_some(Self {
             is_relayed: true,
             ..self

@@ -207,7 +207,8 @@ pub(crate) mod serde_form {
 ///
 /// Ids break ties between equal sort keys, so they are ordered. Their text form names them in
 /// windows, checksums and JSON: decimal for integers, hyphenated lower-case hex for `u128`, the text
-/// itself for [`TextId`].
+/// itself for [`TextId`]. In serde's formats integers are numbers and a UUID is its text, or 16 bytes,
+/// the highest first, in a format that is not for people.
 pub trait Id: sealed::Sealed + Clone + Ord + Hash + fmt::Debug + Send + Sync + 'static {
     /// Writes the text form.
     ///

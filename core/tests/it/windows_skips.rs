@@ -360,7 +360,7 @@ fn list_tick_from_before_a_window_was_opened_leaves_it_as_it_is() {
     let _ = list
         .upsert(998, mods, &SortKey::from_u64(1), 0)
         .expect("room");
-    connection.client.open("c:1");
+    let _ = connection.client.open("c:1");
     let opened = connection
         .viewer
         .open(&mut list, WindowSpec::Chunk(1), Bodies::None);

@@ -38,7 +38,8 @@ impl Holds {
     /// Returns the envelope of the frames of such a cluster.
     pub(crate) fn envelope(self) -> Envelope {
         let shape = match self {
-            Self::Everything | Self::Relayed => Some(Shape::default()),
+            Self::Everything => Some(Shape::default()),
+            Self::Relayed => Shape::default().with_relay(),
             Self::Watched => Shape::new(32, Mode::Interest),
             Self::Counted => Shape::new(32, Mode::Interest).and_then(Shape::with_counts),
         };

@@ -165,7 +165,7 @@ defmodule Headcount.MemberList.Viewer do
   bang(retarget!(viewer :: t(), from :: window(), to :: window()) :: bundle())
 
   @doc """
-  Closes a window.
+  Closes a window. A viewer that closed all its windows gets counts.
 
       iex> viewer = Headcount.MemberList.Viewer.new(Headcount.MemberList.new())
       iex> {:error, {:not_open, _}} = Headcount.MemberList.Viewer.close(viewer, {:chunk, 0})
