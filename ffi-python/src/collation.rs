@@ -14,6 +14,9 @@ use crate::error::raise;
 /// sort together; accents decide between names that are equal without them. Keys of different
 /// collations, or of names without one, must not meet in one group.
 ///
+/// `locale` is one such as "sv" or "de-u-co-phonebk"; those without rules of their own have the
+/// order of the root. Raises `ListError` when it is no locale.
+///
 /// >>> swedish, german = Collation("sv"), Collation("de")
 /// >>> sorted(["Zoë", "Östen", "anna"], key=swedish.key)
 /// ['anna', 'Zoë', 'Östen']
@@ -32,10 +35,6 @@ pub(crate) struct Collation {
 
 #[pymethods]
 impl Collation {
-    /// Load the order of a locale such as `"sv"` or `"de-u-co-phonebk"`. Locales without rules of
-    /// their own have the order of the root.
-    ///
-    /// Raises `ListError` when this is no locale.
     #[new]
     fn new(locale: &str) -> PyResult<Self> {
         Ok(Self {
@@ -58,7 +57,8 @@ impl Collation {
 
     /// Return the prefix by which `find_prefix`, `search_prefix` and searches find the names that
     /// begin with a text. Case does not count, nor do accents, except where the language has a
-    /// letter of its own for them. O(length).
+    /// letter of its own for them. A vowel that is written before the consonant by which it sorts,
+    /// as in Thai and Lao, does not count at the end of a text. O(length).
     fn prefix<'py>(&self, py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyBytes>> {
         bytes(py, self.order.prefix(text).as_bytes())
     }

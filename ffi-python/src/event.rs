@@ -102,7 +102,7 @@ impl GroupSubscription {
 ///
 /// Kinds: `replica_up`, `replica_down`, `replica_forgotten`, `replica_left`, `ready`, `topic_ready`, `counts_ready`,
 /// `divergence`, `refused`, `duplicate_name`, `reincarnated`, `diffs_dropped`, `signal`, `peer_limit`,
-/// `handle_collision`, `shape_mismatch`, `answer_too_long`, `unreadable`,
+/// `second_self`, `handle_collision`, `shape_mismatch`, `answer_too_long`, `unreadable`,
 /// `too_many_pulls`, `others_refused`. After `diffs_dropped`, when diffs that nobody polled took more than 64 MiB,
 /// lists are right: read them again.
 #[pyclass(frozen, module = "headcount")]
@@ -205,13 +205,14 @@ impl Event {
         self.0.count()
     }
 
-    /// The address of the other node at the transport, when the kind is `shape_mismatch` or `unreadable`.
+    /// The address of the other node at the transport, when the kind is `shape_mismatch`, `unreadable` or
+    /// `second_self`: frames with this node's own identity come from there.
     #[getter]
     fn peer(&self) -> Option<&str> {
         match &self.0 {
-            core::Event::ShapeMismatch { from, .. } | core::Event::Unreadable { from, .. } => {
-                Some(from)
-            }
+            core::Event::ShapeMismatch { from, .. }
+            | core::Event::SecondSelf { from, .. }
+            | core::Event::Unreadable { from, .. } => Some(from),
             _ => None,
         }
     }
@@ -228,7 +229,7 @@ impl Event {
     }
 
     /// The shapes of this node and of the other one, when the kind is `shape_mismatch`: of each the number of
-    /// partitions, the mode, and whether it has counts. Neither hears the other.
+    /// partitions, the mode, whether it has counts, and whether it relays. Neither hears the other.
     #[getter]
     fn shapes(&self) -> Option<(Shape, Shape)> {
         match &self.0 {
@@ -289,15 +290,20 @@ impl Event {
     }
 }
 
-/// A number of partitions, the name of a mode, and whether topics are counted.
-type Shape = (u32, &'static str, bool);
+/// A number of partitions, the name of a mode, whether topics are counted, and whether frames are passed on.
+type Shape = (u32, &'static str, bool, bool);
 
 fn shape(shape: core::Shape) -> Shape {
     let mode = match shape.mode() {
         core::Mode::All => "all",
         core::Mode::Interest => "interest",
     };
-    (shape.partitions(), mode, shape.has_counts())
+    (
+        shape.partitions(),
+        mode,
+        shape.has_counts(),
+        shape.is_relayed(),
+    )
 }
 
 /// A short-lived signal from another node, such as typing.

@@ -33,6 +33,10 @@ pub(crate) type FoundInGroup = (String, usize, Option<usize>);
 /// by a key: a name (in case-insensitive Unicode order), an int, a pair of ints, or up to 64 bytes
 /// that sort as they are.
 ///
+/// `ids` is the type of the ids (`str`), `groups` are the first groups in order, `headers` says
+/// whether each group with members has a header row (true), and `payloads` gives members payloads:
+/// "json", sent as the bodies of rows, or "raw" (none).
+///
 /// >>> ml = MemberList(str, groups=["online", "offline"])
 /// >>> ml.upsert("u7", "online", "Bob")
 /// Upsert(index=1, is_new=True, old_index=None)
@@ -66,9 +70,6 @@ pub(crate) use each;
 
 #[pymethods]
 impl MemberList {
-    /// Create an empty list. `ids` is the type of its ids; `groups` are its groups in order;
-    /// `headers` gives groups header rows; `payloads` gives members payloads: `"json"` (sent as
-    /// the bodies of rows) or `"raw"`.
     #[new]
     #[pyo3(signature = (ids = Kind::Text, /, *, groups = None, headers = true, payloads = None))]
     fn new(

@@ -172,14 +172,15 @@ fn refused(error: &NatsError) -> PyErr {
         .and_then(|source| source.downcast_ref::<NatsConnectError>())
         .map(NatsConnectError::kind);
     let is_forbidden = source.is_some_and(|source| source.is::<ServerError>());
-    let is_transient = !is_forbidden && !matches!(
-        kind,
-        Some(
-            ConnectErrorKind::ServerParse
-                | ConnectErrorKind::Authentication
-                | ConnectErrorKind::AuthorizationViolation
-                | ConnectErrorKind::Tls
-        )
-    );
+    let is_transient = !is_forbidden
+        && !matches!(
+            kind,
+            Some(
+                ConnectErrorKind::ServerParse
+                    | ConnectErrorKind::Authentication
+                    | ConnectErrorKind::AuthorizationViolation
+                    | ConnectErrorKind::Tls
+            )
+        );
     ConnectError::new_err((error.to_string(), is_transient))
 }

@@ -44,6 +44,34 @@ const HOST_LEN_MAX: usize = 32;
 /// In mode `interest` reads of a topic raise `NotWatched` without a `watch`, and `NotReady` until it
 /// is ready.
 ///
+/// `name` must be unique in the cluster; left out, it is made of the host, the process and a
+/// random number. `incarnation` and `salt` distinguish one life of the node from the next: left
+/// out, they are the time and a random number. All nodes of a cluster have the same name of it,
+/// `cluster` ("headcount"), the same `key`, a secret of 16 bytes that seals their frames (none),
+/// and the same number of `partitions`, a power of two from 1 to 65,536 (32): a node with other
+/// ones hears nothing of the rest.
+///
+/// Durations are in seconds. A node speaks each `heartbeat` (1). One that is not heard for
+/// `down_after` (5) is down, and its entries are hidden; after `forget_after` (1,200) they are
+/// removed. Changes wait for `push_after` (0.005) to be sent together, and for `flush` (0.005) to
+/// be one diff. Entries of an owner that is lost stay for `grace` (0). A partition without entries
+/// of this node is given up after `vacate_after` (60), and with it what is remembered of those
+/// that left. The event `ready` names the nodes that this one has not caught up with `ready_after`
+/// (5) after two heartbeats. Frames have at most `frame_max` bytes (262,144). `relay` (false) is
+/// for transports that do not reach every node directly; all nodes have it, or none.
+///
+/// With `mode` "interest" (the same on all nodes; "all") a node holds, beside its own entries,
+/// those of the topics that it watches: see `watch`. What others have in a topic is held for
+/// `unwatch_after` (30) after its last watch. Choose it with some thousands of partitions when
+/// there is more presence than each node can hold, and users of a topic are on few nodes. It
+/// cannot be combined with `relay`. With `counts` (the same on all nodes; false) nodes tell how
+/// many entries they have in each topic, once a heartbeat, so that a node can count topics whose
+/// entries it does not hold: see `watch_counts`.
+///
+/// Raises `ValueError` for a name of more than 64 bytes, a key of another length, a number of
+/// partitions that is not a power of two, an unknown mode, and counts in mode "all"; `LimitError`
+/// for more than 65,536 partitions, or 32,768 with counts.
+///
 /// >>> a, b = Presence("a"), Presence("b")
 /// >>> _ = a.track("room", "ann", "conn-1")
 /// >>> for ms in range(3_000):
@@ -67,23 +95,6 @@ entry_verbs!(Presence);
 
 #[pymethods]
 impl Presence {
-    /// Create a node of a cluster, alone so far. `name` must be unique in the cluster: left out, it is
-    /// made of the host, the process and a random number. Durations are in seconds; `key` is a secret of 16 bytes
-    /// that all nodes share; `relay` is for transports that do not reach every node directly. Topics are spread over
-    /// `partitions`, a power of two from 1 to 65,536 (32), the same number on all nodes: a node with another one hears
-    /// nothing of the others. One without entries of this node is given up after `vacate_after` (60), and with it
-    /// what is remembered of those that left. The event `ready` names the nodes that this one has not caught up with
-    /// `ready_after` (5) after two heartbeats.
-    ///
-    /// In `mode="interest"` (the same on all nodes; `"all"`) a node holds, beside its own entries, those of the topics
-    /// that it watches: see `watch`. What others have in a topic is held for `unwatch_after` (30) after its last watch.
-    /// Choose it with some thousands of `partitions` when there is more presence than each node can hold, and users of
-    /// a topic are on few nodes. It cannot be combined with `relay`. With `counts` (the same on all nodes; false) nodes
-    /// tell how many entries they have in each topic, once a heartbeat, so that a node can count topics whose entries
-    /// it does not hold: see `watch_counts`.
-    ///
-    /// Raises `ValueError` for a name of more than 64 bytes, a number of partitions that is not a power of two, an
-    /// unknown mode, and `counts` in mode `all`; `LimitError` for more than 65,536 partitions, or 32,768 with `counts`.
     #[new]
     #[pyo3(signature = (
         name = None, *, incarnation = None, salt = None, cluster = "headcount", key = None,

@@ -48,6 +48,10 @@ type Placements = Arc<Mutex<HashMap<(core::id::Origin, u64), Placement>>>;
 /// the group `offline` of the list; with `rows_stay` it stays, without the attributes in
 /// `status_bits`, and the lists of a table put it where members without these belong.
 ///
+/// `target` is a list or a table that has no roster yet; it stays usable. `last_seen_max` users
+/// (100,000) are remembered with the time when they went offline; the longest ago are forgotten
+/// first.
+///
 /// >>> ml = MemberList(str, groups=["here", "away", "offline"])
 /// >>> roster = Roster(ml, lambda e: ("away" if e.status == 1 else "here", e.key), offline="offline")
 /// >>> t = Tracker("a")
@@ -142,7 +146,6 @@ impl Target {
 
 #[pymethods]
 impl Roster {
-    /// Create a roster over a list or table that has none yet; it stays usable.
     #[new]
     #[pyo3(signature = (
         target, mapping, *, offline = None, rows_stay = false, priority = None,

@@ -20,6 +20,9 @@ use crate::verbs::{ENTRY_LEN, Reads, entry_verbs, making_verbs, reference};
 /// entry has a meta: bytes as they are, or any other object as JSON. `incarnation` distinguishes
 /// one life of the node from the next; left out, it is the wall clock in microseconds.
 ///
+/// `name` is the name of the node, up to 64 bytes. `salt` tells lives of one incarnation apart;
+/// left out, it is random.
+///
 /// >>> t = Tracker("node-1")
 /// >>> _ = t.track("room", "ann", "phone", {"away": True})
 /// >>> _ = t.track("room", "ann", "laptop")

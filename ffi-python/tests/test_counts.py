@@ -306,7 +306,7 @@ class Memory(unittest.IsolatedAsyncioTestCase):
         with self.assertLogs("headcount", logging.ERROR) as logged:
             async with connect(network, "a", **COUNTS) as a, a.events() as events, connect(network, "b") as b:
                 event = await event_of(events, "shape_mismatch")
-                self.assertEqual(event.shapes, ((4_096, "interest", True), (4_096, "interest", False)))
+                self.assertEqual(event.shapes, ((4_096, "interest", True, False), (4_096, "interest", False, False)))
                 self.assertEqual((a.replicas(), b.replicas()), ([], []))
         self.assertIn("in mode interest with counts", "\n".join(logged.output))
 

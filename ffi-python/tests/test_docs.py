@@ -63,6 +63,19 @@ class Docstrings(unittest.TestCase):
                     missing.append(f"{name}.{member}")
         self.assertEqual([m for m in missing if not m.endswith(("Error.offset", "kind"))], [])
 
+    def test_what_constructors_take_is_described(self) -> None:
+        # Those of the others are called by the module itself, or are named after their properties.
+        made = (
+            "Clause", "Collation", "ListSpec", "MemberList", "MemberTable", "MemoryNetwork", "Node", "Presence",
+            "Roster", "SortedSet", "Tracker",
+        )  # fmt: skip
+        missing = []
+        for cls in (*(getattr(headcount, name) for name in made), aio.Node, aio.StreamTransport):
+            described = inspect.getdoc(cls) or ""
+            names = set(inspect.signature(cls).parameters) - {"options"}
+            missing += [f"{cls.__name__}.{name}" for name in sorted(names) if f"`{name}`" not in described]
+        self.assertEqual(missing, [])
+
     def test_the_stub_says_what_the_module_says(self) -> None:
         folder = ROOT / "python" / "headcount"
         names = ("_headcount.pyi", "_cluster.pyi", "_reports.pyi", "_table.pyi")

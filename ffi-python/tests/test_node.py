@@ -317,7 +317,7 @@ class AsyncNodes(unittest.IsolatedAsyncioTestCase):
             async with connect(network, "a") as a, connect(network, "b", partitions=64) as b:
                 events = a.events()
                 event = await anext(event async for event in events if event.kind == "shape_mismatch")
-                self.assertEqual(event.shapes, ((32, "all", False), (64, "all", False)))
+                self.assertEqual(event.shapes, ((32, "all", False, False), (64, "all", False, False)))
                 async with a.events() as later, connect(network, "c", cluster="chat") as c:
                     other = await anext(event async for event in later if event.kind == "unreadable")
                     self.assertIn("another cluster", str(other.reason))

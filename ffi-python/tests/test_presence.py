@@ -254,8 +254,8 @@ class Events(unittest.TestCase):
         cluster.refused = True
         cluster.run(1)
         for name, other, shapes in (
-            ("a", "b", ((32, "all", False), (64, "all", False))),
-            ("b", "a", ((64, "all", False), (32, "all", False))),
+            ("a", "b", ((32, "all", False, False), (64, "all", False, False))),
+            ("b", "a", ((64, "all", False, False), (32, "all", False, False))),
         ):
             (event,) = self.events(cluster, name, "shape_mismatch")
             self.assertEqual((event.peer, event.shapes, event.reason), (other, shapes, None))

@@ -94,7 +94,7 @@ class Event:
 
     Kinds: `replica_up`, `replica_down`, `replica_forgotten`, `replica_left`, `ready`,
     `topic_ready`, `counts_ready`, `divergence`, `refused`, `duplicate_name`, `reincarnated`,
-    `diffs_dropped`, `signal`, `peer_limit`, `handle_collision`, `shape_mismatch`,
+    `diffs_dropped`, `signal`, `peer_limit`, `second_self`, `handle_collision`, `shape_mismatch`,
     `answer_too_long`, `unreadable`, `too_many_pulls`, `others_refused`. After `diffs_dropped`, when
     diffs that nobody polled took more than 64 MiB, lists are right: read them again.
     """
@@ -145,8 +145,8 @@ class Event:
 
     @property
     def peer(self) -> str | None:
-        """The address of the other node at the transport, when the kind is `shape_mismatch` or
-        `unreadable`.
+        """The address of the other node at the transport, when the kind is `shape_mismatch`,
+        `unreadable` or `second_self`: frames with this node's own identity come from there.
         """
 
     @property
@@ -156,9 +156,10 @@ class Event:
         """
 
     @property
-    def shapes(self) -> tuple[tuple[int, str, bool], tuple[int, str, bool]] | None:
+    def shapes(self) -> tuple[tuple[int, str, bool, bool], tuple[int, str, bool, bool]] | None:
         """The shapes of this node and of the other one, when the kind is `shape_mismatch`: of each
-        the number of partitions, the mode, and whether it has counts. Neither hears the other.
+        the number of partitions, the mode, whether it has counts, and whether it relays. Neither hears
+        the other.
         """
 
     @property
@@ -355,8 +356,8 @@ class WatchHandle:
 class MemoryNetwork:
     """A network inside one process, for tests: its links can be cut.
 
-    Pass it to `connect`. Each `MemoryNetwork("name")` is the one that the URL `memory://name`
-    means; one without a name is its own.
+    Pass it to `connect`. Each `MemoryNetwork(name)` is the one that the URL `memory://name` means;
+    one without a `name` is its own.
     """
 
     def __new__(cls, name: str | None = None) -> MemoryNetwork: ...

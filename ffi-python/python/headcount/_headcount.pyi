@@ -233,6 +233,9 @@ class Tracker:
     A key names what is present, a user; its owner names what holds it there, a connection. Each
     entry has a meta: bytes as they are, or any other object as JSON. `incarnation` distinguishes
     one life of the node from the next; left out, it is the wall clock in microseconds.
+
+    `name` is the name of the node, up to 64 bytes. `salt` tells lives of one incarnation
+    apart; left out, it is random.
     """
 
     def __new__(cls, name: str, *, incarnation: int | None = None, salt: int | None = None) -> Tracker: ...
@@ -419,6 +422,10 @@ class MemberList(Generic[_I]):
     2**64 - 1), `uuid.UUID` or `str` (64 bytes), one kind for a list. Members of a group are sorted
     by a key: a name (in case-insensitive Unicode order), an int, a pair of ints, or up to 64 bytes
     that sort as they are.
+
+    `ids` is the type of the ids (`str`), `groups` are the first groups in order, `headers`
+    says whether each group with members has a header row (true), and `payloads` gives members
+    payloads: "json", sent as the bodies of rows, or "raw" (none).
     """
 
     @overload
@@ -766,6 +773,35 @@ class Presence:
     arrives, `handle_timeout` at the time that `poll_timeout` returns, and send the frames that
     `poll` yields. A `Node` does all of that, over NATS or a transport of yours. In mode `interest`
     reads of a topic raise `NotWatched` without a `watch`, and `NotReady` until it is ready.
+
+    `name` must be unique in the cluster; left out, it is made of the host, the process and a
+    random number. `incarnation` and `salt` distinguish one life of the node from the next:
+    left out, they are the time and a random number. All nodes of a cluster have the same name
+    of it, `cluster` ("headcount"), the same `key`, a secret of 16 bytes that seals their
+    frames (none), and the same number of `partitions`, a power of two from 1 to 65,536 (32):
+    a node with other ones hears nothing of the rest.
+
+    Durations are in seconds. A node speaks each `heartbeat` (1). One that is not heard for
+    `down_after` (5) is down, and its entries are hidden; after `forget_after` (1,200) they
+    are removed. Changes wait for `push_after` (0.005) to be sent together, and for `flush`
+    (0.005) to be one diff. Entries of an owner that is lost stay for `grace` (0). A partition
+    without entries of this node is given up after `vacate_after` (60), and with it what is
+    remembered of those that left. The event `ready` names the nodes that this one has not
+    caught up with `ready_after` (5) after two heartbeats. Frames have at most `frame_max`
+    bytes (262,144). `relay` (false) is for transports that do not reach every node directly;
+    all nodes have it, or none.
+
+    With `mode` "interest" (the same on all nodes; "all") a node holds, beside its own
+    entries, those of the topics that it watches: see `watch`. What others have in a topic is
+    held for `unwatch_after` (30) after its last watch. Choose it with some thousands of
+    partitions when there is more presence than each node can hold, and users of a topic are
+    on few nodes. It cannot be combined with `relay`. With `counts` (the same on all nodes;
+    false) nodes tell how many entries they have in each topic, once a heartbeat, so that a
+    node can count topics whose entries it does not hold: see `watch_counts`.
+
+    Raises `ValueError` for a name of more than 64 bytes, a key of another length, a number of
+    partitions that is not a power of two, an unknown mode, and counts in mode "all";
+    `LimitError` for more than 65,536 partitions, or 32,768 with counts.
     """
 
     def __new__(
@@ -1141,6 +1177,10 @@ class Roster(Generic[_I]):
     whose sessions are gone, or who is invisible, is offline for others: the row is removed, or
     moves to the group `offline` of the list; with `rows_stay` it stays, without the attributes in
     `status_bits`, and the lists of a table put it where members without these belong.
+
+    `target` is a list or a table that has no roster yet; it stays usable. `last_seen_max`
+    users (100,000) are remembered with the time when they went offline; the longest ago are
+    forgotten first.
     """
 
     @overload

@@ -186,7 +186,7 @@ class NodeParts(NodeBase):
                 log.warning("the node %r took a new incarnation: another node had its name", name)
             case "shape_mismatch" | "answer_too_long" | "handle_collision":
                 log.error("node %r: %r", name, event)
-            case "refused" | "peer_limit" | "too_many_pulls" | "others_refused":
+            case "refused" | "peer_limit" | "second_self" | "too_many_pulls" | "others_refused":
                 log.warning("node %r: %r", name, event)
             case "unreadable":
                 pass  # Each such frame is a refusal.
@@ -392,6 +392,8 @@ _running: "weakref.WeakSet[Node]" = weakref.WeakSet()
 
 class Node(NodeParts):
     """A running node of a cluster, for programs with threads: what `connect` returns.
+
+    `where`, `name`, `snapshot` and the options are those of `connect`, which also starts the node.
 
     Any thread may call it. It is a context manager that stops it at the end; a node that still
     runs when the interpreter exits says Goodbye then.

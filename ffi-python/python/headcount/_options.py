@@ -10,26 +10,44 @@ __all__ = ["ConnectOptions", "NatsOptions", "Peer", "PresenceOptions", "Stats", 
 
 
 class PresenceOptions(TypedDict, total=False):
-    """The options of a `Presence`, and of a node: see the constructor of `Presence`."""
+    """The options of a `Presence`, and of a node."""
 
     incarnation: int | None
+    """The life of the node among those of its name: microseconds since 1970 by default."""
     salt: int | None
+    """A number that tells lives of one incarnation apart: random by default."""
     cluster: str
+    """The name of the cluster, ``headcount`` by default; the same on all nodes."""
     key: "Buffer | None"
+    """The secret of 16 bytes that seals frames, the same on all nodes; none by default."""
     heartbeat: float | None
+    """The seconds between two signs of life: 1 by default."""
     down_after: float | None
+    """The seconds of silence after which another node is down and its entries are hidden: 5 by default."""
     forget_after: float | None
+    """The seconds of silence after which its entries are removed: 1,200 by default."""
     push_after: float | None
+    """The seconds for which changes wait to be sent together: 0.005 by default."""
     flush: float | None
+    """The seconds for which changes of this node wait to be one diff: 0.005 by default."""
     grace: float | None
+    """The seconds for which entries of an owner that is lost stay: 0 by default."""
     frame_max: int | None
+    """The most bytes of a frame: 262,144 by default, less where the transport takes less."""
     relay: bool
+    """Whether nodes pass frames on, for transports that do not reach every node: false by default."""
     partitions: int | None
+    """The number of parts that topics are spread over, a power of two: 32 by default."""
     vacate_after: float | None
+    """The seconds after which a partition without entries of this node is given up: 60 by default."""
     ready_after: float | None
+    """The seconds after which a topic is ready without nodes that do not answer: 5 by default."""
     mode: Literal["all", "interest"]
+    """Whether a node holds the entries of all topics, or of those that it watches: ``all`` by default."""
     unwatch_after: float | None
+    """The seconds for which a topic is held after its last watch: 30 by default."""
     counts: bool
+    """Whether nodes tell how many entries they have in each topic: false by default."""
 
 
 class NatsOptions(TypedDict, total=False):
@@ -85,9 +103,14 @@ class Stats(TypedDict):
     """The other nodes that are known."""
     leave_log_bytes: int
     """The bytes of the leaves that are remembered for nodes that missed them."""
+    diffs_bytes: int
+    """The bytes of the changes that wait to be handed to subscribers."""
+    frames: int
+    """The frames that wait to be handed to the transport."""
     replicas_up: int
     replicas_down: int
     subscriptions: int
+    """The open subscriptions, with two that the node itself reads to log events and refusals."""
     watches: int
     """The watches of topics, and of their counts, that have not ended."""
     waiting_max: int
@@ -103,14 +126,9 @@ class Stats(TypedDict):
     refused: dict[str, int]
     """The frames refused, by reason: the `kind` of a `DecodeError`."""
     refused_entries: int
-    diffs_bytes: int
-    """The bytes of the changes that wait to be handed to subscribers."""
-    frames: int
-    """The frames that wait to be handed to the transport."""
     divergences: int
     ups: int
     """The times that another node was heard, new or again."""
-    """The open subscriptions, with two that the node itself reads to log events and refusals."""
     downs: int
     """The times that another node fell silent."""
     transport_errors: int

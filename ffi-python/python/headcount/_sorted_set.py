@@ -34,6 +34,9 @@ class SortedSet(SortedTree[_T], MutableSet[_T], Sequence[_T]):
     zone by their instant. The methods are those of ``sortedcontainers.SortedSet``, beside `insert`
     and `take`, which return positions.
 
+    It begins with the values of `iterable`, up to 16,777,216 of them, in O(n log n); `update` takes
+    more. `key` returns, for each value, another one that decides its place.
+
     >>> scores = SortedSet([(30, "ann"), (10, "bob"), (20, "cid")])
     >>> scores.insert((15, "dan"))
     (1, True)

@@ -33,8 +33,8 @@ _NewTableMember: TypeAlias = (
 
 @final
 class Clause:
-    """A condition on the attributes of a member: it has all of some, any of others and none of the
-    rest. A part that is left out asks for nothing.
+    """A condition on the attributes of a member: it has the attributes `all`, one of `any` and none
+    of `none`. A part that is left out asks for nothing.
     """
 
     def __new__(
@@ -67,7 +67,9 @@ class ListSpec(Generic[_I]):
     `always` and `never` are ids, together up to 4,096, that are in the list, or not, whatever their
     attributes. `groups` are pairs of a clause and the name of a group; groups are in the order in
     which they are named first, and `default_group` comes last unless a clause names it too. Viewers
-    see the name of the list in every bundle.
+    see the `name` of the list in every bundle. `sort_by` is the key column that sorts members (0),
+    `descending` turns the order within each group round (false), and `headers` says whether each
+    group with members has a header row (true).
     """
 
     def __new__(
@@ -325,6 +327,13 @@ class MemberTable(Generic[_I]):
     them and by which key it sorts them; a write puts the member where it belongs in every list, and
     says where it has moved. `len` and `in` speak of members. Ids are `int`, `uuid.UUID` or `str`,
     as in a `MemberList`; so are keys.
+
+    `ids` is the type of the ids (`str`), `key_columns` is the number of sort keys of a member
+    (1), and `payloads` gives members payloads: "json", sent as the bodies of rows, or "raw"
+    (none). `shown` are the attributes from 0 to 31 that viewers see in rows (none); the
+    others leave no trace there. A table that replaces another one must begin above its
+    epochs, so `first_epoch` (1) is a time in milliseconds, for example. `node` is the name of
+    the server where there are several, each with epochs of its own ("").
     """
 
     @overload

@@ -118,6 +118,8 @@ class Watch(WatchParts, Closing):
 class Node(NodeParts):
     """A running node of a cluster, for asyncio: what `connect` returns.
 
+    `where`, `name`, `snapshot` and the options are those of `connect`, which also starts the node.
+
     Its verbs do not wait, and may be called from any thread. What waits belongs to the loop in which
     it started.
     """

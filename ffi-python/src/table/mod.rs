@@ -38,6 +38,13 @@ const CHANGE_LEN: usize = 64;
 /// says where it has moved. `len` and `in` speak of members. Ids are `int`, `uuid.UUID` or `str`, as
 /// in a `MemberList`; so are keys.
 ///
+/// `ids` is the type of the ids (`str`), `key_columns` is the number of sort keys of a member (1),
+/// and `payloads` gives members payloads: "json", sent as the bodies of rows, or "raw" (none).
+/// `shown` are the attributes from 0 to 31 that viewers see in rows (none); the others leave no
+/// trace there. A table that replaces another one must begin above its epochs, so `first_epoch`
+/// (1) is a time in milliseconds, for example. `node` is the name of the server where there are
+/// several, each with epochs of its own ("").
+///
 /// >>> ONLINE, STAFF = 0, 40
 /// >>> table = MemberTable(int)
 /// >>> for id, name, attrs in [(1, "Ada", [ONLINE]), (2, "Bob", [STAFF]), (3, "Cy", [STAFF])]:
@@ -65,12 +72,6 @@ fn create<I: PyId>(options: TableOptions) -> PyResult<TableOf<I>> {
 
 #[pymethods]
 impl MemberTable {
-    /// Create an empty table. `ids` is the type of its ids; `key_columns` how many sort keys a
-    /// member has; `payloads` gives members payloads: `"json"` or `"raw"`; `shown` are the
-    /// attributes from 0 to 31 that viewers see in rows, the others leave no trace there. A table
-    /// that replaces another one must begin above its epochs, so `first_epoch` is a time in
-    /// milliseconds, for example. `node` is the name of the server where there are several, each
-    /// with epochs of its own.
     #[new]
     #[pyo3(signature = (
         ids = Kind::Text, /, *, key_columns = 1, payloads = None, shown = Bits::default(),

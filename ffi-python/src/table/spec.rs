@@ -41,8 +41,8 @@ pub(crate) fn numbers<'py>(py: Python<'py>, attrs: &Attrs) -> PyResult<Bound<'py
     PyFrozenSet::new(py, attrs.bits())
 }
 
-/// A condition on the attributes of a member: it has all of some, any of others and none of the
-/// rest. A part that is left out asks for nothing.
+/// A condition on the attributes of a member: it has the attributes `all`, one of `any` and none of
+/// `none`. A part that is left out asks for nothing.
 ///
 /// >>> Clause(any=[1, 2], none=[9])
 /// Clause(any=[1, 2], none=[9])
@@ -116,7 +116,9 @@ impl Clause {
 /// `always` and `never` are ids, together up to 4,096, that are in the list, or not, whatever their
 /// attributes. `groups` are pairs of a clause and the name of a group; groups are in the order in
 /// which they are named first, and `default_group` comes last unless a clause names it too. Viewers
-/// see the name of the list in every bundle.
+/// see the `name` of the list in every bundle. `sort_by` is the key column that sorts members (0),
+/// `descending` turns the order within each group round (false), and `headers` says whether each
+/// group with members has a header row (true).
 ///
 /// >>> online = Clause(all=[0])
 /// >>> ListSpec("staff room", "offline", admit=[Clause(any=[3])], groups=[(online, "online")])
