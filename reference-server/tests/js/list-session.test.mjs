@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { watchChannel } from "../../web/headcount/channel.mjs";
 import { checksum, MalformedBundleError, MemberListClient } from "../../web/headcount/client.mjs";
 import { isStatus, outward, STATUSES } from "../../web/headcount/status.mjs";
 import { WindowKeeper } from "../../web/headcount/window-keeper.mjs";
@@ -242,6 +243,49 @@ test("a window that replaces another is resumed in its place", () => {
   assert.equal(client.window("c:0").rows.length, NAMES.length + 1, "the old rows stay");
   assert.deepEqual(client.apply(server.bundle(["c:1"]), request), []);
   assert.deepEqual(client.names, ["c:1"]);
+});
+
+/** A channel with no more than its type says. */
+class Wire {
+  state = "joining";
+  bound = [];
+  refs = 0;
+
+  on(event, callback) {
+    this.refs += 1;
+    this.bound.push({ event, callback, ref: this.refs });
+    return this.refs;
+  }
+
+  off(event, ref) {
+    this.bound = this.bound.filter((entry) => entry.event !== event || entry.ref !== ref);
+  }
+
+  receive(event, payload, ref, joinRef) {
+    for (const { event: other, callback } of this.bound) if (other === event) callback(payload, ref, joinRef);
+  }
+}
+
+test("every watcher of a channel hears its joins, and no other answer", () => {
+  const wire = new Wire();
+  const heard = [];
+  const watch = (name) =>
+    watchChannel(wire, {
+      joined: () => heard.push(`${name} joined`),
+      refused: ({ message }) => heard.push(`${name} ${message}`),
+      bundle: () => heard.push(`${name} bundle`),
+      lost: () => heard.push(`${name} lost`),
+    });
+  const stops = [watch("one"), watch("two")];
+  wire.receive("phx_reply", { status: "error", response: { reason: "full" } }, "1", "1");
+  wire.receive("phx_reply", { status: "ok", response: {} }, "2", "2");
+  wire.receive("phx_reply", { status: "ok", response: {} }, "3", "2");
+  assert.deepEqual(heard.splice(0), ["one full", "two full", "one joined", "two joined"]);
+  wire.state = "joined";
+  stops.push(watch("three"));
+  assert.deepEqual(heard.splice(0), ["three joined"]);
+  for (const stop of stops) stop();
+  assert.deepEqual(wire.bound, []);
 });
 
 test("statuses", () => {

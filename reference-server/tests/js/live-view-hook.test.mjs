@@ -149,6 +149,24 @@ test("two lists on one page: each draws the bundles of its own", async () => {
   assert.ok(drawn(byId("lobby")).length < 10);
 });
 
+test("two elements of one list share its windows, which close with the last one", async () => {
+  const two = ["left", "right"].map((id) => ignored("city").replace(`id="members"`, `id="${id}"`));
+  const { view, asked } = await open(`<main>${two.join("")}</main>`);
+  await shown(0, () => byId("left"));
+  await shown(0, () => byId("right"));
+  view.render(`<main>${two[1]}</main>`);
+  await until("the one gone", () => !byId("left") && observed().length === 1);
+  scrollTo(byId("right"), 900 * ROW_PX);
+  await shown(900, () => byId("right"));
+  scrollTo(byId("right"), 0);
+  await shown(0, () => byId("right"));
+  assert.equal(byId("right").dataset.state, "open");
+  const before = asked("member_list_close").length;
+  view.render("<main></main>");
+  await until("the windows closed", () => asked("member_list_close").length > before);
+  assert.deepEqual(asked("member_list_resync"), []);
+});
+
 test("a removed element closes its windows", async () => {
   const { view, asked } = await open(`<main>${ignored("city")}</main>`);
   await shown();

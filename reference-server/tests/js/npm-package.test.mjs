@@ -49,7 +49,7 @@ function example(language, text) {
 test("the package has the files of the page, types, documents and licences, and no dependencies", () => {
   const files = project.packed.files.map((file) => file.path).sort();
   const modules = ["channel", "client", "groups", "index", "list-search", "list-session", "list-store", "live-view"];
-  modules.push("react", "row-pool", "scroll-map", "status", "virtual-list", "window-keeper");
+  modules.push("react", "row-pool", "scroll-map", "status", "viewer-share", "virtual-list", "window-keeper");
   const types = ["index", "live-view", "react"].map((name) => `${name}.d.mts`);
   const documents = ["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "package.json"];
   assert.deepEqual(files, [...modules.map((name) => `${name}.mjs`), ...types, ...documents].sort());

@@ -27,8 +27,8 @@ export function request(channel, verb, payload) {
   });
 }
 
-/** Watchers of each channel's joins: a Push cannot be told to forget a callback. */
-const joinWatchers = new WeakMap();
+/** Watchers of the joins of each channel that were not answered: a Push cannot be told to forget a callback. */
+const unanswered = new WeakMap();
 
 /**
  * Calls `joined()` now if the channel is joined, and whenever it joins again, `bundle(bundle)` for every bundle,
@@ -36,24 +36,27 @@ const joinWatchers = new WeakMap();
  * this.
  */
 export function watchChannel(channel, watcher) {
-  const events = { member_list: watcher.bundle, phx_error: watcher.lost, phx_close: watcher.lost };
+  const { bundle, joined, lost, refused } = watcher;
+  const answered = ({ status, response }, ref, joinRef) => {
+    if (ref !== joinRef) return;
+    if (status === "ok") joined();
+    else refused(refusal(response));
+  };
+  const events = { member_list: bundle, phx_reply: answered, phx_error: lost, phx_close: lost };
   const bound = Object.entries(events).map(([event, callback]) => [event, channel.on(event, callback)]);
-  const watchers = joinWatchers.get(channel) ?? watchJoins(channel);
+  const watchers = unanswered.get(channel) ?? watchTimeouts(channel);
   watchers.add(watcher);
-  if (channel.state === "joined") watcher.joined();
+  if (channel.state === "joined") joined();
   return () => {
     watchers.delete(watcher);
     for (const [event, ref] of bound) channel.off(event, ref);
   };
 }
 
-function watchJoins(channel) {
+function watchTimeouts(channel) {
   const watchers = new Set();
-  joinWatchers.set(channel, watchers);
-  // A callback is called at once if the join has its answer: there are no watchers yet.
-  channel.joinPush
-    .receive("ok", () => watchers.forEach((watcher) => watcher.joined()))
-    .receive("error", (reply) => watchers.forEach((watcher) => watcher.refused(refusal(reply))))
-    .receive("timeout", () => watchers.forEach((watcher) => watcher.refused(new RequestError("timeout"))));
+  const tell = () => watchers.forEach((watcher) => watcher.refused(new RequestError("timeout")));
+  channel.joinPush?.receive("timeout", tell);
+  unanswered.set(channel, watchers);
   return watchers;
 }

@@ -243,6 +243,10 @@ export class WindowKeeper<Body = RosterBody> {
   get counts(): Counts | null;
   /** What the search finds; null without one, and until the first answer. */
   get found(): Found<Body> | null;
+  /** The names of the windows that are held or were requested. */
+  get names(): string[];
+  /** Whether a search waits for its answer, which names its window. */
+  get isSearching(): boolean;
   row(index: number): Row<Body> | null;
   holds(first: number, end: number): boolean;
   /** Opens, moves and closes windows for the visible rows `[first, end)`. */
@@ -271,6 +275,8 @@ export class ListSession<Body = RosterBody> {
     view: Pick<VirtualList<Body>, "rows" | "show" | "reconnected">;
     changed(): void;
     failed?(error: Error): void;
+    /** The same object for all lists whose requests reach one viewer of the server, such as their channel. */
+    viewer?: object;
   });
   get counts(): Counts | null;
   get found(): Found<Body> | null;
@@ -406,9 +412,16 @@ export interface PushLike {
 
 /** What is used of a Channel of the npm package `phoenix`. */
 export interface ChannelLike {
-  on(event: string, callback: (payload?: any) => void): number;
+  /** `joined` while it is joined. */
+  readonly state: string;
+  /** Calls back with the answers to joins as well: event `phx_reply`, with `ref` equal to `joinRef`. */
+  on(event: string, callback: (payload?: any, ref?: any, joinRef?: any) => void): number;
   off(event: string, ref?: number): void;
   push(event: string, payload: object): PushLike;
+  join(): PushLike;
+  leave(): PushLike;
+  /** The push of the joins. Without it, a join that is not answered is not told as refused. */
+  readonly joinPush?: PushLike;
 }
 
 /** What is used of a Socket of the npm package `phoenix`. */
@@ -465,7 +478,7 @@ export interface ShownMemberList<Body = RosterBody> {
   goTo(index: number): void;
   seek(key: string, index?: number | null): Promise<void>;
   find(prefix: string): Promise<Match[]>;
-  /** Searches in place of the former search; `null` ends it. */
+  /** Searches in place of the former search, also in the lists that are shown later; `null` ends it. */
   search(wanted: SearchRequest | null): void;
   activate(index?: number): void;
   /** Moves the active row by a key. Returns whether it was `ArrowDown`, `PageUp`, `Home`, or the like. */

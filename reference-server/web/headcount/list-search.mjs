@@ -57,6 +57,11 @@ export class ListSearch {
     return { ...this.#answered, ...group, rows, matches, first, error: this.#refusal };
   }
 
+  /** Whether a search waits for its answer. */
+  get isAsking() {
+    return this.#isAsking;
+  }
+
   /** Makes the requests that are due, one at a time; a search that is wanted meanwhile waits, only the last one. */
   async run() {
     if (this.#isAsking) return;

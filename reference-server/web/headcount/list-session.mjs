@@ -1,6 +1,7 @@
 // One list over connections that come and go.
 
 import { MemberListClient } from "./client.mjs";
+import { ViewerShare } from "./viewer-share.mjs";
 import { WindowKeeper } from "./window-keeper.mjs";
 
 const HIDDEN_AFTER_MS = 15_000;
@@ -10,19 +11,26 @@ const HIDDEN_AFTER_MS = 15_000;
  * connection are resumed: it sends what changed in them since. Otherwise they are opened again. Old rows stay visible
  * meanwhile. `request(verb, payload)` reaches the server (see WindowKeeper), `view` is a VirtualList
  * or has its `rows`, `show` and `reconnected`. `changed()` is called after every bundle, `failed(error)` after a
- * refusal or a bundle that is not of the shape of the protocol.
+ * refusal or a bundle that is not of the shape of the protocol. Lists whose requests reach one viewer of the server
+ * name the same object as `viewer`, such as their channel: a window closes with the last of them that holds it.
  */
 export class ListSession {
   #client = null;
   #keeper = null;
   #isPaused = false;
   #searched = null;
+  #share;
 
-  constructor({ request, view, changed, failed = () => {} }) {
+  constructor({ request, view, changed, failed = () => {}, viewer = {} }) {
     this.request = request;
     this.view = view;
     this.changed = changed;
     this.failed = failed;
+    this.#share = new ViewerShare(viewer, {
+      names: () => this.#keeper?.names ?? [],
+      isSearching: () => this.#keeper?.isSearching ?? false,
+      push: (bundle) => this.push(bundle),
+    });
   }
 
   /** The list's counts, or null before the first bundle of this connection. */
@@ -58,7 +66,7 @@ export class ListSession {
     this.#client = client;
     const keeper = new WindowKeeper({
       client,
-      request: this.request,
+      request: (verb, payload) => this.#share.request(this.request, verb, payload),
       changed: () => keeper === this.#keeper && this.changed(),
       failed: (error) => keeper === this.#keeper && this.failed(error),
       former,
@@ -70,7 +78,7 @@ export class ListSession {
 
   /** Applies a bundle that the server pushed. */
   push(bundle) {
-    this.#keeper?.push(bundle);
+    this.#keeper?.push(this.#share.own(bundle));
   }
 
   /** Finds names that begin with `prefix`: `[{group, index, id}]`, the first of each group. */
@@ -89,7 +97,7 @@ export class ListSession {
     return this.#keeper?.found ?? null;
   }
 
-  /** Closes the windows while the list is hidden; counts continue. */
+  /** Closes the windows while the list is hidden; the server goes on sending counts. */
   pause() {
     this.#isPaused = true;
     this.#keeper?.pause();
@@ -102,12 +110,14 @@ export class ListSession {
 
   /** Ends all requests and changes; the connection is gone, or goes as well. */
   close() {
+    this.#share.end();
     this.#keeper?.close();
     this.#keeper = null;
   }
 
   /** Ends them and closes the windows over a connection that stays. */
   leave() {
+    this.#share.end();
     this.#keeper?.leave();
     this.#keeper = null;
   }

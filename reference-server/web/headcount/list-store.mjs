@@ -14,6 +14,7 @@ export class ListStore {
   #session = null;
   #status = "idle";
   #error = null;
+  #wanted = null;
   #elements = { scroll: null, sizer: null };
   #methods;
   #snapshot;
@@ -53,7 +54,9 @@ export class ListStore {
       view: this.#list,
       changed: () => this.#changed(),
       failed: (error) => this.#note({ error }),
+      viewer: channel,
     });
+    session.search(this.#wanted);
     this.#session = session;
     this.#note({ status: "connecting", error: null });
     const stopWatching = watchChannel(channel, {
@@ -86,7 +89,9 @@ export class ListStore {
     else this.#list.detach();
   }
 
+  // The search goes on in the lists that are shown later.
   #search(wanted) {
+    this.#wanted = wanted;
     this.#session?.search(wanted);
     this.#draw();
   }

@@ -48,6 +48,17 @@ export function drawRow(element, { row, isActive }) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** The viewers of each LiveView or component, by the names of their lists. */
+const viewers = new WeakMap();
+
+function viewerOf(el, name) {
+  const view = el.closest("[data-phx-component], [data-phx-session]") ?? el.ownerDocument;
+  const named = viewers.get(view) ?? new Map();
+  viewers.set(view, named);
+  if (!named.has(name)) named.set(name, {});
+  return named.get(name);
+}
+
 /** The list of one element. */
 class HookList {
   #hook;
@@ -135,6 +146,7 @@ class HookList {
       view: this.#list,
       changed: () => this.#changed(),
       failed: (error) => this.mark("failed", error),
+      viewer: viewerOf(this.#hook.el, this.#name),
     });
     this.mark("connecting");
     this.#wanted = null;

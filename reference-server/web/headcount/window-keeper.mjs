@@ -81,6 +81,16 @@ export class WindowKeeper {
     return true;
   }
 
+  /** The names of the windows that are held or were requested. */
+  get names() {
+    return this.#client.names;
+  }
+
+  /** Whether a search waits for its answer, which names its window. */
+  get isSearching() {
+    return this.#search.isAsking;
+  }
+
   /** Opens, moves and closes windows for the visible rows `[first, end)`. */
   want(first, end) {
     this.#first = first;
@@ -182,7 +192,7 @@ export class WindowKeeper {
     if (windows.length > 0) this.#ask("mend", "member_list_resync", { windows });
   }
 
-  /** Closes the windows while the list is hidden; counts continue. */
+  /** Closes the windows while the list is hidden; the server goes on sending counts. */
   pause() {
     this.#paused = true;
     this.#closeOthers(() => false);
@@ -282,6 +292,7 @@ export class WindowKeeper {
       // The client may be in use over another connection by now.
       if (this.#closed) return;
       for (const name of payload.windows ?? [payload.window]) this.#client.close(name);
+      this.#search.tidy();
       this.#failed(error);
       setTimeout(() => this.#asked.delete(kind), RETRY_MS);
     }

@@ -2,7 +2,8 @@
 
 import { Channel, Socket } from "phoenix";
 import { LiveSocket } from "phoenix_live_view";
-import { type Bundle, isStatus, MemberListClient, type Row, type Status, VirtualList, WindowKeeper } from "headcount";
+import { type Bundle, type ChannelLike, isStatus, ListSession, MemberListClient, type PushLike } from "headcount";
+import { type Row, type Status, VirtualList, watchChannel, WindowKeeper } from "headcount";
 import { MemberListHook, memberListHook } from "headcount/live-view";
 import { useMemberList } from "headcount/react";
 
@@ -58,3 +59,23 @@ export function keep(bundle: Bundle<Profile>): WindowKeeper<Profile> {
   const away: Status = "away";
   return away ? keeper : keeper;
 }
+
+/** A channel that is complete by its type. */
+export class Wire implements ChannelLike {
+  readonly state = "joined";
+  on(_event: string, _callback: (payload?: any, ref?: any, joinRef?: any) => void): number {
+    return 0;
+  }
+  off(_event: string, _ref?: number): void {}
+  push(_event: string, _payload: object): PushLike {
+    return { receive: () => this.push("", {}) };
+  }
+  join(): PushLike {
+    return this.push("", {});
+  }
+  leave(): PushLike {
+    return this.push("", {});
+  }
+}
+export const stop = watchChannel(new Wire(), { joined() {}, bundle() {}, refused() {}, lost() {} });
+new ListSession({ request: async () => ({}), view: new VirtualList({ drawNow() {} }), changed() {}, viewer: new Wire() });
