@@ -341,3 +341,36 @@ test("a malformed bundle is refused whole, with the place of its fault", () => {
   client.apply(good());
   assert.equal(client.window("c:0").version, 2);
 });
+
+const REFUSED = JSON.parse(readFileSync(new URL("../malformed-bundles/refused.json", FOLDER), "utf8"));
+
+/** Returns the good bundle of the vectors with the fault of one of them. */
+function faulty({ at, is, value, nested }) {
+  const bundle = structuredClone(REFUSED.good);
+  const path = at.split("/").slice(1);
+  const field = path.pop();
+  const holder = path.reduce((outer, name) => outer[name], bundle);
+  if (is === "missing") delete holder[field];
+  else holder[field] = nested ? JSON.parse("[".repeat(nested) + "]".repeat(nested)) : value;
+  return bundle;
+}
+
+test("the malformed bundles of all clients are refused whole", () => {
+  const client = new MemberListClient();
+  client.apply(REFUSED.good);
+  const { counts } = client;
+  for (const fault of REFUSED.refused) {
+    const isRight = (error) => error instanceof MalformedBundleError;
+    assert.throws(() => client.apply(faulty(fault)), isRight, JSON.stringify(fault));
+    assert.equal(client.counts, counts);
+  }
+});
+
+test("attributes that become none are absent", () => {
+  const none = { deletes: [], inserts: [] };
+  const [row] = applyDelta([{ id: "1", revision: 1, attrs: 4 }], {
+    ...none,
+    updates: [{ index: 0, revision: 2, attrs: 0 }],
+  });
+  assert.deepEqual(row, { id: "1", revision: 2 });
+});

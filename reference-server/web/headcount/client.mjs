@@ -22,6 +22,9 @@ const WINDOWS_MAX = 8;
 const FRAMES_MAX = 64;
 /** The most groups of a list. */
 const GROUPS_MAX = 4096;
+/** How deep objects and arrays in a body may lie in one another. */
+const BODY_DEPTH_MAX = 128;
+const DEEP = `nested more than ${BODY_DEPTH_MAX} deep`;
 
 /** Holds the windows of one list as its server describes them. */
 export class MemberListClient {
@@ -429,6 +432,7 @@ function changed(row, change) {
   const next = { ...row };
   for (const field of ["revision", "attrs", "body"]) if (change[field] !== undefined) next[field] = change[field];
   if (change.patch) next.body = patched(row.body, change.patch);
+  if (next.attrs === 0) delete next.attrs;
   return next;
 }
 
@@ -465,10 +469,23 @@ function isObject(value) {
 }
 
 const isCount = (value) => Number.isSafeInteger(value) && value >= 0;
+const isSmall = (value) => isCount(value) && value < 2 ** 32;
 const isText = (value) => typeof value === "string";
+const isFlag = (value) => typeof value === "boolean";
+const isFlat = (value) => !isDeeper(value, BODY_DEPTH_MAX);
 
 function checkCounts(value, path, fields) {
   for (const field of fields) demand(isCount(value[field]), `${path}.${field}`, "not a number from 0 to 2^53 - 1");
+}
+
+function checkSmall(value, path, fields) {
+  for (const field of fields) demand(isSmall(value[field]), `${path}.${field}`, "not a number from 0 to 2^32 - 1");
+}
+
+/** Returns whether objects and arrays lie in one another more than `depth` times. O(value). */
+function isDeeper(value, depth) {
+  if (typeof value !== "object" || value === null) return false;
+  return depth === 0 || Object.values(value).some((inner) => isDeeper(inner, depth - 1));
 }
 
 /** Checks an optional field. */
@@ -485,6 +502,7 @@ function checkArray(value, path, max, check) {
 /** Checks the fields of a bundle that this client reads, before it changes anything. O(bundle). */
 function checkBundle(bundle) {
   demand(isObject(bundle), "bundle", "not an object");
+  demand(isText(bundle.list), "bundle.list", "not a name");
   checkCounts(bundle, "bundle", ["version"]);
   const isTwo = bundle.format === 2;
   demand(isTwo || [undefined, 1].includes(bundle.format), "format", "neither 1 nor 2");
@@ -492,13 +510,14 @@ function checkBundle(bundle) {
     demand(isObject(bundle.epoch) && isText(bundle.epoch.node), "epoch", "not of a node");
     checkCounts(bundle.epoch, "epoch", ["number"]);
   } else checkCounts(bundle, "bundle", ["epoch"]);
+  const { bases = [], windows = [] } = bundle;
   checkArray(bundle.frames, "frames", FRAMES_MAX, checkFrame);
   if (bundle.counts !== undefined && bundle.counts !== null) checkTable(bundle.counts);
-  checkArray(bundle.bases ?? [], "bases", FRAMES_MAX, (base, path) => {
+  checkArray(bases, "bases", FRAMES_MAX, (base, path) => {
     demand(isObject(base) && isText(base.window), path, "not a window");
     checkCounts(base, path, ["base_index"]);
   });
-  checkArray(bundle.windows ?? [], "windows", WINDOWS_MAX, (said, path) => {
+  checkArray(windows, "windows", WINDOWS_MAX, (said, path) => {
     if (!isTwo) return demand(isText(said), path, "not a name");
     demand(isObject(said) && isText(said.window), path, "not a window");
     checkCounts(said, path, ["version"]);
@@ -507,48 +526,65 @@ function checkBundle(bundle) {
 
 function checkFrame(frame, path) {
   demand(isObject(frame) && isText(frame.window), path, "not a frame");
-  checkCounts(frame, path, ["base_version", "new_version", "base_index", "checksum32"]);
+  checkCounts(frame, path, ["base_version", "new_version", "base_index"]);
+  checkSmall(frame, path, ["checksum32"]);
   checkOptional(frame, path, "renamed", isText, "not a name");
   checkOptional(frame, path, "matches", isCount, "not a number from 0 to 2^53 - 1");
   if (frame.kind === "sync") return checkArray(frame.rows, `${path}.rows`, WINDOW_ROWS_MAX, checkRow);
   demand(frame.kind === "delta", `${path}.kind`, "neither sync nor delta");
-  const checkIndex = (index, at) => demand(isCount(index), at, "not an index");
+  const checkIndex = (index, at) => demand(isSmall(index), at, "not an index");
   checkArray(frame.deletes, `${path}.deletes`, WINDOW_ROWS_MAX, checkIndex);
   checkArray(frame.inserts, `${path}.inserts`, WINDOW_ROWS_MAX, checkInsert);
-  checkArray(frame.updates, `${path}.updates`, WINDOW_ROWS_MAX, checkChange);
+  checkArray(frame.updates, `${path}.updates`, WINDOW_ROWS_MAX, checkUpdate);
 }
 
 function checkRow(row, path) {
-  demand(isObject(row) && isText(row.id) !== isText(row.group), path, "neither a header nor a member");
-  if (row.id === undefined) return checkCounts(row, path, ["count"]);
-  checkCounts(row, path, ["revision"]);
-  checkOptional(row, path, "attrs", isCount, "not attribute bits");
+  const isRow = isObject(row) && (row.id === undefined) !== (row.group === undefined);
+  demand(isRow && isText(row.id ?? row.group), path, "neither a header nor a member");
+  if (row.id === undefined) return checkSmall(row, path, ["count"]);
+  checkSmall(row, path, ["revision"]);
+  checkOptional(row, path, "attrs", isSmall, "not attribute bits");
+  checkOptional(row, path, "body", isFlat, DEEP);
 }
 
 function checkInsert(insert, path) {
   demand(isObject(insert), path, "not an insert");
-  if (insert.row !== undefined) {
-    checkCounts(insert, path, ["index"]);
-    return checkRow(insert.row, `${path}.row`);
-  }
-  demand(isText(insert.move), path, "neither a row nor a move");
-  checkChange(insert, path);
+  checkSmall(insert, path, ["index"]);
+  const isRow = insert.row !== undefined;
+  demand(isRow ? insert.move === undefined : isText(insert.move), path, "neither a row nor a move");
+  if (isRow) return checkRow(insert.row, `${path}.row`);
+  const isChanged = ["revision", "attrs", "patch", "body"].some((field) => insert[field] !== undefined);
+  if (isChanged) checkChange(insert, path);
 }
 
+function checkUpdate(update, path) {
+  demand(isObject(update), path, "not an update");
+  checkSmall(update, path, ["index"]);
+  if (update.count === undefined) return checkChange(update, path);
+  demand(update.revision === undefined, path, "both a count and a revision");
+  checkSmall(update, path, ["count"]);
+}
+
+/** Checks the change of a member. */
 function checkChange(change, path) {
-  demand(isObject(change), path, "not a change");
-  checkCounts(change, path, ["index"]);
-  for (const field of ["count", "revision", "attrs"]) checkOptional(change, path, field, isCount, "not a number");
+  checkSmall(change, path, ["revision"]);
+  checkOptional(change, path, "attrs", isSmall, "not attribute bits");
   checkOptional(change, path, "patch", isObject, "not an object");
+  demand(change.patch === undefined || change.body === undefined, path, "both a patch and a body");
+  for (const field of ["patch", "body"]) checkOptional(change, path, field, isFlat, DEEP);
 }
 
 function checkTable(counts) {
   demand(isObject(counts), "counts", "not an object");
   checkCounts(counts, "counts", ["version", "rows", "members"]);
-  const [groups, path] = counts.groups ? [counts.groups, "counts.groups"] : [counts.changed, "counts.changed"];
-  if (!counts.groups) checkCounts(counts, "counts", ["base_version"]);
-  checkArray(groups, path, GROUPS_MAX, (group, at) => {
+  checkOptional(counts, "counts", "headers", isFlag, "neither true nor false");
+  const isFull = counts.groups !== undefined;
+  if (isFull) demand(counts.changed === undefined && counts.base_version === undefined, "counts", "full and changes");
+  else checkCounts(counts, "counts", ["base_version"]);
+  const table = isFull ? "groups" : "changed";
+  checkArray(counts[table], `counts.${table}`, GROUPS_MAX, (group, at) => {
     demand(isObject(group) && isText(group.group), at, "not a group");
-    checkCounts(group, at, ["count"]);
+    checkSmall(group, at, ["count"]);
+    for (const flag of ["hidden", "collapsed"]) checkOptional(group, at, flag, isFlag, "neither true nor false");
   });
 }
