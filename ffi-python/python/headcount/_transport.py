@@ -157,13 +157,14 @@ class StreamTransport:
     """TCP by `asyncio` streams: each frame follows its length in four bytes and its type in one; the
     first is a name.
 
-    `name` is that of the node. Every node listens, and connects to the nodes it knows; one connection serves both directions.
-    Each end says of which partitions it wants the frames, and says it again over a new connection.
+    `name` is that of the node. Every node listens, and connects to the nodes it knows; one
+    connection serves both directions. Each end says of which partitions it wants the frames, and
+    says it again over a new connection.
     Connections that fail are tried again, at the start and later. Both ends send an empty frame now
     and then; a connection that brings nothing for `silence` seconds is dropped, as its peer or the
     network is down. Frames have at most `frame_max` bytes; a connection on which more than
-    `backlog` bytes wait takes no further ones. There is no encryption and no password: use it between hosts that trust each
-    other.
+    `backlog` bytes wait takes no further ones. There is no encryption and no password: use it
+    between hosts that trust each other.
     """
 
     def __init__(
