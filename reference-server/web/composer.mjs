@@ -1,6 +1,6 @@
 // The message box: grows with its text, Enter sends, Shift+Enter breaks the line.
 
-import { byId, setNote } from "./dom.mjs";
+import { byId, formatCount, setNote } from "./dom.mjs";
 
 const CONTENT_MAX = 4000;
 const COUNT_FROM = 3500;
@@ -59,15 +59,20 @@ export class Composer {
     const over = used - CONTENT_MAX;
     this.button.disabled = !this.#room || used === 0 || over > 0;
     setNote(byId("composer-count"), used >= COUNT_FROM ? `${CONTENT_MAX - used}` : "");
-    setNote(
-      byId("composer-error"),
-      over > 0 ? `Too long by ${over} characters: a message has at most ${CONTENT_MAX}.` : "",
-    );
+    setNote(byId("composer-error"), excess(text.value.trim()));
   }
 }
 
 function titleOf({ kind, name, peer }) {
   return kind === "dm" ? `@${peer.username}` : `#${name}`;
+}
+
+/** Returns by how much a text is too long for a message, in words; "" if it is not. */
+export function excess(text) {
+  const over = length(text) - CONTENT_MAX;
+  if (over <= 0) return "";
+  const characters = over === 1 ? "character" : "characters";
+  return `Too long by ${formatCount(over)} ${characters}: a message has at most ${CONTENT_MAX}.`;
 }
 
 // Characters as users count them, approximately: code points.

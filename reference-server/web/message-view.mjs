@@ -1,5 +1,6 @@
 // The message log: keyed rows, day lines, staying at the bottom, loading older ones at the top.
 
+import { excess } from "./composer.mjs";
 import { formatCount, h, icon, linkify, paintAvatar, setNote } from "./dom.mjs";
 import { MessageStore, revision } from "./message-store.mjs";
 
@@ -63,6 +64,8 @@ export class MessageView {
 
   #update({ added, how }) {
     const { log } = this;
+    const focused = this.list.contains(document.activeElement) ? document.activeElement : null;
+    const id = focused?.closest(".message").dataset.id;
     if (this.list.dataset.room) this.#clear(this.#room);
     const stick = this.#atBottom || how === "first" || how === "sent";
     if (stick && how !== "older" && how !== "gap" && how !== "changed") this.#room.store.trim(KEEP);
@@ -71,6 +74,7 @@ export class MessageView {
     log.setAttribute("aria-busy", String(how === "older" || how === "first" || how === "gap"));
     this.#reconcile();
     this.#drawTop();
+    if (focused && !focused.checkVisibility()) refocus(this.#nodes.get(id), log);
     if (how === "changed" && !stick) log.scrollTop = fromTop;
     else if (how === "older") log.scrollTop = log.scrollHeight - fromBottom;
     else if (stick) this.toBottom();
@@ -110,6 +114,7 @@ export class MessageView {
   #retryOlder(room) {
     room.store.hasOlder = true;
     setNote(this.top, "Loading messages…");
+    this.log.focus({ preventScroll: true });
     this.#loadOlder();
   }
 
@@ -212,10 +217,15 @@ export class MessageView {
   }
 }
 
+// Gives the focus to the first tool of a message, or to the log: what had it is gone.
+function refocus(node, log = node.closest(".log")) {
+  (node?.querySelector(".message-tools button") ?? log).focus({ preventScroll: true });
+}
+
 // Shows a box with the text of a message in its place: Enter saves, Escape gives up.
 function editor(room, message, node) {
   if (isEdited(node)) return;
-  const box = h("textarea", { class: "message-editor", rows: "1", maxlength: "4000", "aria-label": "Edit message" });
+  const box = h("textarea", { class: "message-editor", rows: "1", "aria-label": "Edit message" });
   box.value = message.content;
   const end = () => endEdit(node);
   box.addEventListener("keydown", async (event) => {
@@ -228,6 +238,11 @@ function editor(room, message, node) {
     const content = box.value.trim();
     if (content === message.content || content === "") {
       end();
+      return;
+    }
+    const over = excess(content);
+    if (over !== "") {
+      setNote(node.querySelector(".message-note"), over);
       return;
     }
     try {
@@ -247,9 +262,11 @@ function isEdited(node) {
 }
 
 function endEdit(node) {
+  const hadFocus = node.contains(document.activeElement);
   node.querySelector(".message-editor")?.remove();
   node.classList.remove("editing");
   setNote(node.querySelector(".message-note"), "");
+  if (hadFocus) refocus(node);
 }
 
 // Draws what a message has become elsewhere. The box in which its user edits it stays as it is, and says so.
@@ -275,11 +292,15 @@ function redrawBehind(node, message) {
 // Asks in the message itself before it is deleted.
 function remove(room, message, node) {
   const note = node.querySelector(".message-note");
+  const end = (text) => {
+    setNote(note, text);
+    refocus(node);
+  };
   const choose = async () => {
     try {
       await room.remove(message);
     } catch (error) {
-      setNote(note, `Not deleted. ${error.message}`);
+      end(`Not deleted. ${error.message}`);
     }
   };
   note.hidden = false;
@@ -287,7 +308,7 @@ function remove(room, message, node) {
     "Delete this message? ",
     h("button", { class: "link", type: "button", text: "Delete", onclick: choose }),
     " ",
-    h("button", { class: "link", type: "button", text: "Keep", onclick: () => setNote(note, "") }),
+    h("button", { class: "link", type: "button", text: "Keep", onclick: () => end("") }),
   );
   note.querySelector("button").focus();
 }
@@ -336,6 +357,7 @@ function messageBody(message) {
   const whole = h("button", { class: "link message-more", type: "button", text: "Show all" });
   whole.addEventListener("click", () => {
     body.classList.remove("cut");
+    refocus(null, whole.closest(".log"));
     whole.remove();
   });
   return [body, whole];

@@ -420,6 +420,46 @@ test("on a phone the panels fold away", async () => {
   await page.locator("#members-panel").waitFor({ state: "hidden" });
 });
 
+/** What keys reach: the accessible name of the focused element, and the part of the page it is in. */
+const focused = (page) =>
+  page.evaluate(() => {
+    const { activeElement: element } = document;
+    const part = element.closest("#rooms-panel, #members-panel, .chat, .message")?.className.split(" ")[0];
+    return [element.getAttribute("aria-label") ?? element.id, part];
+  });
+
+test("keys stay in the panel over the chat, and come back to what showed it", async () => {
+  const page = await open({ width: 640, height: 780 });
+  await page.getByRole("button", { name: "Continue as a guest" }).click();
+  await page.locator("#composer-text:enabled").waitFor();
+  for (const [opener, closer, part] of [
+    ["Show the room list", "Close the room list", "rooms"],
+    ["Show or hide the member list", "Close the member list", "members"],
+  ]) {
+    await page.getByRole("button", { name: opener }).focus();
+    await page.keyboard.press("Enter");
+    assert.deepEqual(await focused(page), [closer, part]);
+    const reached = new Set();
+    for (let tabs = 0; tabs < 12; tabs += 1) {
+      await page.keyboard.press("Tab");
+      reached.add((await focused(page))[1]);
+    }
+    reached.delete(undefined);
+    assert.deepEqual([...reached], [part], "from the last element keys leave the page");
+    await page.getByRole("button", { name: closer }).focus();
+    await page.keyboard.press("Escape");
+    assert.deepEqual(await focused(page), [opener, "chat"]);
+    await page.keyboard.press("Enter");
+    await page.locator("#scrim").click({ position: { x: 320, y: 400 } });
+    assert.deepEqual(await focused(page), [opener, "chat"]);
+  }
+  await page.keyboard.press("Enter");
+  await page.setViewportSize({ width: 1200, height: 780 });
+  await page.locator("#scrim").waitFor({ state: "hidden" });
+  assert.equal(await page.evaluate(() => document.querySelectorAll("#app > [inert]").length), 0);
+  assert.equal(await page.locator("#toggle-members").getAttribute("aria-expanded"), "true");
+});
+
 test("no page logged an error on its console", () => {
   assert.deepEqual(
     pages.flatMap((page) => page.troubles),

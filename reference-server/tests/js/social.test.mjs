@@ -76,6 +76,53 @@ test("a message is edited and deleted, on all pages", async (t) => {
   await message(reader, "Message deleted").waitFor();
 });
 
+test("keys reach the tools of a message, and are not lost when it is edited or deleted", async (t) => {
+  const page = await open(t, "ada");
+  await openRoom(page, "engines");
+  await say(page, "by keys");
+  await message(page, "by keys").waitFor();
+  const focused = () => page.evaluate(() => document.activeElement.ariaLabel);
+  const press = async (...keys) => {
+    for (const key of keys) await page.keyboard.press(key);
+  };
+  await page.locator("#composer-text").focus();
+  await press("Shift+Tab");
+  assert.equal(await focused(), "Delete message");
+  await press("Shift+Tab");
+  assert.equal(await focused(), "Edit message");
+  await picture(page, "message-tools-keys");
+  await press("Enter", "Escape");
+  assert.equal(await focused(), "Edit message");
+  const box = page.getByRole("textbox", { name: "Edit message" });
+  const log = page.locator("#log");
+  await press("Enter");
+  await box.fill("by hand");
+  await press("Enter");
+  await message(page, "by hand").locator(".edited").waitFor();
+  await box.waitFor({ state: "detached" });
+  assert.equal(await focused(), "Edit message");
+  await press("Tab", "Enter", "Tab", "Enter");
+  assert.equal(await page.getByRole("button", { name: "Keep" }).count(), 0);
+  assert.equal(await focused(), "Edit message");
+  await press("Tab", "Enter", "Enter");
+  await message(page, "Message deleted").last().waitFor();
+  assert.equal(await log.evaluate((element) => element === document.activeElement), true);
+
+  // The limit is one of code points, for those who edit as for those who write.
+  await say(page, "🙂".repeat(3000));
+  await message(page, "🙂🙂🙂").waitFor();
+  await page.locator("#composer-text").focus();
+  await press("Shift+Tab", "Shift+Tab", "Enter", "End");
+  await page.keyboard.insertText("🙂".repeat(1001));
+  await press("Enter");
+  await page.getByText("Too long by 1 character: a message has at most 4000.").waitFor();
+  await press("Backspace", "Enter");
+  await message(page, "🙂🙂🙂").locator(".edited").waitFor();
+  const shown = await message(page, "🙂🙂🙂").locator(".message-body").innerText();
+  assert.equal(shown.match(/🙂/gu).length, 4000);
+  assert.deepEqual(page.troubles, []);
+});
+
 test("unread messages are marked until they are seen, on all devices", async (t) => {
   await enter(server, bob, rooms.looms);
   const [desk, phone] = [await open(t, "bob"), await open(t, "bob", { width: 900 })];
