@@ -105,7 +105,7 @@ test("keys reach the tools of a message, and are not lost when it is edited or d
   assert.equal(await page.getByRole("button", { name: "Keep" }).count(), 0);
   assert.equal(await focused(), "Edit message");
   await press("Tab", "Enter", "Enter");
-  await message(page, "Message deleted").last().waitFor();
+  await message(page, "by hand").waitFor({ state: "detached" });
   assert.equal(await log.evaluate((element) => element === document.activeElement), true);
 
   // The limit is one of code points, for those who edit as for those who write.
