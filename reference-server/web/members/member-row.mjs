@@ -73,7 +73,7 @@ export class MemberRow {
     }
   }
 
-  // The colour of a role is mixed with that of the text, so that a name can be read on any background.
+  // The style sheet makes the colour of a role one that can be read.
   #paintName(colour) {
     this.name.classList.toggle("coloured", colour !== null);
     if (colour === null) this.name.style.removeProperty("--role");
