@@ -16,8 +16,17 @@
   frame.loading = "lazy";
   Object.assign(frame.style, { border: "0", width: "100%", height: "100%", colorScheme: "normal" });
 
+  // A text that is no selector matches nothing.
+  const find = (selector) => {
+    try {
+      return document.querySelector(selector);
+    } catch {
+      return null;
+    }
+  };
+
   const put = () => {
-    const place = target && document.querySelector(target);
+    const place = target && find(target);
     if (target && !place) return console.warn(`headcount: nothing on this page matches ${target}`);
     if (!place) return float();
     frame.src = address;
@@ -36,7 +45,10 @@
       boxShadow: "0 12px 40px #0004",
       zIndex: "2147483000",
     });
-    frame.hidden = true;
+    // The page may style frames so that the attribute `hidden` does nothing.
+    const show = (isShown) => frame.style.setProperty("display", isShown ? "block" : "none", "important");
+    let isShown = false;
+    show(isShown);
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = label;
@@ -56,10 +68,11 @@
       zIndex: "2147483000",
     });
     button.addEventListener("click", () => {
-      frame.hidden = !frame.hidden;
-      if (!frame.hidden && !frame.src) frame.src = address;
-      button.setAttribute("aria-expanded", String(!frame.hidden));
-      if (!frame.hidden) frame.focus();
+      isShown = !isShown;
+      show(isShown);
+      if (isShown && !frame.src) frame.src = address;
+      button.setAttribute("aria-expanded", String(isShown));
+      if (isShown) frame.focus();
     });
     document.body.append(frame, button);
   };

@@ -32,3 +32,14 @@ test("the page shows every route with what it takes and answers", async (t) => {
   await picture(page, "api-docs");
   assert.deepEqual(page.troubles, []);
 });
+
+test("nothing of the page is wider than a small phone", async (t) => {
+  const page = await openPage(browser, `${server.url}/api-docs/`, { width: 320, height: 640 });
+  t.after(() => page.context().close());
+  await page.locator("details").first().waitFor();
+  const width = () => page.evaluate(() => document.scrollingElement.scrollWidth);
+  assert.equal(await width(), 320);
+  await picture(page, "api-docs-phone");
+  await page.evaluate(() => document.querySelectorAll("details").forEach((entry) => (entry.open = true)));
+  assert.equal(await width(), 320);
+});

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 import { launch, openPage, picture } from "./support/browser.mjs";
-import { Client, event, guest, startServer, data } from "./support/server.mjs";
+import { Client, event, guest, startServer, data, until } from "./support/server.mjs";
 
 let server;
 let site;
@@ -14,11 +14,14 @@ let client;
 
 before(async () => {
   server = await startServer();
-  site = createServer((_, response) => {
+  // The path is what else the page has in its head; the query is a target.
+  site = createServer(({ url }, response) => {
+    const { pathname, searchParams } = new URL(url, "http://site");
+    const target = searchParams.has("target") ? `data-target="${searchParams.get("target")}"` : "";
     response.setHeader("content-type", "text/html");
     response.end(
-      `<!doctype html><title>elsewhere</title><h1>Elsewhere</h1>
-       <script src="${server.url}/embed.js" data-room="lobby" data-label="Talk" async></script>`,
+      `<!doctype html><title>elsewhere</title>${decodeURIComponent(pathname.slice(1))}<h1>Elsewhere</h1>
+       <script src="${server.url}/embed.js" data-room="lobby" data-label="Talk" ${target} async></script>`,
     );
   });
   await new Promise((listening) => site.listen(0, "127.0.0.1", listening));
@@ -56,6 +59,28 @@ test("a foreign page opens the chat in its corner, and messages are sent from th
     page.troubles.filter((text) => !text.includes("favicon")),
     [],
   );
+});
+
+test("the closed chat covers nothing, also on a page that shows all frames as blocks", async () => {
+  const page = await openPage(browser, `${address}${encodeURIComponent("<style>iframe{display:block}</style>")}`);
+  const button = page.getByRole("button", { name: "Talk" });
+  await button.waitFor();
+  const frame = page.locator("iframe");
+  assert.equal(await frame.isVisible(), false);
+  await button.click();
+  assert.equal(await frame.isVisible(), true);
+  await button.click();
+  assert.equal(await frame.isVisible(), false);
+  assert.equal(await button.getAttribute("aria-expanded"), "false");
+});
+
+test("a target that is no selector, or matches nothing, is warned of", async () => {
+  for (const target of ["#1x", "#nowhere"]) {
+    const page = await openPage(browser, `${address}?target=${encodeURIComponent(target)}`);
+    const warning = `nothing on this page matches ${target}`;
+    await until("the warning", () => page.troubles.some((text) => text.includes(warning)));
+    assert.deepEqual(page.troubles.filter((text) => !/favicon|nothing on this page/.test(text)), []);
+  }
 });
 
 test("the sample site embeds the chat twice", async () => {
