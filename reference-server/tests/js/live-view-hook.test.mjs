@@ -124,6 +124,7 @@ test("an element without phx-update: a patch empties it, and the list and its pl
   await until("the patch", () => list().dataset.shade === "2");
   await shown(900);
   assert.equal(list().dataset.state, "open");
+  assert.equal(list().tabIndex, 0);
   assert.deepEqual(observed(), [list()]);
 });
 

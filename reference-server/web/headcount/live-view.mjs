@@ -59,6 +59,11 @@ function viewerOf(el, name) {
   return named.get(name);
 }
 
+/** Returns whether the page makes an element a listbox: its rows are options then, else items of a list. */
+function isListbox(el) {
+  return el.getAttribute("role") === "listbox";
+}
+
 /** The list of one element. */
 class HookList {
   #hook;
@@ -84,12 +89,14 @@ class HookList {
     this.#rows = el.ownerDocument.createElement("div");
     Object.assign(this.#sizer.style, { position: "relative" });
     Object.assign(this.#rows.style, { position: "absolute", left: "0", right: "0" });
+    if (!isListbox(el)) this.#rows.setAttribute("role", "list");
     this.#sizer.append(this.#rows);
     const rowHeight = Number(el.dataset.rowHeight) || undefined;
     this.#list = new VirtualList({ rowHeight, drawNow: () => this.#pool?.draw(this.#list.read()) });
     this.#pool = new RowPool(this.#rows, () => this.#makeRow(draw, (index) => index === this.#list.active));
     this.#found = new FoundRows(el, () => this.#makeRow(draw, () => false));
     el.append(this.#sizer);
+    this.#describe();
     this.#list.attach({ scroll: el, sizer: this.#sizer });
     el.addEventListener("keydown", this.#onKey);
     hook.handleEvent("member_list", (bundle) => this.#push(bundle));
@@ -98,6 +105,12 @@ class HookList {
       resume: () => this.#session.resume(),
     });
     this.#start();
+  }
+
+  /** Makes the element one that keys reach, unless the page states otherwise. */
+  #describe() {
+    const { el } = this.#hook;
+    if (!el.hasAttribute("tabindex")) el.tabIndex = 0;
   }
 
   /** Shows the state of the list in the attributes of the element, for style sheets and tests. */
@@ -112,6 +125,7 @@ class HookList {
   /** Takes up another `data-list`, `data-search` or `data-seek`, and puts back what a patch removed. */
   updated() {
     const { el } = this.#hook;
+    this.#describe();
     this.#found.draw(this.#session.found, this.#list.rowHeight);
     if (this.#sizer.parentElement !== el) {
       el.append(this.#sizer);
@@ -213,7 +227,9 @@ class HookList {
   };
 
   #makeRow(draw, isActive) {
-    const element = this.#hook.el.ownerDocument.createElement("div");
+    const { el } = this.#hook;
+    const element = el.ownerDocument.createElement("div");
+    element.setAttribute("role", isListbox(el) ? "option" : "listitem");
     Object.assign(element.style, { position: "absolute", left: "0", right: "0" });
     return {
       element,
@@ -226,6 +242,7 @@ class HookList {
         element.style.height = `${this.#list.rowHeight}px`;
         element.setAttribute("aria-posinset", index + 1);
         element.setAttribute("aria-setsize", total);
+        if (isListbox(el)) element.setAttribute("aria-selected", String(isActive(index)));
         draw(element, { row, group, index, total, isActive: isActive(index) });
       },
     };
@@ -247,6 +264,9 @@ class FoundRows {
     Object.assign(this.#box.style, { overflowY: "auto", background: "Canvas" });
     this.#rows.style.position = "relative";
     this.#box.dataset.found = "";
+    this.#box.tabIndex = 0;
+    if (isListbox(el)) this.#box.setAttribute("role", "group");
+    else this.#rows.setAttribute("role", "list");
     this.#box.append(this.#rows);
     this.#cover.append(this.#box);
     this.#pool = new RowPool(this.#rows, create);
