@@ -45,7 +45,7 @@ fn beats(node: &Node, partition: u16) -> Beats {
     let up = presence.replicas().into_iter();
     let up = up.filter(|(_, is_up)| *is_up);
     let beats = up.map(|(id, _)| HeardBeat {
-        heartbeat: node.views.last_beat(&id),
+        beat: node.views.last_beat(&id),
         id,
         is_exact,
     });

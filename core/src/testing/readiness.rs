@@ -108,7 +108,7 @@ pub(super) fn check_topic(
     for beat in beats {
         let id = &beat.id;
         if replicas.contains(&(id.clone(), true)) {
-            let shown = truth.shown_with(id, beat.heartbeat).iter();
+            let shown = truth.shown_with(id, beat.beat).iter();
             let shown = shown.filter(|(shown, _)| shown == partition);
             let shown = shown.map(|(partition, shown)| {
                 let clock = if beat.is_exact { shown.clock } else { 0 };

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::stats::Incident;
+use super::truth::BeatName;
 use crate::codec::{Envelope, Kind};
 use crate::id::ReplicaId;
 use crate::replica::{Config, Data, Handle, Message, Relayed, Sender, decode};
@@ -11,8 +12,7 @@ use crate::replica::{Config, Data, Handle, Message, Relayed, Sender, decode};
 pub(super) enum Seen {
     /// A Hello, with its heartbeat.
     Heartbeat(ReplicaId, u64),
-    /// A Beat, with its heartbeat and the sum of all positions.
-    Beat(ReplicaId, u64, u64),
+    Beat(ReplicaId, BeatName),
     /// A Goodbye, with its sender.
     Goodbye(ReplicaId),
     Other(Option<Incident>),
@@ -40,7 +40,13 @@ pub(super) fn see(seal: &Envelope, frame: &Bytes) -> Seen {
     };
     match (frame.sender, frame.message) {
         (Sender::Id(id), Message::Hello { heartbeat, .. }) => Seen::Heartbeat(id, heartbeat),
-        (Sender::Id(id), Message::Beat(beat)) => Seen::Beat(id, beat.heartbeat, beat.sum),
+        (Sender::Id(id), Message::Beat(beat)) => {
+            let name = BeatName {
+                heartbeat: beat.heartbeat,
+                sum: beat.sum,
+            };
+            Seen::Beat(id, name)
+        }
         (Sender::Id(id), Message::Goodbye { .. }) => Seen::Goodbye(id),
         (_, message) => Seen::Other(incident(&message)),
     }

@@ -19,6 +19,15 @@ struct Life {
     last_ms: u64,
 }
 
+/// The name of a Beat among those of its sender, which says the last one again, with more, to those
+/// that come later. A receiver takes the first of one heartbeat.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(super) struct BeatName {
+    pub(super) heartbeat: u64,
+    /// The sum of all positions.
+    pub(super) sum: u64,
+}
+
 /// The real course of a schedule.
 pub(super) struct Truth {
     /// The entries of each origin at each of its clocks.
@@ -32,8 +41,8 @@ pub(super) struct Truth {
     /// Origins of which altered entries were sent.
     tainted: HashSet<Origin>,
     lives: Vec<Vec<Life>>,
-    /// The positions that an origin showed with a Beat, by its heartbeat.
-    beats: HashMap<(ReplicaId, u64), Vec<(u16, Position)>>,
+    /// The positions that an origin showed with a Beat.
+    beats: HashMap<(ReplicaId, BeatName), Vec<(u16, Position)>>,
 }
 
 impl Truth {
@@ -113,15 +122,13 @@ impl Truth {
     }
 
     /// Notes what an origin shows with a Beat.
-    pub(super) fn beat(&mut self, id: &ReplicaId, heartbeat: u64, shown: Vec<(u16, Position)>) {
-        // A Beat is said again, with more, to those that come later.
-        let beat = (id.clone(), heartbeat);
-        self.beats.entry(beat).or_insert(shown);
+    pub(super) fn beat(&mut self, id: &ReplicaId, beat: BeatName, shown: Vec<(u16, Position)>) {
+        self.beats.insert((id.clone(), beat), shown);
     }
 
     /// Returns what an origin showed with a Beat.
-    pub(super) fn shown_with(&self, id: &ReplicaId, heartbeat: u64) -> &[(u16, Position)] {
-        let shown = self.beats.get(&(id.clone(), heartbeat));
+    pub(super) fn shown_with(&self, id: &ReplicaId, beat: BeatName) -> &[(u16, Position)] {
+        let shown = self.beats.get(&(id.clone(), beat));
         shown.map_or(&[], Vec::as_slice)
     }
 

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use super::model::{COUNT_VERSION, Content, Entries, count_of};
 use super::own_entries::{OWNERS, Session};
 use super::plan::{self, PARTITIONS, Plan};
-use super::truth::{Origin, Truth};
+use super::truth::{BeatName, Origin, Truth};
 use crate::id::ReplicaId;
 use crate::presence::{Held, Presence};
 use crate::replica::Replica;
@@ -21,8 +21,8 @@ pub(super) struct Views {
     /// Identities of which it received the Goodbye, and when.
     left: HashMap<ReplicaId, u64>,
     hearing: HashMap<ReplicaId, Heard>,
-    /// The first heartbeat of each replica that a Beat brought, and the last one.
-    beats: HashMap<ReplicaId, (u64, u64)>,
+    /// The first Beat of each replica that reached it, and the last one.
+    beats: HashMap<ReplicaId, (BeatName, BeatName)>,
     /// The last heartbeat of each later process of the own name, and when it came.
     rivals: HashMap<ReplicaId, (u64, u64)>,
 }
@@ -71,20 +71,21 @@ impl Views {
     }
 
     /// Notes a Beat that reaches the node.
-    pub(super) fn hear_beat(&mut self, id: &ReplicaId, heartbeat: u64) {
-        let beats = self.beats.entry(id.clone());
-        let (_, last) = beats.or_insert((heartbeat, heartbeat));
-        *last = heartbeat.max(*last);
+    pub(super) fn hear_beat(&mut self, id: &ReplicaId, beat: BeatName) {
+        let (_, last) = self.beats.entry(id.clone()).or_insert((beat, beat));
+        if beat.heartbeat > last.heartbeat {
+            *last = beat;
+        }
     }
 
-    /// Returns the first heartbeat of a replica that a Beat brought.
-    pub(super) fn first_beat(&self, id: &ReplicaId) -> u64 {
-        self.beats.get(id).map_or(0, |(first, _)| *first)
+    /// Returns the first Beat of a replica.
+    pub(super) fn first_beat(&self, id: &ReplicaId) -> BeatName {
+        self.beats.get(id).copied().unwrap_or_default().0
     }
 
-    /// Returns the last heartbeat of a replica that a Beat brought.
-    pub(super) fn last_beat(&self, id: &ReplicaId) -> u64 {
-        self.beats.get(id).map_or(0, |(_, last)| *last)
+    /// Returns the last Beat of a replica.
+    pub(super) fn last_beat(&self, id: &ReplicaId) -> BeatName {
+        self.beats.get(id).copied().unwrap_or_default().1
     }
 
     /// Notes a heartbeat that is about to reach the node `own`, if it is of a later process of its

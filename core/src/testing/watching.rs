@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::plan::{BEAT_MS, Plan};
+use super::truth::BeatName;
 use crate::id::ReplicaId;
 use crate::replica::Access;
 
@@ -13,7 +14,7 @@ pub(super) type Beats = Vec<HeardBeat>;
 #[derive(Clone)]
 pub(super) struct HeardBeat {
     pub(super) id: ReplicaId,
-    pub(super) heartbeat: u64,
+    pub(super) beat: BeatName,
     /// False if something of the partition may have been held then: single operations may be missing,
     /// which only the next row shows. Lives are known by the index.
     pub(super) is_exact: bool,
@@ -165,16 +166,16 @@ impl Watching {
 
     /// Notes a Beat that reaches the node. Until two beats after the start of the node, it counts as
     /// heard before its watches.
-    pub(super) fn hear_beat(&mut self, id: &ReplicaId, heartbeat: u64, own_ms: u64) {
+    pub(super) fn hear_beat(&mut self, id: &ReplicaId, beat: BeatName, own_ms: u64) {
         let starts_until = self.first_ms.map(|first_ms| first_ms + 2 * BEAT_MS);
         if starts_until.is_some_and(|until| own_ms >= until) {
             return;
         }
         for watched in self.topics.values_mut() {
-            if watched.beats.iter().all(|beat| beat.id != *id) {
+            if watched.beats.iter().all(|heard| heard.id != *id) {
                 watched.beats.push(HeardBeat {
                     id: id.clone(),
-                    heartbeat,
+                    beat,
                     is_exact: false,
                 });
             }

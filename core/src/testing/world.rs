@@ -17,7 +17,7 @@ use super::run::Run;
 use super::sight::{self, Seen};
 use super::snapshots::Snapshots;
 use super::stats::Incident;
-use super::truth::Truth;
+use super::truth::{BeatName, Truth};
 use super::views::Times;
 use crate::codec::Envelope;
 use crate::id::ReplicaId;
@@ -269,12 +269,12 @@ impl<'t> World<'t> {
         let replica = node.process.replica();
         let index = replica.index();
         // Not those of others that it passes on.
-        if let Seen::Beat(sender, heartbeat, sum) = &seen
-            && (sender, *sum) == (&id, index.sum())
+        if let Seen::Beat(sender, beat) = &seen
+            && (sender, beat.sum) == (&id, index.sum())
         {
             let shown = index.set().iter();
             let shown = shown.filter_map(|p| Some((p, index.position(p)?)));
-            self.truth.beat(&id, *heartbeat, shown.collect());
+            self.truth.beat(&id, *beat, shown.collect());
         }
         drop(replica);
         let frame = match altered {
@@ -350,12 +350,13 @@ impl<'t> World<'t> {
             || Rc::clone(&sent),
             |brought| Rc::new(sight::see(&self.seal, brought)),
         );
-        if let Seen::Beat(id, heartbeat, _) = &*seen {
-            node.views.hear_beat(id, *heartbeat);
-            node.watching.hear_beat(id, *heartbeat, own_ms);
-            node.counting.hear_beat(id, *heartbeat, own_ms);
+        if let Seen::Beat(id, beat) = &*seen {
+            node.views.hear_beat(id, *beat);
+            node.watching.hear_beat(id, *beat, own_ms);
+            node.counting.hear_beat(id, *beat, own_ms);
         }
-        if let Seen::Heartbeat(id, heartbeat) | Seen::Beat(id, heartbeat, _) = &*seen {
+        if let Seen::Heartbeat(id, heartbeat) | Seen::Beat(id, BeatName { heartbeat, .. }) = &*seen
+        {
             node.views.hear_rival(&node.id, id, *heartbeat, own_ms);
             node.views
                 .hear(&node.process.replica(), id, *heartbeat, own_ms);
