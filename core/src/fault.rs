@@ -114,6 +114,10 @@ pub enum Fault {
     SweepNothing,
     /// Do not ask for rows when Beats are missing.
     IgnoreBeatGap,
+    /// Ask for what changed after the last Beat, not for the rows that were lost with the next one.
+    AskWithoutRows,
+    /// Take a Delta from before a watch began for news.
+    NewsBeforeWatch,
     /// Do not show the row of a partition again after it was given to a new holder.
     ServeUnseen,
     /// Tell the count of a topic once.
@@ -233,6 +237,8 @@ impl Fault {
         Self::RewatchWithOldClock,
         Self::ShowNoRows,
         Self::SweepNothing,
+        Self::AskWithoutRows,
+        Self::NewsBeforeWatch,
         Self::ServeUnseen,
         Self::CountOnce,
         Self::KeepCounts,

@@ -1,6 +1,7 @@
 //! `GapCheck`: whether Beats of a replica were lost, and with them other frames.
 
 use super::message::Mark;
+use super::own_index::ROW_BEATS;
 use crate::fault::{Fault, is_broken};
 
 /// The Beats of a replica that were heard without a gap. Where not everything is held, the sum of a
@@ -54,10 +55,15 @@ impl GapCheck {
     }
 
     /// Returns the Beat since which rows are to be asked for, if it is time; not again before the
-    /// next Beat.
+    /// next Beat. With the missing Beats the rows of changes before them were lost too.
     pub(super) fn due(&mut self, now: u64) -> Option<u64> {
         self.ask_at.take_if(|at| *at <= now)?;
-        (!is_broken(Fault::IgnoreBeatGap)).then_some(self.whole.seq)
+        let rows = if is_broken(Fault::AskWithoutRows) {
+            0
+        } else {
+            ROW_BEATS
+        };
+        (!is_broken(Fault::IgnoreBeatGap)).then_some(self.whole.seq.saturating_sub(rows))
     }
 
     /// Returns when it is time to ask.
@@ -89,10 +95,10 @@ mod tests {
         assert_eq!(check.beat(10, 40), Some(40));
         assert_eq!(
             (check.due(39), check.due(40), check.due(41)),
-            (None, Some(8), None)
+            (None, Some(6), None)
         );
         assert_eq!(check.beat(11, 50), Some(50));
-        assert_eq!((check.due(50), check.has_lost()), (Some(8), true));
+        assert_eq!((check.due(50), check.has_lost()), (Some(6), true));
         check.rows(Mark::of_beat(9), Mark::of_beat(11));
         assert_eq!(
             check.beat(12, 60),
@@ -120,7 +126,7 @@ mod tests {
                     check.rows(from, to);
                 }
             }
-            assert_eq!(check.due(20), Some(8), "frame {lost} is missing");
+            assert_eq!(check.due(20), Some(6), "frame {lost} is missing");
             let (from, to) = frames.into_iter().chain([end]).nth(lost).unwrap();
             check.rows(from, to);
             let is_last = lost == frames.len();

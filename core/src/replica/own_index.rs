@@ -9,6 +9,9 @@ use super::partition_set::PartitionSet;
 use crate::codec::Shape;
 use crate::fault::{Fault, is_broken};
 
+/// The number of Beats after a change with which its row is shown.
+pub(super) const ROW_BEATS: u64 = 2;
+
 /// Returns the share of one occupied partition in the hash of a set, which is the xor of all
 /// shares.
 pub(super) fn set_share(partition: u16) -> u64 {
@@ -168,7 +171,7 @@ impl OwnIndex {
         let turn = seq % sweep_beats;
         let due = self.shown.iter().filter(|(partition, shown)| {
             let is_swept = set_share(**partition) % sweep_beats == turn;
-            shown.seq + 2 == seq || is_swept && !is_broken(Fault::SweepNothing)
+            shown.seq + ROW_BEATS == seq || is_swept && !is_broken(Fault::SweepNothing)
         });
         due.map(|(partition, shown)| shown.row(*partition))
             .collect()

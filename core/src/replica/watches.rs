@@ -30,6 +30,8 @@ struct Watched {
     open: BTreeSet<Handle>,
     /// Those of them of which all is here.
     closed: BTreeSet<Handle>,
+    /// Until when a frame may arrive from before the partition was subscribed to.
+    young_until: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -172,6 +174,7 @@ impl Watches {
             ends_at: None,
             open: BTreeSet::new(),
             closed: BTreeSet::new(),
+            young_until: 0,
         });
         watched.ends_at = None;
         if let Some(topic) = watched.topics.get_mut(topic) {
@@ -188,6 +191,21 @@ impl Watches {
         self.waiting.insert(partition);
         let is_new = true;
         Begun { is_first, is_new }
+    }
+
+    /// Notes that until `until` frames of a partition may arrive from before it was subscribed to.
+    pub(super) fn begin_young(&mut self, partition: u16, until: u64) {
+        if let Some(watched) = self.watched.get_mut(&partition) {
+            watched.young_until = until;
+        }
+    }
+
+    /// Returns whether a frame of a partition may be from before it was subscribed to: what was sent
+    /// between the two did not arrive.
+    pub(super) fn is_young(&self, partition: u16, now: u64) -> bool {
+        let watched = self.watched.get(&partition);
+        watched.is_some_and(|watched| now < watched.young_until)
+            && !is_broken(Fault::NewsBeforeWatch)
     }
 
     /// Notes a replica that is up when a watch of a topic begins, and whether all that it had is here:
@@ -439,6 +457,16 @@ mod tests {
         watches.end(3, "hall", 200);
         assert_eq!(watches.expire(200), [3]);
         assert!(watches.is_empty() && !watches.wants(3));
+    }
+
+    #[test]
+    fn a_partition_is_young_from_its_first_watch_on_for_some_time() {
+        let mut watches = watches();
+        assert!(!watches.is_young(3, 10), "it is not held");
+        watches.begin(3, "room", 50);
+        watches.begin_young(3, 100);
+        assert!(watches.is_young(3, 99) && !watches.is_young(3, 100));
+        assert!(!Watches::new(true).is_young(3, 10));
     }
 
     #[test]

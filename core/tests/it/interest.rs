@@ -1,5 +1,7 @@
 //! Mode `interest`: nodes hold what they watch.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use headcount::codec::Kind;
@@ -204,6 +206,71 @@ fn a_gap_in_the_beats_shows_that_more_is_missing() {
     };
     assert_eq!(count_after_a_cut(), Ok(2));
     assert_eq!(with_fault(Fault::IgnoreBeatGap, count_after_a_cut), Ok(1));
+}
+
+/// What changed before the last Beat that arrived is shown again with the Beats after it, which are
+/// missing: it was not asked for.
+#[test]
+fn a_gap_in_the_beats_shows_that_rows_of_changes_before_it_are_missing() {
+    let count_after_a_cut = || {
+        let mut cluster = Cluster::new(2);
+        cluster.track(0, "room", "ann");
+        cluster.watch(1, "room");
+        cluster.run(Duration::from_millis(6_500));
+        cluster.is_lost = Box::new(|frame| Kind::of(frame) == Kind::DELTA);
+        cluster.track(0, "room", "bob");
+        // A Beat arrives.
+        cluster.run(seconds(1));
+        assert_eq!(cluster.nodes[1].count("room"), Ok(1));
+        // The next one, and the row that goes with it, do not.
+        cluster.is_lost = Box::new(|_| false);
+        cluster.cut = Some((0, 1));
+        cluster.run(seconds(1));
+        cluster.cut = None;
+        cluster.run(seconds(2));
+        cluster.nodes[1].count("room")
+    };
+    assert_eq!(count_after_a_cut(), Ok(2));
+    assert_eq!(with_fault(Fault::AskWithoutRows, count_after_a_cut), Ok(1));
+}
+
+/// A Delta that was sent before a watch ended, and arrives after the next one began, is not followed by
+/// what was sent in between. It was taken for all that there is.
+#[test]
+fn a_delta_from_before_the_watch_is_asked_for() {
+    let count_after_a_pause = || {
+        let mut cluster = Cluster::new(2);
+        cluster.watch(1, "room");
+        cluster.run(seconds(3));
+        cluster.nodes[1].unwatch(cluster.now, "room");
+        cluster.run(Duration::from_millis(9_900));
+        let late = Rc::new(RefCell::new(Vec::new()));
+        let held_back = Rc::clone(&late);
+        cluster.cut = Some((1, 0));
+        cluster.is_lost = Box::new(move |frame| {
+            held_back.borrow_mut().push(frame.to_vec());
+            true
+        });
+        cluster.track(0, "room", "ann");
+        cluster.run(Duration::from_millis(200));
+        // Node 1 has given the partition up.
+        cluster.track(0, "room", "bob");
+        cluster.run(Duration::from_millis(2_500));
+        cluster.watch(1, "room");
+        for frame in late.take() {
+            let taken = cluster.nodes[1].handle_message(cluster.now, "0", &frame.into());
+            taken.unwrap();
+        }
+        cluster.cut = None;
+        cluster.is_lost = Box::new(|_| false);
+        cluster.run(seconds(4));
+        cluster.nodes[1].count("room")
+    };
+    assert_eq!(count_after_a_pause(), Ok(2));
+    assert_eq!(
+        with_fault(Fault::NewsBeforeWatch, count_after_a_pause),
+        Ok(1)
+    );
 }
 
 /// The place of a frame's kind, and the kind of Rows.

@@ -129,6 +129,7 @@ impl Replica {
 
     fn take_delta(&mut self, handle: Handle, partition: u16, delta: Delta) {
         let is_news = self.hear_life(handle, delta.life);
+        let is_news = is_news && !self.watches.is_young(partition, self.now);
         let behind = Reason::Behind(delta.life, delta.to);
         match self.life(handle, partition, delta.life) {
             Life::Earlier | Life::Over => {}

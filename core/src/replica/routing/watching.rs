@@ -40,6 +40,9 @@ impl Replica {
         let until = self.now + self.timing.ready;
         let begun = self.watches.begin(partition, topic, until);
         if begun.is_first {
+            // As long as a marker guards against late frames.
+            let young_until = self.now + 2 * self.timing.forget;
+            self.watches.begin_young(partition, young_until);
             self.subscriptions
                 .push_back(Subscription::Subscribe(partition));
         }
