@@ -74,6 +74,7 @@ defmodule Headcount.Native do
     snapshot_size: 1,
     snapshot_row_at: 2,
     snapshot_slice: 3,
+    snapshot_find: 2,
     viewer_bundle: 2
   ]
   @single [
@@ -98,6 +99,8 @@ defmodule Headcount.Native do
     member_list_set_group_collapsed: 3,
     member_list_remove_group: 2,
     member_list_groups: 1,
+    member_list_merge_group: 3,
+    member_list_set_group_many: 3,
     member_list_bulk_load: 2,
     member_list_find_prefix: 2,
     member_list_search_prefix: 2,
@@ -154,7 +157,7 @@ defmodule Headcount.Native do
     nats_subscribe: 3,
     nats_unsent: 1,
     nats_frame_max: 1,
-    presence_new: 5,
+    presence_new: 6,
     presence_set_safe: 2,
     presence_set_frame_max: 2,
     replica_name: 1,

@@ -50,6 +50,9 @@ defmodule Headcount.Tracker do
 
     * `:name` - required: the name of the supervisor and the first argument of the other functions
     * `:cluster` - the name under which the trackers of all nodes find each other (the `:name`)
+    * `:key` - 16 secret bytes that all nodes of the cluster share (none). Frames then carry a keyed MAC, and a node
+      drops those of nodes that do not have the key: it sees none of their entries. The secret is in the `:key` of Rust
+      and of Python too. Frames are not encrypted
     * `:partitions` - the number of parts that topics are spread over, a power of two from 1 to 65,536 (32). It
       is the same on all nodes of a cluster: a node with another one hears nothing of the others
     * `:mode` - what a node holds of the others: everything (`:all`), or, with `:interest`, what it watches. The same
@@ -160,7 +163,9 @@ defmodule Headcount.Tracker do
   key in another codec is another key.
 
     * a key is a string in UTF-8
-    * a meta holds numbers of up to 64 bits, `true`, `false`, `nil`, strings in UTF-8, other atoms,
+    * integers of other languages are read exactly, up to 4,300 digits; a meta with a longer one, or with a float that
+      Erlang does not have, such as `1e999`, is listed as `{:undecodable, binary}`
+    * a meta that is written holds numbers of up to 64 bits, `true`, `false`, `nil`, strings in UTF-8, other atoms,
       lists and maps with strings or atoms as keys, 64 deep. Anything else is
       `{:error, {:not_json, message}}`, and nothing is tracked
     * metas read back as maps with strings as keys, also those that were written here; atoms read
@@ -188,7 +193,8 @@ defmodule Headcount.Tracker do
   tuple) and, if it is about one, `replica` (the name of a node) or `from` (the address of a node that is not known
   by its name):
 
-    * `{:replica_up | :replica_down | :replica_permdown, name}` - a node is heard, silent, gone for good
+    * `{:replica_up | :replica_down | :replica_permdown, name}` - a node is heard, silent, gone for good: it said
+      goodbye, or was silent for the `:permdown_period` (Rust and Python tell these two apart)
     * `{:ready, missing}` - this node has caught up with all nodes that are up, but for those whose names are
       listed. If some are, it comes again, and `synced?/1` is true, when none is
     * `{:topic_ready, topic, age, missing}` - a watched topic can be read: what `watch/2` tells its processes. In the

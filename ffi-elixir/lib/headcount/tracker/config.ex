@@ -44,11 +44,15 @@ defmodule Headcount.Tracker.Config do
     grace: 0,
     link: false,
     codec: :term,
+    key: nil,
     node_name: nil
   ]
 
   # The longest name of a replica, in bytes, in all languages.
   @name_max 64
+
+  # The length of the secret of a cluster, in bytes, in all languages.
+  @key_bytes 16
   @partitions_max 65_536
   # Each has another one of counts.
   @counted_partitions_max 32_768
@@ -133,6 +137,7 @@ defmodule Headcount.Tracker.Config do
       {level?(options[:log_level]), "log_level must be false or a level of Logger"},
       {receiver?(options[:report_events_to]),
        "report_events_to must be a pid, a registered name or {name, node}"},
+      check_key(options[:key]),
       check_node_name(options[:node_name])
     ]
   end
@@ -164,6 +169,16 @@ defmodule Headcount.Tracker.Config do
 
   defp transport?({module, options}), do: is_atom(module) and is_list(options)
   defp transport?(module), do: is_atom(module)
+
+  # The messages do not show a secret.
+  defp check_key(nil), do: {true, nil}
+
+  defp check_key(key) when is_binary(key) do
+    len = byte_size(key)
+    {len == @key_bytes, "key must have #{@key_bytes} bytes, not #{len}"}
+  end
+
+  defp check_key(_key), do: {false, "key must be a binary of #{@key_bytes} bytes"}
 
   defp check_node_name(name) when is_binary(name) or is_atom(name) do
     len = byte_size(to_string(name))

@@ -11,6 +11,8 @@ defmodule Headcount.Tracker.Supervisor do
     with :ok <- callbacks(module),
          {:ok, options} <- Config.options(options),
          {:ok, presence} <- presence(options) do
+      # The processes do not keep the secret in their states, which crash reports show.
+      options = Keyword.delete(options, :key)
       Supervisor.start_link(__MODULE__, {module, arg, presence, options}, name: options[:name])
     end
   end
@@ -86,7 +88,9 @@ defmodule Headcount.Tracker.Supervisor do
 
     own = {options[:link], options[:watch_tracked], Config.frame_max(transport), Config.now()}
 
-    case Native.presence_new(replica, shared, times, own, Config.codec(options[:codec])) do
+    codec = Config.codec(options[:codec])
+
+    case Native.presence_new(replica, shared, options[:key], times, own, codec) do
       {:error, {_what, message}} -> {:error, message}
       presence -> {:ok, presence}
     end

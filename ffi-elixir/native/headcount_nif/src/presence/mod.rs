@@ -13,10 +13,11 @@ mod versions;
 mod watch;
 mod write;
 
+use headcount::codec::SharedKey;
 use headcount::replica::{Config, Mode, Tally};
 use headcount::{Presence, PresenceConfig, ReplicaId};
 use parking_lot::Mutex;
-use rustler::{Encoder, Env, Resource, ResourceArc, Term};
+use rustler::{Binary, Encoder, Env, Error, NifResult, Resource, ResourceArc, Term};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -127,18 +128,21 @@ fn presence_new<'a>(
     env: Env<'a>,
     (name, seed): (&'a str, u64),
     (cluster, partitions, is_interest, counts, relay): Shared<'a>,
+    key: Option<Binary<'a>>,
     times: Times,
     (link, watches_tracked, frame_max, now): Own,
     (json, existing_atoms): (bool, bool),
-) -> Term<'a> {
+) -> NifResult<Term<'a>> {
     let (heartbeat, down, forget, vacate, ready, unwatch, grace) = times;
     let mode = if is_interest {
         Mode::Interest
     } else {
         Mode::All
     };
+    let key = key.map(shared_key).transpose()?;
     let replication = Config::default()
         .cluster(cluster)
+        .key(key)
         .partitions(partitions)
         .mode(mode)
         .counts(counts)
@@ -161,7 +165,7 @@ fn presence_new<'a>(
         .slice_entries_max(SLICE_ENTRIES_MAX);
     let watch = ResourceArc::new(Watch::default());
     let topics = ResourceArc::new(Topics::new(watch.clone(), counts));
-    match ReplicaId::generate(name, SystemTime::now()) {
+    Ok(match ReplicaId::generate(name, SystemTime::now()) {
         Err(error) => errors::described(env, &error),
         Ok(id) => ResourceArc::new(Cluster {
             presence: Discarded::new(Presence::new(id, config)),
@@ -186,7 +190,13 @@ fn presence_new<'a>(
             safe: AtomicBool::new(true),
         })
         .encode(env),
-    }
+    })
+}
+
+/// Reads the secret of a cluster, whose length the caller has checked.
+fn shared_key(key: Binary<'_>) -> NifResult<SharedKey> {
+    let key = key.as_slice().try_into();
+    key.map(SharedKey::new).map_err(|_| Error::BadArg)
 }
 
 #[rustler::nif]
