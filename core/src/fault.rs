@@ -134,6 +134,8 @@ pub enum Fault {
     IgnoreRival,
     /// Let an entry end a lingering one of any name.
     LingerAnyName,
+    /// Join an entry that comes again before the leave of the one that was dropped.
+    RejoinUnreaped,
     /// Leave leases out of the time of the next call.
     ForgetTimers,
     /// Put topics that are not wanted into the Diffs of a hide.
@@ -248,6 +250,7 @@ impl Fault {
         Self::IgnoreBeatGap,
         Self::IgnoreRival,
         Self::LingerAnyName,
+        Self::RejoinUnreaped,
         Self::ForgetTimers,
         Self::DiffAllTopics,
         Self::StageAnything,

@@ -36,6 +36,8 @@ pub(super) struct KnownReplica {
     pub(super) budget: AnswerBudget,
     /// The reason why the last frame of a partition was refused, if none was taken since.
     pub(super) refused: BTreeMap<u16, ApplyError>,
+    /// The Drops of each partition that were asked for and are not reported.
+    drops: BTreeMap<u16, u32>,
 }
 
 /// The trace of a replica that was dropped.
@@ -141,6 +143,26 @@ impl KnownReplica {
             is_full: question.is_full,
             nonce: question.nonce,
         }
+    }
+
+    /// Notes that a partition is to be dropped.
+    pub(super) fn begin_drop(&mut self, partition: u16) {
+        *self.drops.entry(partition).or_default() += 1;
+    }
+
+    /// Notes that a partition was dropped.
+    pub(super) fn end_drop(&mut self, partition: u16) {
+        if let Some(drops) = self.drops.get_mut(&partition) {
+            *drops -= 1;
+            if *drops == 0 {
+                self.drops.remove(&partition);
+            }
+        }
+    }
+
+    /// Returns whether a partition is to be dropped, which is not reported.
+    pub(super) fn is_dropping(&self, partition: u16) -> bool {
+        self.drops.contains_key(&partition)
     }
 
     /// Returns whether a life is news: it was not heard of before, not even before the replica was
@@ -268,6 +290,7 @@ impl Peers {
             throttle: Throttle::default(),
             budget: AnswerBudget::default(),
             refused: BTreeMap::new(),
+            drops: BTreeMap::new(),
         };
         self.known.insert(handle, known);
         self.by_name.insert(id.clone(), handle);

@@ -283,6 +283,16 @@ impl Origins {
         Some((number, self.get(number).retired?))
     }
 
+    /// Returns the retired origins with the id of this one whose entries users still see.
+    pub(super) fn retired_twins(&self, number: u16) -> impl Iterator<Item = u16> + '_ {
+        let retired = self.gone().retired.iter().copied();
+        retired.filter(move |&retired| {
+            let origin = self.get(retired);
+            let was_visible = origin.retired.is_some_and(|retired| retired.was_visible);
+            was_visible && origin.id() == self.get(number).id()
+        })
+    }
+
     /// Removes an origin that has no entries left.
     pub(super) fn remove(&mut self, number: u16) {
         if self.list[usize::from(number)].is_some() {

@@ -223,6 +223,29 @@ fn a_delta_says_why_and_a_reason_of_a_later_version_is_unknown_here() {
     assert_eq!(leaves([diff]), [left("ann", "1", OwnerGone)]);
 }
 
+/// Before, an entry that came again was a join, and the leave of the state that was dropped followed it.
+#[test]
+fn an_entry_that_comes_again_before_its_leave_is_told_did_not_leave() {
+    let mut a = with_ann(1);
+    a.track(&NewEntry::new(ROOM, "bob", "c")).unwrap();
+    let mut b = holder_of(&a);
+    assert!(b.retire(a.id()));
+    a.update(&NewEntry::new(ROOM, "ann", "c").meta(b"2"))
+        .unwrap();
+    let frame = a.delta_since(a.id(), 0).unwrap();
+    let diff = b.apply(&frame).unwrap();
+    let room = diff.iter().next().unwrap();
+    assert_eq!((room.joins.len(), room.leaves.len()), (0, 0));
+    let updated: Vec<_> = room
+        .updates
+        .iter()
+        .map(|update| update.new.meta())
+        .collect();
+    assert_eq!(updated, [b"2"], "of bob there is nothing to say");
+    assert_eq!(leaves([b.reap(9, &|_| true).diff]), []);
+    assert_eq!(b.len(), 2);
+}
+
 #[test]
 fn a_tracker_names_what_the_program_did_to_a_replica() {
     let a = with_ann(1);

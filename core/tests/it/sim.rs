@@ -36,6 +36,21 @@ fn what_was_lost_before_a_gap_or_a_watch_is_asked_for() {
     }
 }
 
+/// A report of a load came after the toggle that ended it and closed the question of the next one. A Beat
+/// was taken by the checks for the one that repeats it with more.
+#[test]
+fn a_topic_is_ready_with_what_the_replicas_had() {
+    for seed in [219_712, 224_516] {
+        testing::simulate(seed, None).unwrap_or_else(|failure| panic!("{failure}"));
+    }
+}
+
+/// A state came again while the leaves of the one before were being told.
+#[test]
+fn an_entry_joins_once_before_it_leaves() {
+    testing::simulate(107_898, None).unwrap_or_else(|failure| panic!("{failure}"));
+}
+
 /// Every incident happens in schedules.
 #[test]
 fn everything_happens_within_2000_schedules() {
@@ -148,6 +163,7 @@ fn every_broken_rule_is_noticed() {
         Fault::DropToggledOnly => 15_800,
         Fault::SweepNothing => 16_000,
         Fault::MixReplies => 26_500,
+        Fault::RejoinUnreaped => 107_800,
         Fault::AskWithoutRows => 200_800,
         Fault::ServeUnseen => 205_100,
         Fault::NewsBeforeWatch => 208_500,

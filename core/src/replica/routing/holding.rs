@@ -310,7 +310,7 @@ impl Replica {
             return;
         };
         let partition = report.partition;
-        if report.outcome == Outcome::Busy {
+        if report.outcome == Outcome::Busy || self.is_dropping(handle, partition) {
             return;
         }
         if !self.wants(partition) {
@@ -358,13 +358,24 @@ impl Replica {
 
 /// Positions held of others.
 impl Replica {
-    /// Notes that what was held of a replica in a partition is dropped. It was to be dropped before
-    /// this was done, but a frame may have been applied in between.
+    /// Notes that what was held of a replica in a partition is dropped.
     pub(crate) fn report_dropped(&mut self, id: &ReplicaId, partition: u16) {
-        let is_noted = !is_broken(Fault::RewatchWithOldClock) && !is_broken(Fault::DropUntold);
-        if is_noted && let Some(handle) = self.peers.find(id) {
+        let Some(handle) = self.peers.find(id) else {
+            return;
+        };
+        if let Some(known) = self.peers.get_mut(handle) {
+            known.end_drop(partition);
+        }
+        if !is_broken(Fault::RewatchWithOldClock) && !is_broken(Fault::DropUntold) {
             self.set_held(handle, partition, None);
         }
+    }
+
+    /// Returns whether a Drop of what a replica has in a partition is not reported: what was applied
+    /// before it is reported first, and goes.
+    pub(super) fn is_dropping(&self, handle: Handle, partition: u16) -> bool {
+        let known = self.peers.get(handle);
+        known.is_some_and(|known| known.is_dropping(partition)) && !is_broken(Fault::DropUntold)
     }
 
     /// Tells users that a frame was refused, and asks again later.
@@ -429,7 +440,8 @@ impl Replica {
     }
 
     pub(super) fn drop_entries(&mut self, handle: Handle, partition: u16) {
-        if let Some(known) = self.peers.get(handle) {
+        if let Some(known) = self.peers.get_mut(handle) {
+            known.begin_drop(partition);
             let id = known.id().clone();
             self.actions.push_back(Action::Drop { id, partition });
         }

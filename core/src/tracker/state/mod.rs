@@ -19,6 +19,7 @@ use super::slab::Row;
 use super::store::Store;
 use super::topic_share::TopicShare;
 use super::version_order::Direction;
+use crate::fault::{Fault, is_broken};
 use crate::id::ReplicaId;
 use crate::tracker::Encoding;
 
@@ -237,10 +238,12 @@ impl State {
         self.origins.end_linger(number);
     }
 
-    /// Takes away the lingering entry that this one replaces, if there is one. O(1) while none
-    /// lingers, else O(sessions of the key), 512 at most.
+    /// Takes away the entry that users see in the place of this one, if there is one: itself, dropped
+    /// without a leave so far, or a lingering one. O(retired origins), and while one lingers
+    /// O(sessions of the key), 512 at most.
     pub(super) fn take_former(&mut self, index: u32) -> Option<EntryBuf> {
-        let former = linger::find_former(&self.store, &self.origins, index)?;
+        let former = self.find_unreaped(index);
+        let former = former.or_else(|| linger::find_former(&self.store, &self.origins, index))?;
         let entry = self.entry(former).to_buf();
         let number = self.store.row(former).origin;
         self.remove_unseen(former);
@@ -248,6 +251,15 @@ impl State {
             self.origins.remove(number);
         }
         Some(entry)
+    }
+
+    /// Finds an entry in a state of its origin that was dropped, of which the leave is to come.
+    fn find_unreaped(&self, index: u32) -> Option<u32> {
+        let row = self.store.row(index);
+        let mut twins = self.origins.retired_twins(row.origin);
+        let twin = twins.find_map(|twin| self.by_birth(twin, row.birth))?;
+        let is_meant = self.store.have_same_key(index, twin) && !is_broken(Fault::RejoinUnreaped);
+        is_meant.then_some(twin)
     }
 
     /// Returns the name of the topic of an entry.

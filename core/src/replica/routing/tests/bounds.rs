@@ -152,6 +152,9 @@ fn a_node_that_drops_what_it_holds_to_load_it_whole_has_not_caught_up() {
         content: Bytes::new(),
     });
     hear_data(&mut a, 3_500, &b, repair);
+    // The load that was given up was dropped, too.
+    a.report_dropped(&b, PARTITION);
+    a.report_dropped(&b, PARTITION);
     report_held(&mut a, &b, nonce);
     hear_beat(&mut a, 3_510, &b, 3);
     assert!(a.is_synced());
