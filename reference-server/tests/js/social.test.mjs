@@ -77,8 +77,9 @@ test("a message is edited and deleted, on all pages", async (t) => {
 });
 
 test("keys reach the tools of a message, and are not lost when it is edited or deleted", async (t) => {
+  await data(server, "POST", "/rooms", { token: ada.token, body: { name: "keyhole" } });
   const page = await open(t, "ada");
-  await openRoom(page, "engines");
+  await openRoom(page, "keyhole");
   await say(page, "by keys");
   await message(page, "by keys").waitFor();
   const focused = () => page.evaluate(() => document.activeElement.ariaLabel);

@@ -78,4 +78,5 @@ export class Wire implements ChannelLike {
   }
 }
 export const stop = watchChannel(new Wire(), { joined() {}, bundle() {}, refused() {}, lost() {} });
-new ListSession({ request: async () => ({}), view: new VirtualList({ drawNow() {} }), changed() {}, viewer: new Wire() });
+const view = new VirtualList({ drawNow() {} });
+new ListSession({ request: async () => ({}), view, changed() {}, viewer: new Wire() });
