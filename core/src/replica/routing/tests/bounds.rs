@@ -159,3 +159,60 @@ fn a_node_that_drops_what_it_holds_to_load_it_whole_has_not_caught_up() {
     hear_beat(&mut a, 3_510, &b, 3);
     assert!(a.is_synced());
 }
+
+/// Before, the report of what was loaded closed the question that had been asked since, and the Drop
+/// after it was not asked about.
+#[test]
+fn a_report_on_what_is_dropped_after_it_answers_no_question() {
+    let mut a = replica("a", Config::default());
+    let b = id("b");
+    hear(&mut a, 0, &b, &beat(1));
+    let held = Position {
+        life: 1,
+        clock: 5,
+        fingerprint: 7,
+    };
+    let about = |data| {
+        Message::Data(Answer {
+            partition: PARTITION,
+            data,
+        })
+    };
+    let asked = hear(&mut a, 10, &b, &about(Data::Row(held)));
+    let handle = Handle::of(&b);
+    let nonce = |a: &Replica| a.pulls.question(handle, PARTITION).unwrap().nonce;
+    assert!(matches!(asked[..], [Message::Pull { .. }]), "{asked:?}");
+    let first = nonce(&a);
+    for index in 0..2 {
+        let part = Data::Part(Part {
+            life: 1,
+            base: 0,
+            to: 5,
+            nonce: first,
+            reply: 1,
+            index,
+            count: 2,
+            content: vec![0; 9].into(),
+        });
+        hear(&mut a, 20, &b, &about(part));
+    }
+    let mut set = PartitionSet::new(Shape::default());
+    set.toggle(PARTITION);
+    hear(&mut a, 30, &b, &Message::IndexFull { version: 1, set });
+    let actions: Vec<_> = std::iter::from_fn(|| a.poll_action()).collect();
+    let is_drop = |action: &Action| matches!(action, Action::Drop { .. });
+    assert!(actions.last().is_some_and(is_drop), "{actions:?}");
+    // A thread that was late tells of the last part now.
+    a.report_applied(&Report {
+        id: b.clone(),
+        partition: PARTITION,
+        held: Some(held),
+        answers: Some(first),
+        part: 1,
+        outcome: Outcome::Done,
+    });
+    assert_eq!(a.position(handle, PARTITION), None);
+    a.report_dropped(&b, PARTITION);
+    assert_ne!(nonce(&a), first, "another question is open");
+    assert!(!a.is_dropping(handle, PARTITION));
+}
