@@ -169,6 +169,45 @@ defmodule Headcount.CodecTest do
       assert [{<<0, 255>>, {:undecodable, <<0xA5, _::binary>>}}] = State.list(b, "bin")
     end
 
+    # The entries "0" to "9" of a tracker in Python, with the metas of the test below.
+    @numbers """
+    eNrt2jtOxDAQBmAP0lJAww2QDHROZMd2bKel4QhI0RY8ItEZraBaBVFyB8SFqJDgChyAehuCXSEl1ULB8n+VE2cyM+
+    1oTo632AFjbHa/XYgjxuiaaHjcGU6LGTGSFPWSn/FGeWNqZ4x02slgrapVLfg5b4pQVVq7SuraW+Oc9TL0X6GK4tVU
+    qJ0K9YJfDBdS8EvetIUqbadFIUsplrwbLsbK6OcpX0XxJeUrlNwQqS9NcfW2lzprN6YzAAAAAAAAAPgX8tTGUFy95u
+    kGhhsAAAAAAAAA8Kek4YaluJtHG10IeSumpniaXnFVaWNr54P8duJpNWb8srRiNIw3N4vbLv3fUdzPWzByIkH6zFN8
+    yisla5pIMl9TKjJQfPyJIn+nxv797vC51R8Pnx+dNTg=
+    """
+
+    test "integers of other languages are exact, whatever their size" do
+      b = State.new("b", codec: :json)
+      digits = String.replace(@numbers, "\n", "")
+      {:ok, _} = State.apply(b, :zlib.uncompress(Base.decode64!(digits)))
+      metas = for {key, meta} <- State.list(b, "r"), into: %{}, do: {key, meta}
+      meta = fn at -> Map.delete(metas["#{at}"], :phx_ref) end
+      long = 12_345_678_901_234_567_890_123
+
+      assert meta.(0) == %{"a" => 2 ** 64, "b" => -(2 ** 63) - 1}
+      assert %{"a" => 0xFFFF_FFFF_FFFF_FFFF, "b" => -0x8000_0000_0000_0000} = meta.(1)
+      assert %{"c" => zero, "d" => [-1.5e3, minus_zero, %{"e" => low}]} = meta.(1)
+      assert {zero === 0, <<minus_zero::float>>, low} == {true, <<-0.0::float>>, -(2 ** 64)}
+      assert meta.(2) == %{"a" => -(10 ** 200)}
+      # As many digits as Python reads.
+      assert meta.(3) == %{"a" => [10 ** 4_299]}
+      assert {:undecodable, "{\"a\":1000" <> _} = metas["4"]
+      assert metas["5"] == {:undecodable, ~s({"a":1e999})}
+
+      assert meta.(6) == %{
+               "a" => "12345678901234567890123",
+               "b" => 1.2345678901234568e21,
+               "12345678901234567890" => true
+             }
+
+      assert metas["7"] == {:undecodable, ~s({"a":-012345678901234567890123})}
+      # 64 deep, as written here, and deeper.
+      assert {:undecodable, "{\"a\":[[" <> _} = metas["8"]
+      assert meta.(9)["a"] |> Stream.iterate(&hd/1) |> Enum.at(63) == long
+    end
+
     test "a running tracker", context do
       name = context.test
       start_supervised!({Diffs, name: name, to: self(), codec: :json})

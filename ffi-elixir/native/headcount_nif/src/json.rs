@@ -1,15 +1,19 @@
 //! Metas as JSON, for clusters with nodes of other languages.
 
 use rustler::{Atom, Encoder, Env, MapIterator, Term, TermType};
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Error as _, Serialize, SerializeMap, SerializeSeq, Serializer};
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::{fmt, io};
 
-use crate::atoms;
+use crate::{atoms, term};
 
 /// The deepest nesting of lists and maps in a meta.
 const DEPTH_MAX: usize = 64;
+
+/// The most digits of an integer that is read: as many as Python reads. The time grows with their square.
+const DIGITS_MAX: usize = 4_300;
 
 /// The reason for which a term cannot travel as JSON.
 #[derive(Debug)]
@@ -46,6 +50,7 @@ pub(crate) fn decode<'a>(env: Env<'a>, bytes: &[u8], existing_atoms: bool) -> Op
     let seed = Seed {
         env,
         existing_atoms,
+        exact: has_long_integers(bytes),
         depth: DEPTH_MAX + 1,
     };
     let term = seed.deserialize(&mut json).ok()?;
@@ -203,9 +208,61 @@ fn atom_text(term: Term<'_>) -> Option<String> {
     }
 }
 
+/// Returns whether integers may be there that the reader makes floats of: those beyond 64 bits, which have 19 digits
+/// or more, and `-0`. It may be wrong in one way: such text may be in a string.
+fn has_long_integers(bytes: &[u8]) -> bool {
+    let mut parts = bytes.split(|byte| !byte.is_ascii_digit());
+    parts.any(|digits| digits.len() >= 19) || bytes.windows(2).any(|pair| pair == b"-0")
+}
+
+/// Returns the term of a number; `None` if it is an integer of too many digits.
+fn number<'a>(env: Env<'a>, text: &str) -> Option<Term<'a>> {
+    if text.contains(['.', 'e', 'E']) {
+        return serde_json::from_str::<f64>(text)
+            .ok()
+            .map(|float| float.encode(env));
+    }
+    if let Ok(small) = text.parse::<i64>() {
+        return Some(small.encode(env));
+    }
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.len() > DIGITS_MAX {
+        return None;
+    }
+    term::integer(env, text.starts_with('-'), &base_256(digits))
+}
+
+/// Returns the big-endian base-256 digits of decimal ones.
+fn base_256(decimals: &str) -> Vec<u8> {
+    // Limbs of 32 bits, the lowest first.
+    let mut limbs: Vec<u32> = Vec::new();
+    for part in decimals.as_bytes().chunks(9) {
+        let scale = 10u64.pow(part.len() as u32);
+        let mut carry = part
+            .iter()
+            .fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+        for limb in &mut limbs {
+            carry += u64::from(*limb) * scale;
+            *limb = carry as u32;
+            carry >>= 32;
+        }
+        if carry > 0 {
+            limbs.push(carry as u32);
+        }
+    }
+    limbs
+        .iter()
+        .rev()
+        .flat_map(|limb| limb.to_be_bytes())
+        .collect()
+}
+
 struct Seed<'a> {
     env: Env<'a>,
     existing_atoms: bool,
+    /// True if numbers are read as text, so that none is rounded. Lists and maps are then read once more for each list
+    /// and map around them.
+    exact: bool,
     depth: usize,
 }
 
@@ -234,7 +291,17 @@ impl<'de, 'a> DeserializeSeed<'de> for Seed<'a> {
     type Value = Term<'a>;
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Term<'a>, D::Error> {
-        json.deserialize_any(self)
+        if !self.exact {
+            return json.deserialize_any(self);
+        }
+        let text = <&RawValue>::deserialize(json)?.get();
+        if text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+            let number = number(self.env, text);
+            return number.ok_or_else(|| de::Error::custom("not a number of Erlang"));
+        }
+        serde_json::Deserializer::from_str(text)
+            .deserialize_any(self)
+            .map_err(de::Error::custom)
     }
 }
 

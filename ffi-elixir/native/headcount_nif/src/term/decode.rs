@@ -113,7 +113,7 @@ impl<'a, 'b> Decoder<'a, 'b, '_> {
         let term = match number {
             Number::Small(n) => n.encode(self.env),
             Number::Float(float) => float.encode(self.env),
-            Number::Big(negative, digits) => big(self.env, negative, &digits)?,
+            Number::Big(negative, digits) => integer(self.env, negative, &digits)?,
         };
         self.push(term)
     }
@@ -239,7 +239,8 @@ fn floats(trailer: &[u8]) -> Vec<u64> {
     floats
 }
 
-fn big<'a>(env: Env<'a>, negative: bool, digits: &[u8]) -> Option<Term<'a>> {
+/// Returns the integer of a sign and big-endian base-256 digits.
+pub(crate) fn integer<'a>(env: Env<'a>, negative: bool, digits: &[u8]) -> Option<Term<'a>> {
     let digits: Vec<u8> = digits.iter().rev().copied().collect();
     let len = digits.len() as u32;
     external(

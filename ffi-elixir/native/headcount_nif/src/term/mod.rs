@@ -15,7 +15,7 @@ mod encode;
 mod key;
 mod number;
 
-pub(crate) use decode::{decode, push};
+pub(crate) use decode::{decode, integer, push};
 pub(crate) use encode::{Unencodable, encode};
 pub(crate) use key::Key;
 
