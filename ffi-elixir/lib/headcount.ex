@@ -26,6 +26,7 @@ defmodule Headcount do
       no twin.
     * A function that cannot refuse its input returns the value itself: all reads, with `nil` for a
       member or a row that does not exist, and removals, which ignore what does not exist.
+    * `new` of lists, tables and rosters raises `ArgumentError` for options that it refuses.
     * Arguments of a wrong type, such as an atom as a topic, are mistakes of the program. They raise
       `ArgumentError` or `FunctionClauseError` with and without `!`.
 

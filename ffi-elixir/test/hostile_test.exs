@@ -204,6 +204,8 @@ defmodule Headcount.HostileTest do
       move_group: [["online", 0]],
       set_group_hidden: [["online", true]],
       set_group_collapsed: [["online", true]],
+      merge_group: [["online", "offline"]],
+      set_group_many: [[[1], "online"]],
       remove_group: [["online"]],
       tick: [[1]],
       begin_epoch: [["room", 2]]

@@ -131,7 +131,8 @@ defmodule Headcount.MemberListSaveTest do
     assert {:error, {:io, _}} = MemberList.save(list, Path.dirname(path))
     assert_raise Headcount.Error, fn -> MemberList.load!(path) end
     assert_raise ArgumentError, fn -> MemberList.load(path, first_epoch: 1) end
-    assert_raise ArgumentError, ~r/epoch must be/, fn -> MemberList.load(path, epoch: -1) end
+    assert {:error, {:epoch_too_low, _}} = MemberList.load(path, epoch: -1)
+    assert_raise ArgumentError, ~r/epoch must be/, fn -> MemberList.load(path, epoch: "1") end
     {:ok, loaded} = load.()
     assert whole(loaded, :integer, 11) == whole(list, :integer, 11)
   end

@@ -64,12 +64,12 @@ defmodule Headcount.MemberListTest do
   end
 
   test "ids are integers, UUIDs or text" do
-    for {ids, good, bad} <- [
+    for {ids, good, beyond, bad} <- [
           {:integer, [-0x8000000000000000, -5, 0, 1, 0xFFFFFFFFFFFFFFFF],
-           [-0x8000000000000001, 0x10000000000000000, "1", 1.0, :a]},
-          {:uuid, ["00000000-0000-0000-0000-00000000000a"], [1, "a", "0000", <<255>>]},
-          {:text, ["a", "日本", String.duplicate("x", 64)],
-           ["", 1, String.duplicate("x", 65), "\n"]}
+           [-0x8000000000000001, 0x10000000000000000], ["1", 1.0, :a]},
+          {:uuid, ["00000000-0000-0000-0000-00000000000a"], ["a", "0000", ""], [1, <<255>>]},
+          {:text, ["a", "日本", String.duplicate("x", 64)], ["", String.duplicate("x", 65), "\n"],
+           [1, :a, <<255>>]}
         ] do
       list = MemberList.new(ids: ids, groups: ["g"])
 
@@ -80,6 +80,35 @@ defmodule Headcount.MemberListTest do
       end
 
       check_many(list, good ++ good)
+
+      for id <- beyond do
+        # No member can have it.
+        assert MemberList.get(list, id) == nil
+        assert MemberList.index_of(list, id) == nil
+        assert MemberList.remove(list, id) == nil
+        found = MemberList.index_of_many(list, good)
+        assert MemberList.index_of_many(list, [id | good] ++ [id]) == [nil | found] ++ [nil]
+        assert [nil, {_, _} | _] = MemberList.rows_of(list, [id | good])
+        snapshot = MemberList.snapshot(list)
+        assert {Snapshot.get(snapshot, id), Snapshot.index_of(snapshot, id)} == {nil, nil}
+        place = [group: "g", key: 1]
+
+        for {:error, {:bad_id, message}} <- [
+              MemberList.upsert(list, id, place),
+              MemberList.set_group(list, id, "g"),
+              MemberList.set_key(list, id, {:key, 1}),
+              MemberList.set_attrs(list, id, 1),
+              MemberList.set_payload(list, id, ""),
+              MemberList.touch(list, id)
+            ] do
+          in_batch = {:error, {:in_batch, "change 1 of the batch: " <> message}}
+          first = {:touch, hd(good)}
+          assert MemberList.apply_batch(list, [first, {:remove, id}]) == in_batch
+          assert MemberList.apply_batch(list, [first, {:upsert, id, place}]) == in_batch
+          assert MemberList.bulk_load(list, [{hd(good), place}, {id, place}]) == in_batch
+          assert MemberList.set_group_many(list, [hd(good), id], "g") == in_batch
+        end
+      end
 
       for id <- bad do
         raises = fn fun -> assert_raise ArgumentError, ~r/not an id of this list/, fun end
@@ -106,16 +135,13 @@ defmodule Headcount.MemberListTest do
     assert Enum.map(list, & &1.id) == List.replace_at(ids, 2, -7)
 
     for id <- [-0x8000000000000001, 0x10000000000000000] do
-      raises = &assert_raise(ArgumentError, ~r/from -2\^63 to 2\^64 - 1.*: #{id}$/, &1)
-      raises.(fn -> MemberList.get(list, id) end)
-      raises.(fn -> MemberList.rows_of(list, [1, id]) end)
-      raises.(fn -> MemberList.apply_batch(list, [{:remove, 3}, {:touch, id}]) end)
-      raises.(fn -> MemberList.apply_batch(list, [{:upsert, id, group: "g", key: 1}]) end)
-
-      raises.(fn ->
-        MemberList.bulk_load(list, [{8, group: "g", key: 1}, {id, group: "g", key: 1}])
-      end)
+      message = "an integer id is from -2^63 to 2^64 - 1, not #{id}"
+      assert MemberList.touch(list, id) == {:error, {:bad_id, message}}
     end
+
+    long = Integer.pow(10, 1_000)
+    assert {:error, {:bad_id, message}} = MemberList.touch(list, long)
+    assert message =~ ~r/not a term of \d+ bytes$/
 
     assert MemberList.size(list) == 7
   end
@@ -204,9 +230,29 @@ defmodule Headcount.MemberListTest do
       assert MemberList.bulk_load(list, members) == {:error, {:in_batch, message}}
     end
 
-    for change <- [{:remove, :x}, {:what, 1}, {:set_group, 1, 1}, :x, {:remove, "1"}] do
-      assert_raise ArgumentError, ~r/not a change/, fn ->
+    for {change, why} <- [
+          {{:remove, :x}, "not an id of this list .*: :x"},
+          {{:remove, "1"}, "not an id of this list .*: \"1\""},
+          {{:upsert, "1", group: "a", key: 1}, "not an id of this list .*: \"1\""},
+          {{:upsert, 1, group: 7, key: 1}, "not a name: 7"},
+          {{:upsert, 1, :a}, "options of a member are .* got: :a"},
+          {{:what, 1}, "not a change: {:what, 1}"},
+          {{:set_group, 1, 1}, "not a change: {:set_group, 1, 1}"},
+          {:x, "not a change: :x"}
+        ] do
+      assert_raise ArgumentError, ~r/^change 1 of the batch: #{why}$/, fn ->
         MemberList.apply_batch(list, [{:remove, 1}, change])
+      end
+    end
+
+    for {member, why} <- [
+          {{"b", group: "a", key: 1}, "not an id of this list .*: \"b\""},
+          {{2, group: "a"}, "one of :name and :key is needed"},
+          {{2, 3}, "options of a member are .* got: 3"},
+          {:x, "not a member {id, options}: :x"}
+        ] do
+      assert_raise ArgumentError, ~r/^change 1 of the batch: #{why}$/, fn ->
+        MemberList.bulk_load(list, [{1, group: "a", key: 1}, member])
       end
     end
 
@@ -251,15 +297,26 @@ defmodule Headcount.MemberListTest do
     raises.(~r/one of :name and :key/, fn -> MemberList.upsert(list, 1, group: "a") end)
     raises.(~r/options of a member are/, fn -> MemberList.upsert(list, 1, group: "a", x: 1) end)
     raises.(~r/not a name/, fn -> MemberList.upsert(list, 1, key: 1) end)
-    raises.(~r/32 bits/, fn -> MemberList.upsert(list, 1, group: "a", key: 1, attrs: -1) end)
-    raises.(~r/sort key/, fn -> MemberList.upsert(list, 1, group: "a", key: -1) end)
-
-    raises.(~r/sort key/, fn -> MemberList.set_key(list, 1, {:key, String.duplicate("x", 65)}) end)
-
+    raises.(~r/32 bits/, fn -> MemberList.upsert(list, 1, group: "a", key: 1, attrs: :x) end)
+    raises.(~r/sort key/, fn -> MemberList.upsert(list, 1, group: "a", key: :x) end)
+    raises.(~r/sort key/, fn -> MemberList.set_key(list, 1, {:key, {1, :x}}) end)
     raises.(~r/not UTF-8/, fn -> MemberList.set_key(list, 1, {:name, <<255>>}) end)
     raises.(~r/non-negative/, fn -> MemberList.slice(list, -1, 1) end)
     raises.(~r/non-negative/, fn -> MemberList.row_at(list, :a) end)
     raises.(~r/ids must be/, fn -> MemberList.new(ids: :x) end)
+    raises.(~r/ids must be/, fn -> MemberList.new(ids: "text") end)
+    raises.(~r/headers must be true or false, got: :no/, fn -> MemberList.new(headers: :no) end)
+    raises.(~r/not a name: 7/, fn -> MemberList.new(name: 7) end)
+    raises.(~r/not a list of names: "a"/, fn -> MemberList.new(groups: "a") end)
+    raises.(~r/not a list of names/, fn -> MemberList.reorder_groups(list, ["a" | "b"]) end)
+
+    for epoch <- [-1, 0, 2 ** 53],
+        do:
+          raises.(~r/from 1 to 9007199254740991, not #{epoch}$/, fn ->
+            MemberList.new(epoch: epoch)
+          end)
+
+    raises.(~r/epoch must be an integer/, fn -> MemberList.new(epoch: :now) end)
     raises.(~r/group "a" already/, fn -> MemberList.new(groups: ["a", "a"]) end)
     assert MemberList.slice(list, 0, 3_000_000_000_000) == []
     assert MemberList.slice(list, Integer.pow(10, 30), Integer.pow(10, 30)) == []
@@ -269,6 +326,81 @@ defmodule Headcount.MemberListTest do
     MemberList.upsert(payloads, 1, group: "a", key: 1)
     long = String.duplicate("x", 70_000)
     assert {:error, {:payload_too_long, _}} = MemberList.set_payload(payloads, 1, long)
+  end
+
+  test "broken limits are errors that say the limit, alone and in a batch" do
+    list = MemberList.new(groups: ["a"])
+    {:ok, _} = MemberList.upsert(list, 1, group: "a", key: 1)
+    long = String.duplicate("x", 65)
+
+    for {what, rule, key} <- [
+          {:key_too_long, "a raw sort key has at most 64 bytes, not 65", long},
+          {:bad_key, "a number as a sort key is from 0 to 2^64 - 1, not -1", -1},
+          {:bad_key, "a number as a sort key is from 0 to 2^64 - 1, not #{2 ** 64}", 2 ** 64},
+          {:bad_key, "a number as a sort key is from 0 to 2^64 - 1, not -3", {1, -3}},
+          {:bad_key, "a number as a sort key is from 0 to 2^64 - 1, not -2", {-2, -3}}
+        ] do
+      in_batch = {:error, {:in_batch, "change 1 of the batch: " <> rule}}
+      place = [group: "a", key: key]
+      assert MemberList.upsert(list, 2, place) == {:error, {what, rule}}
+      assert MemberList.set_key(list, 1, {:key, key}) == {:error, {what, rule}}
+      assert MemberList.apply_batch(list, [{:remove, 1}, {:upsert, 2, place}]) == in_batch
+      assert MemberList.apply_batch(list, [{:remove, 1}, {:set_key, 1, {:key, key}}]) == in_batch
+      assert MemberList.bulk_load(list, [{3, group: "a", key: 1}, {2, place}]) == in_batch
+      assert_raise Headcount.Error, rule, fn -> MemberList.upsert!(list, 2, place) end
+      # No key begins with it.
+      assert {MemberList.find_prefix(list, {:key, key}),
+              MemberList.search_prefix(list, {:key, key})} == {[], []}
+    end
+
+    for attrs <- [-1, 2 ** 32] do
+      rule = "attrs are 32 bits, from 0 to 2^32 - 1, not #{attrs}"
+      place = [group: "a", key: 1, attrs: attrs]
+      assert MemberList.upsert(list, 1, place) == {:error, {:attrs_too_high, rule}}
+      assert MemberList.set_attrs(list, 1, attrs) == {:error, {:attrs_too_high, rule}}
+      in_batch = {:error, {:in_batch, "change 0 of the batch: " <> rule}}
+      assert MemberList.apply_batch(list, [{:set_attrs, 1, attrs}]) == in_batch
+      assert MemberList.bulk_load(list, [{2, place}]) == in_batch
+    end
+
+    text = MemberList.new(ids: :text, groups: ["a"])
+    rule = "a text id has 1 to 64 bytes and no control characters, not 65"
+    assert MemberList.upsert(text, long, group: "a", name: "a") == {:error, {:bad_id, rule}}
+    assert {MemberList.member_count(list), MemberList.get(list, 1).attrs} == {1, 0}
+  end
+
+  test "many members are moved to a group at once, and those of a group to another one" do
+    list = MemberList.new(groups: ["a", "b", "c"])
+    for id <- 1..5, do: MemberList.upsert!(list, id, group: "a", key: id)
+    assert MemberList.set_group_many(list, [1, 3, 5, 77], "b") == {:ok, 3}
+    assert MemberList.set_group_many!(list, [], "b") == 0
+    assert MemberList.merge_group(list, "b", "c") == {:ok, 3}
+    assert for(group <- MemberList.groups(list), do: group.count) == [2, 0, 3]
+    assert MemberList.merge_group!(list, "b", "c") == 0
+    assert {:error, {:unknown_group, _}} = MemberList.merge_group(list, "b", "?")
+    assert {:error, {:unknown_group, _}} = MemberList.set_group_many(list, [1], "?")
+
+    assert_raise ArgumentError, ~r/not an id/, fn ->
+      MemberList.set_group_many(list, ["1"], "a")
+    end
+
+    assert_raise FunctionClauseError, fn -> MemberList.set_group_many(list, [1 | 2], "a") end
+  end
+
+  test "a snapshot finds members" do
+    list = MemberList.new(groups: ["a", "b"], payloads: true)
+    for id <- 1..3, do: MemberList.upsert!(list, id, group: "a", key: id, attrs: id)
+    MemberList.set_payload!(list, 2, "body")
+    :ok = MemberList.set_group_hidden(list, "b", true)
+    MemberList.set_group!(list, 3, "b")
+    snapshot = MemberList.snapshot(list)
+    for id <- 1..3, do: MemberList.remove(list, id)
+    assert for(id <- 1..4, do: Snapshot.index_of(snapshot, id)) == [1, 2, nil, nil]
+    assert Snapshot.get(snapshot, 2) == Snapshot.row_at(snapshot, 2)
+    assert %{group: "a", payload: "body", attrs: 2} = Snapshot.get(snapshot, 2)
+    assert %{id: 3, group: "b"} = Snapshot.get(snapshot, 3)
+    assert Snapshot.get(snapshot, 4) == nil
+    assert_raise ArgumentError, ~r/not an id/, fn -> Snapshot.get(snapshot, "2") end
   end
 
   test "reads name the right one of 4,096 groups" do

@@ -224,12 +224,19 @@ defmodule Headcount.MemberTableBatchTest do
     assert MemberTable.size(payloads) == 0
   end
 
-  test "integers beyond those of ids raise with the bounds, and change nothing" do
-    table = table(:integer, 1, [])
+  test "ids beyond the limits are refused with these, and change nothing" do
+    integer = "an integer id is from -2^63 to 2^64 - 1, not "
+    text = "a text id has 1 to 64 bytes and no control characters, not "
 
-    for id <- [-0x8000_0000_0000_0001, 0x1_0000_0000_0000_0000] do
-      bounds = ~r/from -2\^63 to 2\^64 - 1.*: #{id}$/
-      add = {:upsert, 1, key: 1}
+    for {ids, good, id, rule} <- [
+          {:integer, 1, -0x8000_0000_0000_0001, integer <> "-9223372036854775809"},
+          {:integer, 1, 0x1_0000_0000_0000_0000, integer <> "18446744073709551616"},
+          {:text, "a", "", text <> "0"},
+          {:text, "a", String.duplicate("x", 65), text <> "65"}
+        ] do
+      table = table(ids, 1, [])
+      refused = {:error, {:in_batch, "change 1 of the batch: " <> rule}}
+      add = {:upsert, good, key: 1}
 
       for change <- [
             {:remove, id},
@@ -237,39 +244,103 @@ defmodule Headcount.MemberTableBatchTest do
             {:upsert, id, key: 1},
             {:set_attrs, id, set: [1]}
           ],
-          do: raises(bounds, fn -> MemberTable.apply_batch(table, [add, change]) end)
+          do: assert(MemberTable.apply_batch(table, [add, change]) == refused)
 
-      raises(bounds, fn -> MemberTable.bulk_load(table, [{1, key: 1}, {id, key: 1}]) end)
-      raises(bounds, fn -> MemberTable.get(table, id) end)
+      assert MemberTable.bulk_load(table, [{good, key: 1}, {id, key: 1}]) == refused
+      assert MemberTable.set_attrs_many(table, [good, id], set: [1]) == refused
+      spec = [name: "x", always: [id]]
+
+      for error <- [
+            MemberTable.upsert(table, id, key: 1),
+            MemberTable.set_key(table, id, 0, {:key, 1}),
+            MemberTable.set_attrs(table, id, set: [1]),
+            MemberTable.touch(table, id),
+            MemberTable.add_list(table, spec)
+          ],
+          do: assert(error == {:error, {:bad_id, rule}})
+
+      assert {MemberTable.get(table, id), MemberTable.remove(table, id)} == {nil, nil}
+      assert {MemberTable.size(table), length(MemberTable.lists(table))} == {0, 3}
+      list = MemberTable.add_list!(table, name: "all")
+      MemberTable.upsert!(table, good, key: 1)
+      assert ListView.index_of_many(list, [id, good]) == [nil, 1]
+      assert [nil, {1, _}] = ListView.rows_of(list, [id, good])
+      assert {ListView.index_of(list, id), ListView.group_of(list, id)} == {nil, nil}
+    end
+  end
+
+  test "numbers beyond a limit are refused with it, alone and in a batch" do
+    table = table(:integer, 1, [])
+    MemberTable.upsert!(table, 1, key: 1)
+    key = "a number as a sort key is from 0 to 2^64 - 1, not -1"
+    long = "a raw sort key has at most 64 bytes, not 65"
+    attr = "attribute bits are 0 to 511, not "
+
+    for {change, what, rule} <- [
+          {{:upsert, 1, key: -1}, :bad_key, key},
+          {{:upsert, 1, key: String.duplicate("x", 65)}, :key_too_long, long},
+          {{:set_key, 1, 0, {:key, -1}}, :bad_key, key},
+          {{:set_key, 1, 99_999_999_999, {:key, 1}}, :unknown_key_column,
+           "there is no key column 99999999999"},
+          {{:set_key, 1, 7, {:key, 1}}, :unknown_key_column, "no key column 7 among 1"},
+          {{:upsert, 1, key: 1, attrs: [3, 512]}, :attr_too_high, attr <> "512"},
+          {{:upsert, 1, key: 1, attrs: [65_536]}, :attr_too_high, attr <> "65536"},
+          {{:upsert, 1, key: 1, attrs: [3, -1]}, :attr_too_high, attr <> "-1"},
+          {{:upsert, 1, key: 1, attrs: Enum.to_list(0..512)}, :attr_too_high, attr <> "512"},
+          {{:set_attrs, 1, set: [65_536]}, :attr_too_high, attr <> "65536"},
+          {{:set_attrs, 1, clear: [2 ** 70]}, :attr_too_high, attr <> "#{2 ** 70}"}
+        ] do
+      [name | arguments] = Tuple.to_list(change)
+      assert apply(MemberTable, name, [table | arguments]) == {:error, {what, rule}}
+      refused = {:error, {:in_batch, "change 1 of the batch: " <> rule}}
+      assert MemberTable.apply_batch(table, [{:remove, 1}, change]) == refused
     end
 
-    assert MemberTable.size(table) == 0
+    assert {:error, {:attr_too_high, _}} = MemberTable.set_attrs_many(table, [1], set: [65_536])
+
+    for {what, spec} <- [
+          attr_too_high: [admit: [[all: [65_536]]]],
+          attr_too_high: [groups: [{[none: [512]], "x"}]],
+          unknown_key_column: [sort_by: 2 ** 40],
+          too_many_ids: [never: Enum.to_list(1..20_000)]
+        ] do
+      assert {:error, {^what, _}} = MemberTable.add_list(table, [name: "x"] ++ spec)
+    end
+
+    assert MemberTable.get(table, 1).attrs == []
   end
 
   test "what is no change and no member raises, and changes nothing" do
     for {ids, wrong} <- [
           integer: ["1", :a, 1.0, nil],
-          uuid: [1, "a", "", <<255>>],
-          text: [1, "", "\n", String.duplicate("x", 65), nil]
+          uuid: [1, :a, <<255>>, nil],
+          text: [1, :a, <<255>>, nil]
         ] do
       table = table(ids, 1, payloads: true)
       good = hd(Members.ids(ids))
       upsert = {:upsert, good, key: 1}
 
+      for change <- Enum.flat_map(wrong, &[{:remove, &1}, {:touch, &1}, {:upsert, &1, key: 1}]) do
+        not_an_id = ~r/^change 1 of the batch: not an id of this list/
+        raises(not_an_id, fn -> MemberTable.apply_batch(table, [upsert, change]) end)
+      end
+
       for change <-
-            Enum.flat_map(wrong, &[{:remove, &1}, {:touch, &1}, {:upsert, &1, key: 1}]) ++
-              [:x, {}, {:remove}, {:what, good}, {:touch, good, 1}, {:set_payload, good, nil}] ++
+            [:x, {}, {:remove}, {:what, good}, {:touch, good, 1}, {:set_payload, good, nil}] ++
               [{:upsert, good, [key: 1], []}, {:set_attrs, good, [1], [2]}] do
-        raises(~r/not a change/, fn -> MemberTable.apply_batch(table, [upsert, change]) end)
+        raises(~r/^change 1 of the batch: not a change: /, fn ->
+          MemberTable.apply_batch(table, [upsert, change])
+        end)
       end
 
       for id <- wrong do
         members = [{good, key: 1}, {id, key: 1}]
-        raises(~r/not a member/, fn -> MemberTable.bulk_load(table, members) end)
+        not_an_id = ~r/^change 1 of the batch: not an id of this list/
+        raises(not_an_id, fn -> MemberTable.bulk_load(table, members) end)
       end
 
       for {change, message} <- [
-            {{:upsert, good, key: -1}, ~r/a sort key is/},
+            {{:upsert, good, key: :x}, ~r/^change 1 of the batch: a sort key is/},
             {{:upsert, good, x: 1}, ~r/options of a member/},
             {{:upsert, good, key: 1, payload: "x"}, ~r/options of a member/},
             {{:upsert, good, :x}, ~r/options of a member/},

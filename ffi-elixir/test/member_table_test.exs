@@ -73,8 +73,15 @@ defmodule Headcount.MemberTableTest do
     assert {ListView.group_of(everyone, 1), ListView.group_of(staff, 2)} == {"offline", nil}
     :ok = ListView.set_group_hidden(everyone, "offline", true)
     assert {ListView.size(everyone), ListView.size(staff)} == {0, 3}
-    error = assert_raise Headcount.Error, fn -> ListView.set_group_hidden(staff, "?", true) end
-    assert {:unknown_group, _} = error.reason
+
+    for {set, twin} <- [
+          {&ListView.set_group_hidden/3, &ListView.set_group_hidden!/3},
+          {&ListView.set_group_collapsed/3, &ListView.set_group_collapsed!/3}
+        ] do
+      assert {:error, {:unknown_group, _} = reason} = set.(staff, "?", true)
+      assert %{reason: ^reason} = catch_error(twin.(staff, "?", true))
+      assert twin.(staff, "members", false) == :ok
+    end
   end
 
   test "lists are built in steps, replaced, revoked and removed" do
@@ -189,6 +196,9 @@ defmodule Headcount.MemberTableTest do
           fn -> MemberTable.add_list(table, name: "x", always: ["y"]) end,
           fn -> MemberTable.add_list(table, name: "x", admit: [[some: [1]]]) end,
           fn -> MemberTable.add_list(table, name: "x", groups: [:y]) end,
+          fn -> MemberTable.add_list(table, name: "x", always: 1) end,
+          fn -> MemberTable.new(first_epoch: 0) end,
+          fn -> MemberTable.new(first_epoch: 2 ** 53) end,
           fn -> MemberTable.build(table, -1) end
         ] do
       assert_raise ArgumentError, wrong

@@ -200,8 +200,8 @@ defmodule Headcount.MemberList.ViewerTest do
     list = resumable_list()
     json = Viewer.open!(Viewer.new(list, format: :json, resumable: true), "c:0")
     assert json =~ ~s("format":2,"epoch":{"node":"node-1","number":1790000000000})
-    # The kind of the envelope is 34, that of the bundles of others is 33.
-    assert <<"HC", _::2-bytes, 34, _::binary>> =
+    # The kind of the envelope is 36, that of the bundles of others is 33.
+    assert <<"HC", _::2-bytes, 36, _::binary>> =
              Viewer.open!(Viewer.new(list, format: :binary, resumable: true), "c:0")
 
     assert <<"HC", _::2-bytes, 33, _::binary>> =
@@ -216,13 +216,25 @@ defmodule Headcount.MemberList.ViewerTest do
     list = MemberList.new(name: "room", epoch: {"node-1", 7})
     long = String.duplicate("x", 1025)
 
-    for {name, epoch, message} <- [
-          {"room", {"node-1", 7}, ~r/in epoch 7, .* higher, not 7/},
-          {"room", {"node-1", 6}, ~r/in epoch 7, .* higher, not 6/},
-          {long, 8, ~r/a list name has at most 1024 bytes, not 1025/},
-          {"room", {long, 8}, ~r/a node name has at most 1024 bytes, not 1025/}
+    bounds = "from 1 to 9007199254740991, not "
+
+    for {name, epoch, what, rule} <- [
+          {"room", {"node-1", 7}, :epoch_not_higher, "its node is higher, not 7"},
+          {"room", {"node-1", 6}, :epoch_not_higher, "its node is higher, not 6"},
+          {"room", 0, :epoch_too_low, bounds <> "0"},
+          {"room", {"node-2", -1}, :epoch_too_low, bounds <> "-1"},
+          {"room", 2 ** 53, :epoch_too_high, bounds <> "9007199254740992"},
+          {"room", {"node-2", 2 ** 64}, :epoch_too_high, bounds <> "18446744073709551616"},
+          {long, 8, :list_name_too_long, "a list name has at most 1024 bytes, not 1025"},
+          {"room", {long, 8}, :node_name_too_long, "a node name has at most 1024 bytes, not 1025"}
         ] do
-      assert_raise ArgumentError, message, fn -> MemberList.begin_epoch(list, name, epoch) end
+      assert {:error, {^what, message}} = MemberList.begin_epoch(list, name, epoch)
+      assert String.ends_with?(message, rule)
+      assert_raise Headcount.Error, message, fn -> MemberList.begin_epoch!(list, name, epoch) end
+    end
+
+    for epoch <- ["7", {7, 8}, {"node-1", nil}, nil] do
+      assert_raise ArgumentError, fn -> MemberList.begin_epoch(list, "room", epoch) end
     end
 
     assert_raise ArgumentError, fn -> MemberList.new(name: long) end

@@ -44,7 +44,14 @@ defmodule Headcount.MemberList do
   go over the rows of a snapshot.
 
   Groups that do not exist, unknown members and broken limits are `{:error, {what, message}}` and change
-  nothing; arguments of a wrong type raise `ArgumentError`. See "What functions return" in `Headcount`.
+  nothing; arguments of a wrong type raise `ArgumentError`. No member has an id beyond a limit: reads return `nil` for
+  it. See "What functions return" in `Headcount`.
+
+  ## What the Rust crate has beside this
+
+    * `header_index`: it is `first_index` of a group in `groups/1`
+    * `touch_fields`, which tells what of a body has changed: `touch/2` stands for all of it
+    * `Snapshot::contains`: it is `Headcount.MemberList.Snapshot.get/2`, which returns `nil` for no member
   """
 
   import Headcount.Bang, only: [bang: 1]
@@ -115,8 +122,6 @@ defmodule Headcount.MemberList do
           | {:set_attrs, id(), non_neg_integer()}
           | {:set_payload, id(), binary()}
 
-  @integer_ids -0x8000000000000000..0xFFFFFFFFFFFFFFFF
-
   @defaults [ids: :integer, groups: [], headers: true, payloads: false, name: "", epoch: 1]
 
   # The longest slice that a normal scheduler copies.
@@ -141,6 +146,8 @@ defmodule Headcount.MemberList do
     * `:name` - the name of the list in frames, default `""`
     * `:epoch` - see `begin_epoch/3`, default 1
 
+  It raises `ArgumentError` for what it refuses.
+
         iex> list = Headcount.MemberList.new(ids: :text, groups: ["here"], headers: false)
         iex> {:ok, %{index: 0}} = Headcount.MemberList.upsert(list, "ann", group: "here", key: 1)
         iex> Headcount.MemberList.size(list)
@@ -149,15 +156,12 @@ defmodule Headcount.MemberList do
   @spec new(keyword()) :: t()
   def new(options \\ []) do
     options = Keyword.validate!(options, @defaults)
-    ref = Native.member_list_new(options[:ids], options[:headers], payloads(options[:payloads]))
-    if ref == nil, do: raise(ArgumentError, "ids must be :integer, :uuid or :text")
-    list = %__MODULE__{ref: ref}
-    begin_epoch(list, options[:name], options[:epoch])
-
-    case set_groups(list, options[:groups]) do
-      :ok -> list
-      {:error, {_what, message}} -> raise ArgumentError, message
-    end
+    ids = check_ids(options[:ids])
+    headers = check_flag(:headers, options[:headers])
+    list = %__MODULE__{ref: Native.member_list_new(ids, headers, payloads(options[:payloads]))}
+    made!(begin_epoch(list, options[:name], options[:epoch]))
+    made!(set_groups(list, options[:groups]))
+    list
   end
 
   @doc """
@@ -270,7 +274,7 @@ defmodule Headcount.MemberList do
 
   @doc """
   Applies all changes, or none if one is refused: `{:error, {:in_batch, message}}`, with the position of the first one
-  that is. O(changes x log n).
+  that is. A change of a wrong type raises, with its position. O(changes x log n).
 
   Changes of members that do not exist are counted as `missing`. `rows` has `{old_index, index}` for each
   change, in order: the rows of its moment, `nil` for a member without a row.
@@ -292,16 +296,10 @@ defmodule Headcount.MemberList do
   @spec apply_batch(t(), [change()]) ::
           {:ok, batch()} | error()
   def apply_batch(%__MODULE__{ref: ref}, changes) when is_list(changes) do
-    case apply_changes(ref, Enum.map(changes, &change/1)) do
-      {:ok, {inserted, updated, removed, missing, rows}} ->
-        counts = %{inserted: inserted, updated: updated, removed: removed, missing: missing}
-        {:ok, Map.put(counts, :rows, rows)}
-
-      {:bad_change, at} ->
-        not_a("change", Enum.at(changes, at), 1)
-
-      error ->
-        error
+    with {:ok, done} <- read(apply_changes(ref, read_all(changes, &change/1)), changes, 1) do
+      {inserted, updated, removed, missing, rows} = done
+      counts = %{inserted: inserted, updated: updated, removed: removed, missing: missing}
+      {:ok, Map.put(counts, :rows, rows)}
     end
   end
 
@@ -311,8 +309,8 @@ defmodule Headcount.MemberList do
   Inserts many new members in any order: `[{id, options}]` as for `upsert/3`. O(n log n).
 
   Members that are in the list, or repeat in the input, are not loaded; they are returned with their
-  places in the input. An error changes nothing; that of a group that the list does not have is
-  `{:error, {:in_batch, message}}`, with the position of the first such member.
+  places in the input. An error changes nothing; that of a member that is refused, such as for its id or its group, is
+  `{:error, {:in_batch, message}}`, with the position of the first one that is.
 
       iex> list = Headcount.MemberList.new(groups: ["online"])
       iex> Headcount.MemberList.bulk_load(list, for(id <- [3, 1, 3], do: {id, [group: "online", key: id]}))
@@ -321,18 +319,11 @@ defmodule Headcount.MemberList do
   @spec bulk_load(t(), Enumerable.t()) ::
           {:ok, loaded()} | error()
   def bulk_load(%__MODULE__{ref: ref}, members) do
-    members = Enum.map(members, fn {id, options} -> new_member(id, options) end)
+    members = read_all(members, &new_member/1)
 
-    case Native.member_list_bulk_load(ref, members) do
-      {:ok, {loaded, duplicates}} ->
-        {:ok, %{loaded: loaded, duplicates: duplicates}}
-
-      {:bad_change, at} ->
-        not_a("member", Enum.at(members, at), 0)
-
-      error ->
-        error
-    end
+    with {:ok, {loaded, duplicates}} <-
+           read(Native.member_list_bulk_load(ref, members), members, 0),
+         do: {:ok, %{loaded: loaded, duplicates: duplicates}}
   end
 
   bang(bulk_load!(list :: t(), members :: Enumerable.t()) :: loaded())
@@ -466,7 +457,7 @@ defmodule Headcount.MemberList do
   """
   @spec find_prefix(t(), sort()) :: [{group(), index()}]
   def find_prefix(%__MODULE__{ref: ref}, prefix) do
-    Native.member_list_find_prefix(ref, sort(prefix))
+    Native.member_list_find_prefix(ref, prefix(prefix))
   end
 
   @doc """
@@ -484,7 +475,7 @@ defmodule Headcount.MemberList do
   """
   @spec search_prefix(t(), sort()) :: [{group(), pos_integer(), index() | nil}]
   def search_prefix(%__MODULE__{ref: ref}, prefix) do
-    Native.member_list_search_prefix(ref, sort(prefix))
+    Native.member_list_search_prefix(ref, prefix(prefix))
   end
 
   @doc """
@@ -524,7 +515,7 @@ defmodule Headcount.MemberList do
   """
   @spec set_groups(t(), [group()]) :: :ok | error()
   def set_groups(%__MODULE__{ref: ref}, names) do
-    Native.member_list_set_groups(ref, Enum.map(names, &check_name/1))
+    Native.member_list_set_groups(ref, check_names(names))
   end
 
   bang(set_groups!(list :: t(), names :: [group()]) :: :ok)
@@ -553,7 +544,7 @@ defmodule Headcount.MemberList do
   """
   @spec reorder_groups(t(), [group()]) :: :ok | error()
   def reorder_groups(%__MODULE__{ref: ref}, names) do
-    Native.member_list_reorder_groups(ref, Enum.map(names, &check_name/1))
+    Native.member_list_reorder_groups(ref, check_names(names))
   end
 
   bang(reorder_groups!(list :: t(), names :: [group()]) :: :ok)
@@ -599,6 +590,39 @@ defmodule Headcount.MemberList do
   end
 
   bang(set_group_collapsed!(list :: t(), name :: group(), collapsed :: boolean()) :: :ok)
+
+  @doc """
+  Moves all members of a group into another and returns how many there were; the group stays, empty. O(k log n) for k
+  members.
+
+      iex> list = Headcount.MemberList.new(groups: ["online", "idle"])
+      iex> Headcount.MemberList.upsert(list, 7, group: "idle", name: "Zoe")
+      iex> Headcount.MemberList.merge_group(list, "idle", "online")
+      {:ok, 1}
+  """
+  @spec merge_group(t(), from :: group(), into :: group()) :: {:ok, non_neg_integer()} | error()
+  def merge_group(%__MODULE__{ref: ref}, from, into) do
+    Native.member_list_merge_group(ref, check_name(from), check_name(into))
+  end
+
+  bang(merge_group!(list :: t(), from :: group(), into :: group()) :: non_neg_integer())
+
+  @doc """
+  Moves many members to a group and returns how many of them are there now; unknown ids are passed over. It is one
+  change for viewers: their windows are sent whole. O(k log n) or O(n + k), whichever is less.
+
+      iex> list = Headcount.MemberList.new(groups: ["online", "offline"])
+      iex> for id <- 1..3, do: Headcount.MemberList.upsert(list, id, group: "online", key: id)
+      iex> Headcount.MemberList.set_group_many(list, [1, 3, 9], "offline")
+      {:ok, 2}
+  """
+  @spec set_group_many(t(), [id()], group()) :: {:ok, non_neg_integer()} | error()
+  # The guard fails for an improper list.
+  def set_group_many(%__MODULE__{ref: ref}, ids, group) when length(ids) >= 0 do
+    found_many(Native.member_list_set_group_many(ref, ids, check_name(group)), ids)
+  end
+
+  bang(set_group_many!(list :: t(), ids :: [id()], group :: group()) :: non_neg_integer())
 
   @doc """
   Removes a group without members. O(groups).
@@ -654,10 +678,10 @@ defmodule Headcount.MemberList do
   @spec load(Path.t(), keyword()) :: {:ok, t()} | error()
   def load(path, options \\ []) do
     options = Keyword.validate!(options, payloads: false, epoch: nil)
-    epoch = check_epoch(:epoch, options[:epoch] || System.system_time(:millisecond))
     path = IO.chardata_to_string(path)
 
-    with {:ok, ref} <- Native.member_list_load(path, payloads(options[:payloads]), epoch) do
+    with {:ok, epoch} <- epoch(:epoch, options[:epoch] || System.system_time(:millisecond)),
+         {:ok, ref} <- Native.member_list_load(path, payloads(options[:payloads]), epoch) do
       {:ok, %__MODULE__{ref: ref}}
     end
   end
@@ -697,24 +721,25 @@ defmodule Headcount.MemberList do
   Names the list for its viewers and begins an epoch: the next tick sends every viewer its windows
   and the counts whole. O(watched windows).
 
-  Epochs must grow: a list that is rebuilt begins a higher one. Where several nodes serve the list, `{node, epoch}`
-  is the epoch of one of them.
+  Epochs are from 1 to 2^53 - 1 and must grow: a list that is rebuilt begins a higher one. Where several nodes serve
+  the list, `{node, epoch}` is the epoch of one of them. Names of lists and nodes have at most 1,024 bytes.
 
       iex> Headcount.MemberList.begin_epoch(Headcount.MemberList.new(), "room:7", 2)
       :ok
       iex> Headcount.MemberList.begin_epoch(Headcount.MemberList.new(), "room:7", {"node-1", 1_790_000_000_000})
       :ok
+      iex> {:error, {:epoch_not_higher, _}} =
+      ...>   Headcount.MemberList.begin_epoch(Headcount.MemberList.new(epoch: 2), "room:7", 2)
   """
-  @spec begin_epoch(t(), String.t(), epoch()) :: :ok
-  def begin_epoch(%__MODULE__{ref: ref}, name, {node, epoch})
-      when is_integer(epoch) and epoch in 1..0x1F_FFFF_FFFF_FFFF do
-    Native.member_list_begin_epoch(ref, check_name(name), {check_name(node), epoch})
-    :ok
+  @spec begin_epoch(t(), String.t(), epoch()) :: :ok | error()
+  def begin_epoch(%__MODULE__{ref: ref}, name, epoch) do
+    name = check_name(name)
+
+    with {:ok, epoch} <- epoch(:epoch, epoch),
+         do: Native.member_list_begin_epoch(ref, name, epoch)
   end
 
-  def begin_epoch(%__MODULE__{} = list, name, epoch) when is_integer(epoch) do
-    begin_epoch(list, name, {"", epoch})
-  end
+  bang(begin_epoch!(list :: t(), name :: String.t(), epoch :: epoch()) :: :ok)
 
   defp boot do
     System.convert_time_unit(:erlang.system_info(:start_time), :native, :millisecond)
@@ -740,27 +765,26 @@ defmodule Headcount.MemberList do
   def found_many(found, _ids), do: found
 
   @doc false
-  @spec bad_id(term()) :: no_return()
-  def bad_id(id) when is_integer(id) and id not in @integer_ids do
-    raise ArgumentError,
-          "not an id of this list (integers are from -2^63 to 2^64 - 1, see the option :ids of " <>
-            "new/1): #{Headcount.Show.term(id)}"
-  end
+  # What was refused of many items; `place` is that of the id in one of them.
+  @spec read(term(), Enumerable.t(), non_neg_integer()) :: term()
+  def read({:bad_change, at}, items, _place),
+    do:
+      raise(
+        ArgumentError,
+        in_batch(at, "not a change: #{Headcount.Show.term(Enum.at(items, at))}")
+      )
 
-  def bad_id(id) do
-    raise ArgumentError,
-          "not an id of this list (see the option :ids of new/1): #{Headcount.Show.term(id)}"
-  end
+  def read({:bad_id, at}, items, place),
+    do: raise(ArgumentError, in_batch(at, not_an_id(elem(Enum.at(items, at), place))))
 
-  # An item of many, with the place of its id: what is wrong is the id if no list has such ones.
+  def read(answer, _items, _place), do: answer
+
   @doc false
-  @spec not_a(String.t(), term(), non_neg_integer()) :: no_return()
-  def not_a(_what, item, at)
-      when is_tuple(item) and is_integer(elem(item, at)) and elem(item, at) not in @integer_ids,
-      do: bad_id(elem(item, at))
+  @spec bad_id(term()) :: no_return()
+  def bad_id(id), do: raise(ArgumentError, not_an_id(id))
 
-  def not_a(what, item, _at),
-    do: raise(ArgumentError, "not a #{what}: #{Headcount.Show.term(item)}")
+  defp not_an_id(id),
+    do: "not an id of this list (see the option :ids of new/1): #{Headcount.Show.term(id)}"
 
   defimpl Enumerable do
     # All rows of one moment.

@@ -57,11 +57,11 @@ defmodule Headcount.MemberTable do
 
   As a `Headcount.MemberList`, a table lives outside the heap of any process, and reads and writes are safe
   from all of them. What is refused is `{:error, {what, message}}` and changes nothing; arguments of a wrong
-  type raise `ArgumentError`.
+  type raise `ArgumentError`. See "What functions return" in `Headcount`.
   """
 
   import Headcount.Bang, only: [bang: 1]
-  import Headcount.MemberList.Args, except: [new_member: 2, change: 1]
+  import Headcount.MemberList.Args, except: [new_member: 1, change: 1]
   import Headcount.MemberTable.Args
   import Headcount.Twin, only: [call: 2]
   alias Headcount.{MemberList, Native}
@@ -149,15 +149,12 @@ defmodule Headcount.MemberTable do
   @spec new(keyword()) :: t()
   def new(options \\ []) do
     options = Keyword.validate!(options, @defaults)
+    ids = check_ids(options[:ids])
     columns = check_index(:key_columns, options[:key_columns])
-    epoch = check_epoch(:first_epoch, options[:first_epoch])
+    {:ok, epoch} = made!(epoch(:first_epoch, options[:first_epoch]))
     payloads = payloads(options[:payloads])
-
-    case Native.table_new(options[:ids], columns, payloads, attrs(options[:shown]), epoch) do
-      {:ok, ref} -> %__MODULE__{ref: ref}
-      {:error, {_what, message}} -> raise ArgumentError, message
-      nil -> raise ArgumentError, "ids must be :integer, :uuid or :text"
-    end
+    {:ok, ref} = made!(Native.table_new(ids, columns, payloads, attrs(options[:shown]), epoch))
+    %__MODULE__{ref: ref}
   end
 
   @doc """
@@ -353,7 +350,7 @@ defmodule Headcount.MemberTable do
   @spec set_key(t(), id(), column :: non_neg_integer(), MemberList.sort()) ::
           {:ok, [move()]} | error()
   def set_key(%__MODULE__{ref: ref}, id, column, sort) do
-    column = check_index(:column, column)
+    column = check_column(:column, column)
     moved(ref, result(call(:table_set_key, [ref, id, column, sort(sort)]), id))
   end
 
@@ -401,10 +398,7 @@ defmodule Headcount.MemberTable do
   def set_attrs_many(%__MODULE__{ref: ref}, ids, changes) when length(ids) >= 0 do
     {clear, set} = changes(changes)
 
-    case Native.table_set_attrs_many(ref, ids, clear, set) do
-      {:bad_change, at} -> MemberList.bad_id(Enum.at(ids, at))
-      result -> result
-    end
+    MemberList.found_many(Native.table_set_attrs_many(ref, ids, clear, set), ids)
   end
 
   bang(
@@ -413,8 +407,8 @@ defmodule Headcount.MemberTable do
   )
 
   @doc """
-  Applies all changes in order, or none if one is refused; the message has the position of that one. Each costs
-  what the single call costs.
+  Applies all changes in order, or none if one is refused; the message has the position of that one, as has that of a
+  change of a wrong type, which raises. Each costs what the single call costs.
 
   Changes of members that do not exist are counted as `missing`. With `rows: true` the report has what the
   changes moved, as the single calls would have returned it, each with the position of its change.
@@ -440,16 +434,12 @@ defmodule Headcount.MemberTable do
   def apply_batch(%__MODULE__{ref: ref}, changes, options \\ []) when is_list(changes) do
     rows? = check_flag(:rows, Keyword.validate!(options, rows: false)[:rows])
 
-    case apply_changes(ref, Enum.map(changes, &change/1), rows?) do
-      {:ok, {inserted, updated, removed, missing, rows}} ->
-        report = %{inserted: inserted, updated: updated, removed: removed, missing: missing}
-        {:ok, if(rows?, do: Map.put(report, :rows, rows(ref, rows)), else: report)}
+    answer = apply_changes(ref, read_all(changes, &change/1), rows?)
 
-      {:bad_change, at} ->
-        MemberList.not_a("change", Enum.at(changes, at), 1)
-
-      error ->
-        error
+    with {:ok, done} <- MemberList.read(answer, changes, 1) do
+      {inserted, updated, removed, missing, rows} = done
+      report = %{inserted: inserted, updated: updated, removed: removed, missing: missing}
+      {:ok, if(rows?, do: Map.put(report, :rows, rows(ref, rows)), else: report)}
     end
   end
 
@@ -485,18 +475,11 @@ defmodule Headcount.MemberTable do
   """
   @spec bulk_load(t(), Enumerable.t()) :: {:ok, MemberList.loaded()} | error()
   def bulk_load(%__MODULE__{ref: ref}, members) do
-    members = Enum.map(members, fn {id, options} -> new_member(id, options) end)
+    members = read_all(members, &new_member/1)
 
-    case Native.table_bulk_load(ref, members) do
-      {:ok, {loaded, duplicates}} ->
-        {:ok, %{loaded: loaded, duplicates: duplicates}}
-
-      {:bad_change, at} ->
-        MemberList.not_a("member", Enum.at(members, at), 0)
-
-      error ->
-        error
-    end
+    with {:ok, {loaded, duplicates}} <-
+           MemberList.read(Native.table_bulk_load(ref, members), members, 0),
+         do: {:ok, %{loaded: loaded, duplicates: duplicates}}
   end
 
   bang(bulk_load!(table :: t(), members :: Enumerable.t()) :: MemberList.loaded())
@@ -637,10 +620,11 @@ defmodule Headcount.MemberTable do
   @spec load(Path.t(), keyword()) :: {:ok, t()} | error()
   def load(path, options \\ []) do
     options = Keyword.validate!(options, payloads: false, first_epoch: nil)
-    epoch = check_epoch(:first_epoch, options[:first_epoch] || System.system_time(:millisecond))
+    first = options[:first_epoch] || System.system_time(:millisecond)
     path = IO.chardata_to_string(path)
 
-    with {:ok, ref} <- Native.table_load(path, payloads(options[:payloads]), epoch) do
+    with {:ok, epoch} <- epoch(:first_epoch, first),
+         {:ok, ref} <- Native.table_load(path, payloads(options[:payloads]), epoch) do
       {:ok, %__MODULE__{ref: ref}}
     end
   end

@@ -152,7 +152,7 @@ defmodule Headcount.Roster do
     defaults = [offline: nil, priority: nil, last_seen_max: nil, status_bits: no_bits]
     options = Keyword.validate!(options, defaults)
     offline = Place.check_offline(options[:offline], kind(roster))
-    bits = Place.bits(options[:status_bits], kind(roster))
+    bits = Place.bits!(options[:status_bits], kind(roster))
     if options[:priority], do: Enum.each(options[:priority], &Place.check_status/1)
     max = options[:last_seen_max]
 

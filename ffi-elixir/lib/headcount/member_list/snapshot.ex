@@ -45,6 +45,41 @@ defmodule Headcount.MemberList.Snapshot do
   def member_count(%__MODULE__{ref: ref}), do: elem(call(:snapshot_size, [ref]), 1)
 
   @doc """
+  Returns the row of a member, `nil` if it does not exist or its group is not shown. O(log n).
+
+      iex> list = Headcount.MemberList.new(groups: ["online"])
+      iex> Headcount.MemberList.upsert(list, 7, group: "online", name: "Zoe")
+      iex> snapshot = Headcount.MemberList.snapshot(list)
+      iex> Headcount.MemberList.remove(list, 7)
+      iex> Headcount.MemberList.Snapshot.index_of(snapshot, 7)
+      1
+  """
+  @spec index_of(t(), MemberList.id()) :: MemberList.index() | nil
+  def index_of(%__MODULE__{} = snapshot, id) do
+    with {index, _row} <- find(snapshot, id), do: index
+  end
+
+  @doc """
+  Returns what the row of a member shows, also where its group is not shown; `nil` if it does not exist. O(log n).
+
+      iex> list = Headcount.MemberList.new(groups: ["online"])
+      iex> Headcount.MemberList.upsert(list, 7, group: "online", name: "Zoe")
+      iex> Headcount.MemberList.Snapshot.get(Headcount.MemberList.snapshot(list), 7)
+      %{id: 7, group: "online", revision: 0, attrs: 0, payload: ""}
+  """
+  @spec get(t(), MemberList.id()) :: MemberList.member() | nil
+  def get(%__MODULE__{} = snapshot, id) do
+    with {_index, row} <- find(snapshot, id), do: row
+  end
+
+  defp find(%__MODULE__{ref: ref}, id) do
+    case call(:snapshot_find, [ref, id]) do
+      :bad_id -> MemberList.bad_id(id)
+      found -> found
+    end
+  end
+
+  @doc """
   Returns the row at an index, `nil` past the end. O(log n).
 
       iex> Headcount.MemberList.new() |> Headcount.MemberList.snapshot() |> Headcount.MemberList.Snapshot.row_at(0)

@@ -384,7 +384,7 @@ defmodule Headcount.MemberList.Viewer do
   def name(other), do: raise(ArgumentError, "not a window: #{Headcount.Show.term(other)}")
 
   defp search(prefix, page, group) when is_integer(page) and page in 0..0xFFFF_FFFF,
-    do: Native.search_window(Args.sort(prefix), page, group)
+    do: Args.made!(Native.search_window(Args.prefix(prefix), page, group))
 
   defp search(_prefix, page, _group),
     do: raise(ArgumentError, "not the page of a search: #{Headcount.Show.term(page)}")

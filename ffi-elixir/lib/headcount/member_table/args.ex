@@ -2,7 +2,7 @@ defmodule Headcount.MemberTable.Args do
   @moduledoc false
   # Checks the arguments of `Headcount.MemberTable` and brings them into the form of the NIF.
 
-  import Headcount.MemberList.Args, except: [new_member: 2, change: 1]
+  import Headcount.MemberList.Args, except: [new_member: 1, change: 1]
 
   @spec_defaults [
     name: "",
@@ -16,15 +16,22 @@ defmodule Headcount.MemberTable.Args do
     groups: []
   ]
 
+  # More than any list of attributes has: there are 512.
+  @attrs_max 10_000
+
   @doc false
-  # A list longer than all attributes together is none.
-  def attrs(attrs) when is_list(attrs) do
-    if proper?(attrs, 512) and Enum.all?(attrs, &(is_integer(&1) and &1 in 0..0xFFFF)),
-      do: attrs,
+  def attrs(attrs) do
+    if is_list(attrs) and proper?(attrs, @attrs_max) and Enum.all?(attrs, &is_integer/1),
+      do: in_range(attrs, Enum.find(attrs, &(&1 not in 0..0xFFFF))),
       else: bad_attrs(attrs)
   end
 
-  def attrs(attrs), do: bad_attrs(attrs)
+  # The NIF refuses those above 511.
+  defp in_range(attrs, nil), do: attrs
+
+  defp in_range(_attrs, attr),
+    do:
+      {:refused, :attr_too_high, "attribute bits are 0 to 511, not #{Headcount.Show.term(attr)}"}
 
   @spec bad_attrs(term()) :: no_return()
   defp bad_attrs(attrs) do
@@ -62,13 +69,16 @@ defmodule Headcount.MemberTable.Args do
 
   @doc false
   # For `bulk_load/2`.
-  def new_member(id, options) do
+  def new_member({id, options}) do
     {payload, options} =
       if is_list(options), do: Keyword.pop(options, :payload), else: {nil, options}
 
     {keys, attrs} = member(options)
     {id, keys, attrs, check_payload(payload)}
   end
+
+  def new_member(other),
+    do: raise(ArgumentError, "not a member {id, options}: #{Headcount.Show.term(other)}")
 
   @doc false
   # For `apply_batch/3`.
@@ -78,7 +88,7 @@ defmodule Headcount.MemberTable.Args do
   end
 
   def change({:set_key, id, column, sort}),
-    do: {:set_key, id, check_index(:column, column), sort(sort)}
+    do: {:set_key, id, check_column(:column, column), sort(sort)}
 
   def change({:set_attrs, id, changes}) do
     {clear, set} = changes(changes)
@@ -105,7 +115,7 @@ defmodule Headcount.MemberTable.Args do
 
     head =
       {check_name(spec[:name]), check_name(spec[:default_group]),
-       check_index(:sort_by, spec[:sort_by]), flag.(:descending), flag.(:headers)}
+       check_column(:sort_by, spec[:sort_by]), flag.(:descending), flag.(:headers)}
 
     admit = spec[:admit] && each(:admit, spec[:admit], &clause/1)
     ids = fn name -> each(name, spec[name], & &1) end
@@ -123,19 +133,18 @@ defmodule Headcount.MemberTable.Args do
     {attrs(clause[:all]), attrs(clause[:any]), attrs(clause[:none])}
   end
 
-  # More than any list of a spec can have.
-  @items_max 10_000
+  defp each(_name, items, fun) when is_list(items) and length(items) >= 0,
+    do: Enum.map(items, fun)
 
-  defp each(name, items, fun) do
-    if is_list(items) and proper?(items, @items_max),
-      do: Enum.map(items, fun),
-      else: raise(ArgumentError, "#{name} must be a list, got: #{Headcount.Show.term(items)}")
-  end
+  defp each(name, items, _fun),
+    do: raise(ArgumentError, "#{name} must be a list, got: #{Headcount.Show.term(items)}")
+
+  # Above every column.
+  @column_max 0xFFFF_FFFF
 
   @doc false
-  def check_flag(_name, flag) when is_boolean(flag), do: flag
+  def check_column(_name, column) when is_integer(column) and column > @column_max,
+    do: {:refused, :unknown_key_column, "there is no key column #{Headcount.Show.term(column)}"}
 
-  def check_flag(name, flag) do
-    raise ArgumentError, "#{name} must be true or false, got: #{Headcount.Show.term(flag)}"
-  end
+  def check_column(name, column), do: check_index(name, column)
 end

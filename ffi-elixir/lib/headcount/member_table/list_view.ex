@@ -15,11 +15,12 @@ defmodule Headcount.MemberTable.ListView do
       {1, nil}
 
   Rows are those of a `Headcount.MemberList`; the `attrs` of a row are the shown ones, as bits. Views of the
-  same list are equal. All functions raise `Headcount.Error` while the list is built for the first time
-  (`:list_building`), and after it was removed (`:unknown_list`). A list is `Enumerable`: `Enum` and
-  `Stream` go over the rows of a snapshot.
+  same list are equal. All reads raise `Headcount.Error` while the list is built for the first time
+  (`:list_building`), and after it was removed (`:unknown_list`); then `set_group_hidden/3` and
+  `set_group_collapsed/3` return that error. A list is `Enumerable`: `Enum` and `Stream` go over the rows of a snapshot.
   """
 
+  import Headcount.Bang, only: [bang: 1]
   import Headcount.MemberList.Args
   import Headcount.Twin, only: [call: 2]
   alias Headcount.{MemberList, Native}
@@ -180,7 +181,7 @@ defmodule Headcount.MemberTable.ListView do
   """
   @spec find_prefix(t(), MemberList.sort()) :: [{MemberList.group(), MemberList.index()}]
   def find_prefix(%__MODULE__{table: ref, id: id}, prefix) do
-    read(Native.view_find_prefix(ref, id, sort(prefix)))
+    read(Native.view_find_prefix(ref, id, prefix(prefix)))
   end
 
   @doc """
@@ -197,7 +198,7 @@ defmodule Headcount.MemberTable.ListView do
           {MemberList.group(), pos_integer(), MemberList.index() | nil}
         ]
   def search_prefix(%__MODULE__{table: ref, id: id}, prefix) do
-    read(Native.view_search_prefix(ref, id, sort(prefix)))
+    read(Native.view_search_prefix(ref, id, prefix(prefix)))
   end
 
   @doc """
@@ -216,31 +217,37 @@ defmodule Headcount.MemberTable.ListView do
   end
 
   @doc """
-  Hides a group and its header, or shows them again. O(groups). Raises for an unknown group.
+  Hides a group and its header, or shows them again. O(groups).
 
       iex> table = Headcount.MemberTable.new()
       iex> list = Headcount.MemberTable.add_list!(table, name: "all")
       iex> Headcount.MemberTable.ListView.set_group_hidden(list, "members", true)
       :ok
+      iex> {:error, {:unknown_group, _}} = Headcount.MemberTable.ListView.set_group_hidden(list, "?", true)
   """
-  @spec set_group_hidden(t(), MemberList.group(), boolean()) :: :ok
+  @spec set_group_hidden(t(), MemberList.group(), boolean()) :: :ok | MemberList.error()
   def set_group_hidden(list, name, hidden), do: set_group(list, name, false, hidden)
 
+  bang(set_group_hidden!(list :: t(), name :: MemberList.group(), hidden :: boolean()) :: :ok)
+
   @doc """
-  Collapses a group to its header, or shows its members again. O(groups). Raises for an unknown group.
+  Collapses a group to its header, or shows its members again. O(groups).
 
       iex> table = Headcount.MemberTable.new()
       iex> list = Headcount.MemberTable.add_list!(table, name: "all")
       iex> Headcount.MemberTable.ListView.set_group_collapsed(list, "members", true)
       :ok
   """
-  @spec set_group_collapsed(t(), MemberList.group(), boolean()) :: :ok
+  @spec set_group_collapsed(t(), MemberList.group(), boolean()) :: :ok | MemberList.error()
   def set_group_collapsed(list, name, collapsed), do: set_group(list, name, true, collapsed)
+
+  bang(
+    set_group_collapsed!(list :: t(), name :: MemberList.group(), collapsed :: boolean()) :: :ok
+  )
 
   defp set_group(%__MODULE__{table: ref, id: id}, name, collapse?, value)
        when is_boolean(value) do
-    {:ok, nil} = read(Native.view_set_group(ref, id, check_name(name), collapse?, value))
-    :ok
+    with {:ok, nil} <- Native.view_set_group(ref, id, check_name(name), collapse?, value), do: :ok
   end
 
   defp sizes(%__MODULE__{table: ref, id: id}), do: read(call(:view_size, [ref, id]))

@@ -11,6 +11,8 @@ defmodule Headcount.Roster.Place do
 
   @statuses [:online, :idle, :dnd, :invisible]
 
+  @attr_max 31
+
   @doc false
   # `kind` is `:list` or `:table`. One pass, as it is made for each session. Returns
   # `{group | nil, [sort], bits, status, payload | nil}`.
@@ -52,14 +54,26 @@ defmodule Headcount.Roster.Place do
   end
 
   @doc false
-  # The attributes of a member are bits in a list, numbers in a table.
+  # The attributes of a member are bits in a list, numbers in a table. What is beyond the limits is refused by the NIF.
   def bits(attrs, :list), do: check_attrs(attrs)
-  def bits(attrs, :table), do: Enum.reduce(attrs(attrs), 0, &(bit(&1) ||| &2))
 
-  defp bit(attr) when attr < 32, do: 1 <<< attr
+  def bits(attrs, :table) do
+    with attrs when is_list(attrs) <- attrs(attrs) do
+      case Enum.find(attrs, &(&1 > @attr_max)) do
+        nil ->
+          Enum.reduce(attrs, 0, &(1 <<< &1 ||| &2))
 
-  defp bit(attr) do
-    raise ArgumentError, "the attributes of a roster are from 0 to 31, got: #{attr}"
+        attr ->
+          {:refused, :attr_too_high,
+           "the attributes of a roster are from 0 to #{@attr_max}, not #{attr}"}
+      end
+    end
+  end
+
+  @doc false
+  # Those of an option.
+  def bits!(attrs, kind) do
+    with {:refused, _what, message} <- bits(attrs, kind), do: raise(ArgumentError, message)
   end
 
   @doc false

@@ -46,6 +46,7 @@ rustler::atoms! {
     id,
     idle,
     improper,
+    in_batch,
     index,
     inserts,
     integer,

@@ -2,23 +2,35 @@
 
 use headcount::member_list::{GroupInfo, Id, IntId, TextId, Upsert};
 use headcount::{GroupId, Row, SortKey};
-use rustler::{Binary, Decoder, Encoder, Env, Error, NewBinary, NifResult, Term};
+use rustler::{Atom, Binary, Decoder, Encoder, Env, Error, NewBinary, NifResult, Term, TermType};
+
+use super::refused::Refused;
 
 use crate::atoms;
 
 /// An id as a term: an integer, a UUID in its text form, or text.
 pub(crate) trait TermId: Id {
-    /// Returns `None` when the term is no such id.
-    fn from_term(term: Term<'_>) -> Option<Self>;
+    fn from_term(term: Term<'_>) -> Result<Self, Refused>;
     fn to_term<'a>(&self, env: Env<'a>) -> Term<'a>;
+
+    /// Reads the id of a member that is looked for; returns `None` for one that breaks a limit, as no member has it.
+    fn sought(term: Term<'_>) -> Result<Option<Self>, Refused> {
+        match Self::from_term(term) {
+            Ok(id) => Ok(Some(id)),
+            Err(Refused::NotAnId) => Err(Refused::NotAnId),
+            Err(_) => Ok(None),
+        }
+    }
 }
 
 impl TermId for IntId {
-    fn from_term(term: Term<'_>) -> Option<Self> {
+    fn from_term(term: Term<'_>) -> Result<Self, Refused> {
         let number = term.decode::<i64>().map(Self::from);
-        number
-            .or_else(|_| term.decode::<u64>().map(Self::from))
-            .ok()
+        let number = number.or_else(|_| term.decode::<u64>().map(Self::from));
+        number.map_err(|_| match term.get_type() {
+            TermType::Integer => Refused::id("an integer id is from -2^63 to 2^64 - 1", term),
+            _ => Refused::NotAnId,
+        })
     }
 
     fn to_term<'a>(&self, env: Env<'a>) -> Term<'a> {
@@ -31,8 +43,9 @@ impl TermId for IntId {
 }
 
 impl TermId for u128 {
-    fn from_term(term: Term<'_>) -> Option<Self> {
-        Self::parse_text(term.decode().ok()?)
+    fn from_term(term: Term<'_>) -> Result<Self, Refused> {
+        let rule = "a UUID is 36 characters of hyphenated lower-case hex";
+        Self::parse_text(text(term)?).ok_or_else(|| Refused::id(rule, term))
     }
 
     fn to_term<'a>(&self, env: Env<'a>) -> Term<'a> {
@@ -41,8 +54,8 @@ impl TermId for u128 {
 }
 
 impl TermId for TextId {
-    fn from_term(term: Term<'_>) -> Option<Self> {
-        Self::new(term.decode().ok()?).ok()
+    fn from_term(term: Term<'_>) -> Result<Self, Refused> {
+        Ok(Self::new(text(term)?)?)
     }
 
     fn to_term<'a>(&self, env: Env<'a>) -> Term<'a> {
@@ -50,19 +63,61 @@ impl TermId for TextId {
     }
 }
 
-/// Returns the ids that terms are, or the index of the first one that is no such id.
-pub(crate) fn all_ids<I: TermId>(terms: &[Term<'_>]) -> Result<Vec<I>, usize> {
+fn text<'a>(term: Term<'a>) -> Result<&'a str, Refused> {
+    term.decode().map_err(|_| Refused::NotAnId)
+}
+
+/// Reads the ids of members that are changed. The error has the position of the first one that is none.
+pub(crate) fn all_ids<I: TermId>(terms: &[Term<'_>]) -> Result<Vec<I>, Refused> {
     let ids = terms.iter().enumerate();
-    ids.map(|(at, &term)| I::from_term(term).ok_or(at))
+    ids.map(|(at, &term)| I::from_term(term).map_err(|refused| refused.at(at)))
         .collect()
 }
 
-/// A sort key as a term: `{:name, text}`, `{:raw, bytes}`, `{:number, n}` or `{:numbers, {n, n}}`.
-pub(crate) struct Sort(pub(crate) SortKey);
+/// Reads the ids of members that are looked for, calls `find` with those that a member can have, and returns `None`
+/// for the others. The error is that of [`all_ids`].
+pub(crate) fn find_all<I: TermId, T>(
+    terms: &[Term<'_>],
+    find: impl FnOnce(&[I]) -> Vec<Option<T>>,
+) -> Result<Vec<Option<T>>, Refused> {
+    let mut ids = Vec::with_capacity(terms.len());
+    let mut possible = Vec::with_capacity(terms.len());
+    for (at, &term) in terms.iter().enumerate() {
+        let id = I::sought(term).map_err(|refused| refused.at(at))?;
+        possible.push(id.is_some());
+        ids.extend(id);
+    }
+    let mut found = find(&ids).into_iter();
+    let all = possible.into_iter();
+    Ok(all
+        .map(|is_possible| is_possible.then(|| found.next().flatten()).flatten())
+        .collect())
+}
 
-impl<'a> Decoder<'a> for Sort {
+/// A value, or `{:refused, what, message}` for one that Elixir found beyond a limit: it is refused in its turn.
+pub(crate) struct Checked<T>(Result<T, Refused>);
+
+impl<T> Checked<T> {
+    pub(crate) fn value(self) -> Result<T, Refused> {
+        self.0
+    }
+}
+
+impl<'a, T: Decoder<'a>> Decoder<'a> for Checked<T> {
     fn decode(term: Term<'a>) -> NifResult<Self> {
-        let (kind, value): (rustler::Atom, Term<'a>) = term.decode()?;
+        if let Ok((_refused, what, message)) = term.decode::<(Atom, Atom, String)>() {
+            return Ok(Self(Err(Refused::Value(what, message))));
+        }
+        term.decode().map(|value| Self(Ok(value)))
+    }
+}
+
+/// A sort key as a term: `{:name, text}`, `{:raw, bytes}`, `{:number, n}` or `{:numbers, {n, n}}`.
+struct RawSort(Result<SortKey, Refused>);
+
+impl<'a> Decoder<'a> for RawSort {
+    fn decode(term: Term<'a>) -> NifResult<Self> {
+        let (kind, value): (Atom, Term<'a>) = term.decode()?;
         let key = match kind {
             kind if kind == atoms::name() => SortKey::from_name(value.decode()?),
             kind if kind == atoms::number() => SortKey::from_u64(value.decode()?),
@@ -70,9 +125,33 @@ impl<'a> Decoder<'a> for Sort {
                 let (first, second) = value.decode()?;
                 SortKey::from_u64s(first, second)
             }
-            _ => SortKey::raw(&value.decode::<Binary<'_>>()?).map_err(|_| Error::BadArg)?,
+            kind if kind == atoms::raw() => {
+                let key = SortKey::raw(&value.decode::<Binary<'_>>()?);
+                return Ok(Self(key.map_err(Refused::from)));
+            }
+            _ => return Err(Error::BadArg),
         };
-        Ok(Self(key))
+        Ok(Self(Ok(key)))
+    }
+}
+
+/// A sort key that Elixir checked.
+pub(crate) struct Sort(Checked<RawSort>);
+
+impl Sort {
+    pub(crate) fn key(self) -> Result<SortKey, Refused> {
+        self.0.value()?.0
+    }
+
+    /// Reads the keys of all columns.
+    pub(crate) fn keys(sorts: Vec<Self>) -> Result<Vec<SortKey>, Refused> {
+        sorts.into_iter().map(Self::key).collect()
+    }
+}
+
+impl<'a> Decoder<'a> for Sort {
+    fn decode(term: Term<'a>) -> NifResult<Self> {
+        term.decode().map(Self)
     }
 }
 

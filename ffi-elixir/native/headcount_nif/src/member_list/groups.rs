@@ -4,13 +4,15 @@ use headcount::member_list::Id;
 use headcount::{ListError, MemberList};
 use rustler::{Encoder, Env, ResourceArc, Term};
 
+use super::convert::all_ids;
+use super::refused::Refused;
 use super::{List, convert, each};
 use crate::atoms;
 use crate::errors;
 use crate::shared::{Patience, answer};
 
 /// Returns `:ok` or `{:error, {what, message}}`.
-fn done<'a>(env: Env<'a>, result: Option<Result<(), ListError>>) -> Term<'a> {
+pub(super) fn done<'a>(env: Env<'a>, result: Option<Result<(), ListError>>) -> Term<'a> {
     match result {
         None => atoms::busy().encode(env),
         Some(Ok(())) => atoms::ok().encode(env),
@@ -46,6 +48,48 @@ group_nif!(member_list_set_group_collapsed(name: &str, collapsed: bool), list =>
 group_nif!(member_list_remove_group(name: &str), list => {
     list.group(name).and_then(|group| list.remove_group(group))
 });
+
+/// Returns `{:ok, members}` or `{:error, {what, message}}`.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn member_list_merge_group<'a>(
+    env: Env<'a>,
+    list: ResourceArc<List>,
+    from: &str,
+    into: &str,
+) -> Term<'a> {
+    let merged = list.shared.write(Patience::Endless, |lists| {
+        each!(Lists, lists, list => {
+            let groups = list.group(from).and_then(|from| Ok((from, list.group(into)?)));
+            groups.and_then(|(from, into)| list.merge_group(from, into)).map_err(Refused::from)
+        })
+    });
+    counted(env, merged)
+}
+
+/// Returns `{:ok, members}`, `{:bad_id, index}` or `{:error, {what, message}}`.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn member_list_set_group_many<'a>(
+    env: Env<'a>,
+    list: ResourceArc<List>,
+    ids: Vec<Term<'a>>,
+    group: &str,
+) -> Term<'a> {
+    let moved = list.shared.write(Patience::Endless, |lists| {
+        each!(Lists, lists, list => all_ids(&ids).and_then(|ids| {
+            let group = list.group(group)?;
+            Ok(list.set_group_many(&ids, group)?)
+        }))
+    });
+    counted(env, moved)
+}
+
+fn counted<'a>(env: Env<'a>, members: Option<Result<usize, Refused>>) -> Term<'a> {
+    let answered = members.map(|members| match members {
+        Ok(members) => (atoms::ok(), members).encode(env),
+        Err(refused) => refused.encode(env),
+    });
+    answer(env, answered)
+}
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn member_list_groups<'a>(env: Env<'a>, list: ResourceArc<List>) -> Term<'a> {

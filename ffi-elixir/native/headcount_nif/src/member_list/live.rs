@@ -272,28 +272,20 @@ fn tick_info(tick: ResourceArc<Published>) -> (u64, bool) {
     }
 }
 
-/// The exception of a caller that breaks a rule which it can know.
-#[derive(rustler::NifException)]
-#[module = "ArgumentError"]
-struct ArgumentError {
-    message: String,
-}
-
+/// Returns `:ok` or `{:error, {what, message}}`.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn member_list_begin_epoch(
+fn member_list_begin_epoch<'a>(
+    env: Env<'a>,
     list: ResourceArc<List>,
     name: &str,
     (node, number): (&str, u64),
-) -> NifResult<Option<()>> {
+) -> Term<'a> {
     let epoch = Epoch::new(node, number);
     let begun = list.shared.write(
         Patience::Endless,
         |lists| each!(Lists, lists, list => list.begin_epoch(name, epoch)),
     );
-    begun.transpose().map_err(|error| {
-        let message = error.to_string();
-        Error::RaiseTerm(Box::new(ArgumentError { message }))
-    })
+    super::groups::done(env, begun)
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]

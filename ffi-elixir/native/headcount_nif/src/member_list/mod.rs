@@ -6,6 +6,7 @@ mod convert;
 mod groups;
 mod live;
 mod read;
+mod refused;
 mod roster;
 mod save;
 mod table;

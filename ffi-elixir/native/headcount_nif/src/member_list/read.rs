@@ -1,10 +1,10 @@
 //! Reads of a list and of its snapshots.
 
+use headcount::WindowSpec;
 use headcount::member_list::IntId;
-use headcount::{SortKey, WindowSpec};
 use rustler::{Encoder, Env, ResourceArc, Term};
 
-use super::convert::{RowWriter, TermId, all_ids, member};
+use super::convert::{RowWriter, Sort, TermId, find_all, member};
 use super::{List, Lists, SnapshotResource, Snapshots, each};
 use crate::atoms;
 use crate::shared::{Patience, Shared, answer, twins};
@@ -79,10 +79,11 @@ twins! {
         list: ResourceArc<List>, id: Term<'a>,
     ) {
         answer(env, list.shared.read(patience, |lists| each!(Lists, lists, list => {
-            let Some(id) = TermId::from_term(id) else {
-                return atoms::bad_id().encode(env);
+            let id = match TermId::sought(id) {
+                Ok(id) => id,
+                Err(refused) => return refused.encode(env),
             };
-            let found = list.get(&id).map(|found| {
+            let found = id.as_ref().and_then(|id| list.get(id)).map(|found| {
                 let group = name_of!(env, list)(found.group);
                 let group = group.unwrap_or_else(|| atoms::nil().encode(env));
                 let map = member(env, found.id, group, found.revision, found.attrs, found.payload);
@@ -99,9 +100,27 @@ twins! {
         list: ResourceArc<List>, id: Term<'a>,
     ) {
         answer(env, list.shared.read(patience, |lists| each!(Lists, lists, list => {
-            match TermId::from_term(id) {
-                Some(id) => list.index_of(&id).encode(env),
-                None => atoms::bad_id().encode(env),
+            match TermId::sought(id) {
+                Ok(id) => id.and_then(|id| list.index_of(&id)).encode(env),
+                Err(refused) => refused.encode(env),
+            }
+        })))
+    }
+}
+
+twins! {
+    /// Returns `{index, row}` of a member, `nil` or `:bad_id`.
+    fn snapshot_find / "snapshot_find_dirty" [env, patience] (
+        list: ResourceArc<SnapshotResource>, id: Term<'a>,
+    ) {
+        answer(env, list.shared.read(patience, |lists| each!(Snapshots, lists, list => {
+            match TermId::sought(id) {
+                Ok(id) => {
+                    let row = id.and_then(|id| Some((list.index_of(&id), list.get(&id)?)));
+                    let mut writer = RowWriter::new(env, name_of!(env, list));
+                    row.map(|(index, row)| (index, writer.row(&row))).encode(env)
+                }
+                Err(refused) => refused.encode(env),
             }
         })))
     }
@@ -113,9 +132,9 @@ twins! {
         list: ResourceArc<List>, ids: Vec<Term<'a>>,
     ) {
         answer(env, list.shared.read(patience, |lists| each!(Lists, lists, list => {
-            match all_ids(&ids) {
-                Ok(ids) => list.index_of_many(&ids).encode(env),
-                Err(at) => (atoms::bad_id(), at).encode(env),
+            match find_all(&ids, |ids| list.index_of_many(ids)) {
+                Ok(found) => found.encode(env),
+                Err(refused) => refused.encode(env),
             }
         })))
     }
@@ -127,9 +146,9 @@ twins! {
         list: ResourceArc<List>, ids: Vec<Term<'a>>,
     ) {
         answer(env, list.shared.read(patience, |lists| each!(Lists, lists, list => {
-            match all_ids(&ids) {
-                Ok(ids) => RowWriter::new(env, name_of!(env, list)).found(&list.rows_of(&ids)),
-                Err(at) => (atoms::bad_id(), at).encode(env),
+            match find_all(&ids, |ids| list.rows_of(ids)) {
+                Ok(rows) => RowWriter::new(env, name_of!(env, list)).found(&rows),
+                Err(refused) => refused.encode(env),
             }
         })))
     }
@@ -137,12 +156,11 @@ twins! {
 
 /// Returns `[{group, row}]`
 #[rustler::nif(schedule = "DirtyCpu")]
-fn member_list_find_prefix<'a>(
-    env: Env<'a>,
-    list: ResourceArc<List>,
-    prefix: super::convert::Sort,
-) -> Term<'a> {
-    let prefix: SortKey = prefix.0;
+fn member_list_find_prefix<'a>(env: Env<'a>, list: ResourceArc<List>, prefix: Sort) -> Term<'a> {
+    // No key begins with one that is beyond a limit.
+    let Ok(prefix) = prefix.key() else {
+        return Term::list_new_empty(env);
+    };
     answer(
         env,
         list.shared.read(Patience::Endless, |lists| {
@@ -156,16 +174,15 @@ fn member_list_find_prefix<'a>(
 
 /// Returns `[{group, count, first row | nil}]`
 #[rustler::nif(schedule = "DirtyCpu")]
-fn member_list_search_prefix<'a>(
-    env: Env<'a>,
-    list: ResourceArc<List>,
-    prefix: super::convert::Sort,
-) -> Term<'a> {
+fn member_list_search_prefix<'a>(env: Env<'a>, list: ResourceArc<List>, prefix: Sort) -> Term<'a> {
+    let Ok(prefix) = prefix.key() else {
+        return Term::list_new_empty(env);
+    };
     answer(
         env,
         list.shared.read(Patience::Endless, |lists| {
             each!(Lists, lists, list => {
-                let matches = list.search_prefix(&prefix.0);
+                let matches = list.search_prefix(&prefix);
                 let found = matches.groups().iter();
                 let found = found.map(|found| {
                     (name_of!(env, list)(found.group), found.count, found.first_index)
@@ -176,14 +193,19 @@ fn member_list_search_prefix<'a>(
     )
 }
 
-/// Returns the name of the window that shows a page of what a search finds, in all groups or in one.
+/// Returns the name of the window that shows a page of what a search finds, in all groups or in one, or
+/// `{:error, {what, message}}`.
 #[rustler::nif]
-fn search_window(prefix: super::convert::Sort, page: u32, group: Option<&str>) -> String {
-    let window: WindowSpec<IntId> = match group {
-        Some(group) => WindowSpec::search_in(group, &prefix.0, page),
-        None => WindowSpec::search(&prefix.0, page),
+fn search_window<'a>(env: Env<'a>, prefix: Sort, page: u32, group: Option<&str>) -> Term<'a> {
+    let prefix = match prefix.key() {
+        Ok(prefix) => prefix,
+        Err(refused) => return refused.encode(env),
     };
-    window.to_string()
+    let window: WindowSpec<IntId> = match group {
+        Some(group) => WindowSpec::search_in(group, &prefix, page),
+        None => WindowSpec::search(&prefix, page),
+    };
+    window.to_string().encode(env)
 }
 
 /// Groups of a snapshot.

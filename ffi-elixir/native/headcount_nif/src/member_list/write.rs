@@ -1,11 +1,12 @@
 //! Writes, one member or many at a time.
 
+use headcount::MemberList;
 use headcount::member_list::{BatchReport, Change, NewMember, Upsert};
-use headcount::{ListError, MemberList};
 use rustler::schedule::consume_timeslice;
 use rustler::{Binary, Encoder, Env, NifResult, ResourceArc, Term};
 
-use super::convert::{Sort, TermId};
+use super::convert::{Checked, Sort, TermId};
+use super::refused::Refused;
 use super::{List, convert, each};
 use crate::atoms;
 use crate::errors;
@@ -15,17 +16,15 @@ use crate::shared::{Patience, answer, twins};
 enum Done {
     Upsert(Upsert),
     Row(Option<usize>),
-    BadId,
 }
 
 /// Returns `{:ok, upsert}`, `{:ok, row}`, `:bad_id`, `:busy` or `{:error, {what, message}}`.
-fn done<'a>(env: Env<'a>, result: Option<Result<Done, ListError>>) -> Term<'a> {
+fn done<'a>(env: Env<'a>, result: Option<Result<Done, Refused>>) -> Term<'a> {
     match result {
         None => atoms::busy().encode(env),
         Some(Ok(Done::Upsert(upsert))) => (atoms::ok(), convert::upsert(env, &upsert)).encode(env),
         Some(Ok(Done::Row(row))) => (atoms::ok(), row).encode(env),
-        Some(Ok(Done::BadId)) => atoms::bad_id().encode(env),
-        Some(Err(error)) => errors::described(env, &error),
+        Some(Err(refused)) => refused.encode(env),
     }
 }
 
@@ -33,21 +32,18 @@ fn done<'a>(env: Env<'a>, result: Option<Result<Done, ListError>>) -> Term<'a> {
 macro_rules! on_member {
     ($env:ident, $patience:ident, $shared:ident, $term:ident, |$list:ident, $id:ident| $body:expr) => {
         done($env, $shared.shared.write($patience, |lists| each!(Lists, lists, $list => {
-            match TermId::from_term($term) {
-                Some($id) => $body,
-                None => Ok(Done::BadId),
-            }
+            TermId::from_term($term).and_then(|$id| $body)
         })))
     };
 }
 
 twins! {
     fn member_list_upsert / "member_list_upsert_dirty" [env, patience] (
-        list: ResourceArc<List>, id: Term<'a>, group: &'a str, sort: Sort, attrs: u32,
+        list: ResourceArc<List>, id: Term<'a>, group: &'a str, sort: Sort, attrs: Checked<u32>,
     ) {
         on_member!(env, patience, list, id, |list, id| {
-            let group = list.group(group);
-            group.and_then(|group| list.upsert(id, group, &sort.0, attrs)).map(Done::Upsert)
+            let group = list.group(group)?;
+            Ok(Done::Upsert(list.upsert(id, group, &sort.key()?, attrs.value()?)?))
         })
     }
 }
@@ -57,7 +53,8 @@ twins! {
         list: ResourceArc<List>, id: Term<'a>, group: &'a str,
     ) {
         on_member!(env, patience, list, id, |list, id| {
-            list.group(group).and_then(|group| list.set_group(&id, group)).map(Done::Upsert)
+            let group = list.group(group)?;
+            Ok(Done::Upsert(list.set_group(&id, group)?))
         })
     }
 }
@@ -66,15 +63,19 @@ twins! {
     fn member_list_set_key / "member_list_set_key_dirty" [env, patience] (
         list: ResourceArc<List>, id: Term<'a>, sort: Sort,
     ) {
-        on_member!(env, patience, list, id, |list, id| list.set_key(&id, &sort.0).map(Done::Upsert))
+        on_member!(env, patience, list, id, |list, id| {
+            Ok(Done::Upsert(list.set_key(&id, &sort.key()?)?))
+        })
     }
 }
 
 twins! {
     fn member_list_set_attrs / "member_list_set_attrs_dirty" [env, patience] (
-        list: ResourceArc<List>, id: Term<'a>, attrs: u32,
+        list: ResourceArc<List>, id: Term<'a>, attrs: Checked<u32>,
     ) {
-        on_member!(env, patience, list, id, |list, id| list.set_attrs(&id, attrs).map(Done::Row))
+        on_member!(env, patience, list, id, |list, id| {
+            Ok(Done::Row(list.set_attrs(&id, attrs.value()?)?))
+        })
     }
 }
 
@@ -84,7 +85,7 @@ twins! {
     ) {
         let payload = payload.as_slice().to_vec();
         on_member!(env, patience, list, id, |list, id| {
-            list.set_payload(&id, payload.into()).map(Done::Row)
+            Ok(Done::Row(list.set_payload(&id, payload.into())?))
         })
     }
 }
@@ -93,7 +94,7 @@ twins! {
     fn member_list_touch / "member_list_touch_dirty" [env, patience] (
         list: ResourceArc<List>, id: Term<'a>,
     ) {
-        on_member!(env, patience, list, id, |list, id| list.touch(&id).map(Done::Row))
+        on_member!(env, patience, list, id, |list, id| Ok(Done::Row(list.touch(&id)?)))
     }
 }
 
@@ -101,7 +102,9 @@ twins! {
     fn member_list_remove / "member_list_remove_dirty" [env, patience] (
         list: ResourceArc<List>, id: Term<'a>,
     ) {
-        on_member!(env, patience, list, id, |list, id| Ok(Done::Row(list.remove(&id))))
+        done(env, list.shared.write(patience, |lists| each!(Lists, lists, list => {
+            TermId::sought(id).map(|id| Done::Row(id.and_then(|id| list.remove(&id))))
+        })))
     }
 }
 
@@ -112,8 +115,8 @@ pub(super) const PAYLOADS_NORMAL_MAX: usize = 1024 * 1024;
 pub(super) const CHANGES_A_PERCENT: usize = 10;
 
 twins! {
-    /// Returns `{:ok, {inserted, updated, removed, missing, [{old_index, index}]}}`, `{:bad_change, index}` or
-    /// `{:error, {what, message}}`.
+    /// Returns `{:ok, {inserted, updated, removed, missing, [{old_index, index}]}}`, `{:bad_change, index}`,
+    /// `{:bad_id, index}` or `{:error, {what, message}}`.
     fn member_list_apply_batch / "member_list_apply_batch_dirty" [env, patience] (
         list: ResourceArc<List>, changes: Vec<Term<'a>>,
     ) {
@@ -129,9 +132,9 @@ twins! {
             env,
             list.shared.write(patience, |lists| {
                 each!(Lists, lists, list => {
-                    match read_all(&changes, in_batch, |term| change(list, term)) {
+                    match read_all(&changes, |term| change(list, term)) {
                         Err(at) => (atoms::bad_change(), at).encode(env),
-                        Ok(Err(error)) => errors::described(env, &error),
+                        Ok(Err(refused)) => refused.encode(env),
                         Ok(Ok(changes)) => match list.apply_batch(&changes) {
                             Err(error) => errors::described(env, &error),
                             Ok(report) => {
@@ -166,9 +169,9 @@ fn member_list_bulk_load<'a>(
 ) -> Term<'a> {
     answer(env, list.shared.write(Patience::Endless, |lists| {
         each!(Lists, lists, list => {
-            match read_all(&members, in_batch, |term| new_member(list, term)) {
+            match read_all(&members, |term| new_member(list, term)) {
                 Err(at) => (atoms::bad_change(), at).encode(env),
-                Ok(Err(error)) => errors::described(env, &error),
+                Ok(Err(refused)) => refused.encode(env),
                 Ok(Ok(members)) => match list.bulk_load(members) {
                     Err(error) => errors::described(env, &error),
                     Ok(report) => {
@@ -182,24 +185,17 @@ fn member_list_bulk_load<'a>(
     }))
 }
 
-/// Names the position of what a list refused.
-fn in_batch(at: usize, error: ListError) -> ListError {
-    let error = Box::new(error);
-    ListError::InBatch { at, error }
-}
-
 /// Returns the changes that the terms describe, or the first error with its position; `Err` with the index of the
 /// first term that is none.
-pub(super) fn read_all<'a, T, E>(
+pub(super) fn read_all<'a, T>(
     terms: &[Term<'a>],
-    in_batch: impl Fn(usize, E) -> E,
-    mut read: impl FnMut(Term<'a>) -> NifResult<Result<T, E>>,
-) -> Result<Result<Vec<T>, E>, usize> {
+    mut read: impl FnMut(Term<'a>) -> NifResult<Result<T, Refused>>,
+) -> Result<Result<Vec<T>, Refused>, usize> {
     let mut all = Vec::with_capacity(terms.len());
     for (at, &term) in terms.iter().enumerate() {
         match read(term).map_err(|_| at)? {
             Ok(value) => all.push(value),
-            Err(error) => return Ok(Err(in_batch(at, error))),
+            Err(refused) => return Ok(Err(refused.at(at))),
         }
     }
     Ok(Ok(all))
@@ -209,23 +205,24 @@ pub(super) fn read_all<'a, T, E>(
 fn new_member<I: TermId>(
     list: &MemberList<I>,
     term: Term<'_>,
-) -> NifResult<Result<NewMember<I>, ListError>> {
-    let (id, group, sort, attrs): (Term<'_>, &str, Sort, u32) = term.decode()?;
-    let id = I::from_term(id).ok_or(rustler::Error::BadArg)?;
-    Ok(list.group(group).map(|group| NewMember {
-        id,
-        group,
-        key: sort.0,
-        attrs,
-    }))
+) -> NifResult<Result<NewMember<I>, Refused>> {
+    let (id, group, sort, attrs): (Term<'_>, &str, Sort, Checked<u32>) = term.decode()?;
+    let read = |id| {
+        Ok(NewMember {
+            id,
+            group: list.group(group)?,
+            key: sort.key()?,
+            attrs: attrs.value()?,
+        })
+    };
+    Ok(I::from_term(id).and_then(read))
 }
 
 /// Reads `{:upsert, {id, group, sort, attrs}}`, `{:remove, id}` or `{what, id, value}`.
 fn change<I: TermId>(
     list: &MemberList<I>,
     term: Term<'_>,
-) -> NifResult<Result<Change<I>, ListError>> {
-    let id = |term| I::from_term(term).ok_or(rustler::Error::BadArg);
+) -> NifResult<Result<Change<I>, Refused>> {
     if let Ok((what, value)) = term.decode::<(rustler::Atom, Term<'_>)>() {
         return match what {
             what if what == atoms::upsert() => {
@@ -236,22 +233,29 @@ fn change<I: TermId>(
                     attrs: new.attrs,
                 }))
             }
-            what if what == atoms::remove() => Ok(Ok(Change::Remove(id(value)?))),
-            what if what == atoms::touch() => Ok(Ok(Change::Touch(id(value)?))),
+            what if what == atoms::remove() => Ok(I::from_term(value).map(Change::Remove)),
+            what if what == atoms::touch() => Ok(I::from_term(value).map(Change::Touch)),
             _ => Err(rustler::Error::BadArg),
         };
     }
     let (what, member, value): (rustler::Atom, Term<'_>, Term<'_>) = term.decode()?;
-    let id = id(member)?;
+    let id = I::from_term(member);
     Ok(match what {
-        what if what == atoms::set_group() => list
-            .group(value.decode()?)
-            .map(|group| Change::SetGroup(id, group)),
-        what if what == atoms::set_key() => Ok(Change::SetKey(id, value.decode::<Sort>()?.0)),
-        what if what == atoms::set_attrs() => Ok(Change::SetAttrs(id, value.decode()?)),
+        what if what == atoms::set_group() => {
+            let group: &str = value.decode()?;
+            id.and_then(|id| Ok(Change::SetGroup(id, list.group(group)?)))
+        }
+        what if what == atoms::set_key() => {
+            let sort: Sort = value.decode()?;
+            id.and_then(|id| Ok(Change::SetKey(id, sort.key()?)))
+        }
+        what if what == atoms::set_attrs() => {
+            let attrs: Checked<u32> = value.decode()?;
+            id.and_then(|id| Ok(Change::SetAttrs(id, attrs.value()?)))
+        }
         what if what == atoms::set_payload() => {
             let payload = value.decode::<Binary<'_>>()?.as_slice().to_vec();
-            Ok(Change::SetPayload(id, payload.into()))
+            id.map(|id| Change::SetPayload(id, payload.into()))
         }
         _ => return Err(rustler::Error::BadArg),
     })

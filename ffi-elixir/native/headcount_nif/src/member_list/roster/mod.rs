@@ -3,7 +3,7 @@
 mod target;
 
 use headcount::id::{Dot, Origin, ReplicaId};
-use headcount::roster::RosterReport;
+use headcount::roster::{RosterReport, Status};
 use headcount::tracker::{self, Encoding, LeaveReason};
 use headcount::{EntryBuf, NewEntry, Roster, RosterOptions, TopicDiff};
 use rustler::{Atom, Decoder, Encoder, Env, NifResult, ResourceArc, Term};
@@ -105,14 +105,14 @@ fn roster_reset<'a>(env: Env<'a>, over: Over, entries: Vec<Join<'a>>, wall_s: u6
     answer(env, reset)
 }
 
-/// Reads of one user, as `:bad_id` if the term is no id of the list.
+/// Reads of one user, `None` for an id that no user can have; `:bad_id` if the term is no id of the list.
 macro_rules! user {
     ($env:ident, $patience:ident, $over:ident, $id:ident, |$roster:ident, $user:ident| $read:expr) => {
         answer($env, with_target!(read, $over, $patience, target => {
-            let Some($user) = TermId::from_term($id) else {
-                return atoms::bad_id().encode($env);
-            };
-            target.roster().map(|$roster| $read).encode($env)
+            match TermId::sought($id) {
+                Ok($user) => target.roster().map(|$roster| $read).encode($env),
+                Err(refused) => refused.encode($env),
+            }
         }))
     };
 }
@@ -120,21 +120,25 @@ macro_rules! user {
 twins! {
     /// Returns the status that others see.
     fn roster_status / "roster_status_dirty" [env, patience] (over: Over, id: Term<'a>) {
-        user!(env, patience, over, id, |roster, id| status_name(roster.status(&id)))
+        user!(env, patience, over, id, |roster, id| {
+            status_name(id.map_or(Status::Offline, |id| roster.status(&id)))
+        })
     }
 }
 
 twins! {
     /// Returns the status that the sessions of the user see.
     fn roster_own_status / "roster_own_status_dirty" [env, patience] (over: Over, id: Term<'a>) {
-        user!(env, patience, over, id, |roster, id| status_name(roster.own_status(&id)))
+        user!(env, patience, over, id, |roster, id| {
+            status_name(id.map_or(Status::Offline, |id| roster.own_status(&id)))
+        })
     }
 }
 
 twins! {
     /// Returns seconds since 1970, or `nil`.
     fn roster_last_seen / "roster_last_seen_dirty" [env, patience] (over: Over, id: Term<'a>) {
-        user!(env, patience, over, id, |roster, id| roster.last_seen(&id))
+        user!(env, patience, over, id, |roster, id| id.and_then(|id| roster.last_seen(&id)))
     }
 }
 
@@ -165,8 +169,8 @@ fn diff<I: TermId>(joins: Vec<EntryBuf>, leaves: Vec<Leave<'_>>) -> TopicDiff {
 fn entry<I: TermId>(key: Term<'_>, origin: &str, version: u64) -> EntryBuf {
     let id = I::from_term(key).map(|id| id.to_text());
     let put = match &id {
-        Some(id) => NewEntry::new("", id, ""),
-        None => NewEntry::bytes("", &[], &[], Encoding::Bytes),
+        Ok(id) => NewEntry::new("", id, ""),
+        Err(_) => NewEntry::bytes("", &[], &[], Encoding::Bytes),
     };
     // The hash of the origin names it: a text of 11 characters.
     let replica = ReplicaId::new(origin, 0, 0).expect("the caller cuts it out of a reference");

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use headcount::id::Origin;
 use headcount::member_list::{GroupId, Id, MemberTable, TableOptions};
 use headcount::roster::{OfflinePolicy, RosterReport, RosterTarget};
-use headcount::{EntryBuf, ListError, MemberList, Placement, Roster, RosterOptions, SortKey};
+use headcount::{EntryBuf, ListError, MemberList, Placement, Roster, RosterOptions};
 use parking_lot::Mutex;
 use rustler::{Atom, Binary, Decoder, Env, Error, NifResult, Term};
 
 use super::{Join, Leave, diff, entry, name_of, report_term};
 use crate::atoms;
 use crate::entries::status_of;
-use crate::member_list::convert::{Sort, TermId};
+use crate::member_list::convert::{Checked, Sort, TermId};
+use crate::member_list::refused::Refused;
 
 /// The placements of the entries that are being applied: the mapping of Elixir made them before, as no code of it can
 /// run under the lock of the list.
@@ -145,7 +146,7 @@ pub(super) enum Change<'a> {
 pub(super) type Place<'a> = (
     Option<&'a str>,
     Vec<Sort>,
-    u32,
+    Checked<u32>,
     Term<'a>,
     Option<Binary<'a>>,
 );
@@ -220,15 +221,15 @@ impl<I: Id, L: Target<I>> TargetOrRoster<I, L> {
         report_term(env, &report, refused)
     }
 
-    fn placement(&self, place: Place<'_>) -> Result<Placement, ListError> {
+    fn placement(&self, place: Place<'_>) -> Result<Placement, Refused> {
         let (group, keys, attrs, status, payload) = place;
-        let mut placement = Placement::new(status_of(status).unwrap_or_default()).bits(attrs);
+        let placement = Placement::new(status_of(status).unwrap_or_default());
+        let mut placement = placement.bits(attrs.value()?);
         if let Some(name) = group {
             placement = placement.group(self.group_named(name)?);
         }
         if !keys.is_empty() {
-            let keys: Vec<SortKey> = keys.into_iter().map(|key| key.0).collect();
-            placement = placement.keys(keys);
+            placement = placement.keys(Sort::keys(keys)?);
         }
         Ok(match payload {
             Some(payload) => placement.payload(payload.as_slice().to_vec()),

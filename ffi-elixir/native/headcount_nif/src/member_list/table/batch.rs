@@ -1,16 +1,18 @@
 //! Many changes and many new members of a table at once. All terms are read before the table is locked.
 
 use headcount::member_list::{
-    Fields, IntId, ListMove, NewTableMember, TableBatchReport, TableChange, TableError, TextId,
+    Fields, IntId, ListMove, NewTableMember, TableBatchReport, TableChange, TextId,
 };
 use rustler::schedule::consume_timeslice;
 use rustler::types::tuple::get_tuple;
 use rustler::{Atom, Binary, Encoder, Env, Error, NifResult, ResourceArc, Term};
 
+use super::spec::{Bits, attrs};
 use super::write::{both, moved};
-use super::{Ids, Table, attrs};
-use crate::member_list::convert::{Sort, TermId};
+use super::{Ids, Table};
+use crate::member_list::convert::{Checked, Sort, TermId};
 use crate::member_list::live::Kind;
+use crate::member_list::refused::Refused;
 use crate::member_list::write::{CHANGES_A_PERCENT, PAYLOADS_NORMAL_MAX, payload_bytes, read_all};
 use crate::shared::{Patience, answer, twins};
 use crate::{atoms, errors};
@@ -20,7 +22,7 @@ const WRITES_NORMAL_MAX: usize = 1_000;
 
 twins! {
     /// Returns `{:ok, {inserted, updated, removed, missing, [{index, {list, old_index, index}}]}}`,
-    /// `{:bad_change, index}` or `{:error, {what, message}}`. There are no rows unless `rows` says so.
+    /// `{:bad_change, index}`, `{:bad_id, index}` or `{:error, {what, message}}`. There are no rows unless `rows` says so.
     fn table_apply_batch / "table_apply_batch_dirty" [env, patience] (
         table: ResourceArc<Table>, changes: Vec<Term<'a>>, rows: bool,
     ) {
@@ -42,9 +44,9 @@ fn apply<'a, I: Kind>(
     changes: &[Term<'a>],
     rows: bool,
 ) -> Term<'a> {
-    let changes = match read_all(changes, in_batch, change::<I>) {
+    let changes = match read_all(changes, change::<I>) {
         Err(at) => return (atoms::bad_change(), at).encode(env),
-        Ok(Err(error)) => return errors::table(env, &error),
+        Ok(Err(refused)) => return refused.encode(env),
         Ok(Ok(changes)) => changes,
     };
     let mut moves = Vec::new();
@@ -80,7 +82,7 @@ fn batch_term<'a>(env: Env<'a>, report: TableBatchReport, moves: &[(usize, ListM
     (atoms::ok(), (inserted, updated, removed, missing, moves)).encode(env)
 }
 
-/// Returns `{:ok, {loaded, [{index, id}]}}`, `{:bad_change, index}` or `{:error, {what, message}}`.
+/// Returns `{:ok, {loaded, [{index, id}]}}`, `{:bad_change, index}`, `{:bad_id, index}` or `{:error, {what, message}}`.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn table_bulk_load<'a>(
     env: Env<'a>,
@@ -95,9 +97,9 @@ fn table_bulk_load<'a>(
 }
 
 fn load<'a, I: Kind>(env: Env<'a>, table: &Table, members: &[Term<'a>]) -> Term<'a> {
-    let members = match read_all(members, in_batch, new_member::<I>) {
+    let members = match read_all(members, new_member::<I>) {
         Err(at) => return (atoms::bad_change(), at).encode(env),
-        Ok(Err(error)) => return errors::table(env, &error),
+        Ok(Err(refused)) => return refused.encode(env),
         Ok(Ok(members)) => members,
     };
     let loaded = table.shared.write(Patience::Endless, |tables| {
@@ -115,57 +117,63 @@ fn load<'a, I: Kind>(env: Env<'a>, table: &Table, members: &[Term<'a>]) -> Term<
     answer(env, loaded)
 }
 
-/// Names the position of what a table refused.
-fn in_batch(at: usize, error: TableError) -> TableError {
-    let error = Box::new(error);
-    TableError::InBatch { at, error }
-}
-
-fn id<I: TermId>(term: Term<'_>) -> NifResult<I> {
-    I::from_term(term).ok_or(Error::BadArg)
-}
-
 /// Reads `{id, keys, attrs, payload | nil}`.
-fn new_member<I: TermId>(term: Term<'_>) -> NifResult<Result<NewTableMember<I>, TableError>> {
-    let (member, keys, bits, payload): (Term<'_>, Vec<Sort>, Vec<u16>, Option<Binary<'_>>) =
+fn new_member<I: TermId>(term: Term<'_>) -> NifResult<Result<NewTableMember<I>, Refused>> {
+    let (id, keys, bits, payload): (Term<'_>, Vec<Sort>, Bits, Option<Binary<'_>>) =
         term.decode()?;
-    let id = id(member)?;
-    Ok(attrs(bits).map(|attrs| NewTableMember {
-        id,
-        keys: keys.into_iter().map(|key| key.0).collect(),
-        attrs,
-        payload: payload.map(|payload| payload.as_slice().to_vec().into()),
-    }))
+    let read = |id| {
+        Ok(NewTableMember {
+            id,
+            keys: Sort::keys(keys)?,
+            attrs: attrs(bits)?,
+            payload: payload.map(|payload| payload.as_slice().to_vec().into()),
+        })
+    };
+    Ok(I::from_term(id).and_then(read))
 }
 
 /// Reads `{:remove, id}`, `{:touch, id}`, `{:set_payload, id, payload}`, `{:upsert, id, keys, attrs}`,
 /// `{:set_key, id, column, key}` or `{:set_attrs, id, clear, set}`.
-fn change<I: TermId>(term: Term<'_>) -> NifResult<Result<TableChange<I>, TableError>> {
+fn change<I: TermId>(term: Term<'_>) -> NifResult<Result<TableChange<I>, Refused>> {
     let parts = get_tuple(term)?;
     let [what, member, values @ ..] = &parts[..] else {
         return Err(Error::BadArg);
     };
     let what: Atom = what.decode()?;
-    let id = id(*member)?;
+    let id = I::from_term(*member);
     Ok(match values {
-        [] if what == atoms::remove() => Ok(TableChange::Remove(id)),
-        [] if what == atoms::touch() => Ok(TableChange::TouchFields(id, Fields::ALL)),
+        [] if what == atoms::remove() => id.map(TableChange::Remove),
+        [] if what == atoms::touch() => id.map(|id| TableChange::TouchFields(id, Fields::ALL)),
         [payload] if what == atoms::set_payload() => {
             let payload = payload.decode::<Binary<'_>>()?.as_slice().to_vec();
-            Ok(TableChange::SetPayload(id, payload.into()))
+            id.map(|id| TableChange::SetPayload(id, payload.into()))
         }
         [keys, bits] if what == atoms::upsert() => {
             let keys: Vec<Sort> = keys.decode()?;
-            let keys = keys.into_iter().map(|key| key.0).collect();
-            attrs(bits.decode()?).map(|attrs| TableChange::Upsert { id, keys, attrs })
+            let bits: Bits = bits.decode()?;
+            id.and_then(|id| {
+                let keys = Sort::keys(keys)?;
+                let attrs = attrs(bits)?;
+                Ok(TableChange::Upsert { id, keys, attrs })
+            })
         }
         [column, key] if what == atoms::set_key() => {
-            let column = column.decode()?;
-            let key = key.decode::<Sort>()?.0;
-            Ok(TableChange::SetKey { id, column, key })
+            let column: Checked<usize> = column.decode()?;
+            let key: Sort = key.decode()?;
+            id.and_then(|id| {
+                let column = column.value()?;
+                let key = key.key()?;
+                Ok(TableChange::SetKey { id, column, key })
+            })
         }
-        [clear, set] if what == atoms::set_attrs() => both(clear.decode()?, set.decode()?)
-            .map(|(clear, set)| TableChange::SetAttrs { id, clear, set }),
+        [clear, set] if what == atoms::set_attrs() => {
+            let clear: Bits = clear.decode()?;
+            let set: Bits = set.decode()?;
+            id.and_then(|id| {
+                let (clear, set) = both(clear, set)?;
+                Ok(TableChange::SetAttrs { id, clear, set })
+            })
+        }
         _ => return Err(Error::BadArg),
     })
 }

@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use super::convert::{TermId, map};
 use super::live::{Published, Ticks};
+use super::refused::Refused;
 use super::roster::TableOrRoster;
 use super::{SnapshotResource, Snapshots, body_format, each};
 use crate::entries::binary;
 use crate::shared::{Patience, Shared, answer, twins};
 use crate::{atoms, errors};
-use spec::{Specs, attrs};
+use spec::{Bits, Specs, attrs};
 
 /// A table of members whose ids are numbers, UUIDs or text.
 pub(crate) enum Tables {
@@ -62,13 +63,13 @@ fn table_new<'a>(
     ids: Atom,
     columns: usize,
     payloads: Atom,
-    shown: Vec<u16>,
+    shown: Bits,
     (node, number): (&str, u64),
 ) -> NifResult<Term<'a>> {
     let payloads = body_format(payloads);
     let shown = match attrs(shown) {
         Ok(shown) => shown,
-        Err(error) => return Ok(errors::table(env, &error)),
+        Err(refused) => return Ok(refused.encode(env)),
     };
     if let Some(bit) = shown.bits().find(|bit| *bit >= 32) {
         return Ok(errors::table(
@@ -108,23 +109,26 @@ fn alone<I: Id>(options: TableOptions) -> Result<TableOrRoster<I>, TableError> {
     MemberTable::new(options).map(TableOrRoster::Target)
 }
 
-/// Returns `:ok`, `{:ok, value}` or `{:error, {what, message}}`.
-fn done<'a, R: Encoder>(env: Env<'a>, result: Result<R, TableError>) -> Term<'a> {
+/// Returns `{:ok, value}`, `:bad_id` or `{:error, {what, message}}`.
+fn done<'a, R: Encoder>(env: Env<'a>, result: Result<R, impl Into<Refused>>) -> Term<'a> {
     match result {
         Ok(value) => (atoms::ok(), value).encode(env),
-        Err(error) => errors::table(env, &error),
+        Err(refused) => refused.into().encode(env),
     }
 }
 
 /// Returns `{:ok, list}`, `:bad_id` or `{:error, {what, message}}`.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn table_add_list<'a>(env: Env<'a>, table: ResourceArc<Table>, spec: Specs<'a>) -> Term<'a> {
-    answer(env, table.shared.write(Patience::Endless, |tables| each!(Tables, tables, table => {
-        match spec.read() {
-            None => atoms::bad_id().encode(env),
-            Some(spec) => done(env, spec.and_then(|spec| table.add_list(spec)).map(ListId::to_u64)),
-        }
-    })))
+    answer(
+        env,
+        table.shared.write(Patience::Endless, |tables| {
+            each!(Tables, tables, table => {
+                let added = spec.read().and_then(|spec| Ok(table.add_list(spec)?.to_u64()));
+                done(env, added)
+            })
+        }),
+    )
 }
 
 /// Gives a list another spec, and empties it at once with `revoke`. Returns `{:ok, nil}`, `:bad_id` or
@@ -142,16 +146,14 @@ fn table_set_spec<'a>(
         env,
         table.shared.write(Patience::Endless, |tables| {
             each!(Tables, tables, table => {
-                match spec.read() {
-                    None => atoms::bad_id().encode(env),
-                    Some(spec) => {
-                        let changed = spec.and_then(|spec| match revoke {
-                            true => table.revoke(list, spec),
-                            false => table.set_spec(list, spec),
-                        });
-                        done(env, changed.map(|()| atoms::nil()))
+                let changed = spec.read().and_then(|spec| {
+                    match revoke {
+                        true => table.revoke(list, spec)?,
+                        false => table.set_spec(list, spec)?,
                     }
-                }
+                    Ok(atoms::nil())
+                });
+                done(env, changed)
             })
         }),
     )
@@ -222,10 +224,11 @@ twins! {
     /// Returns `%{id, keys, attrs, revision, payload}`, `nil` or `:bad_id`.
     fn table_get / "table_get_dirty" [env, patience] (table: ResourceArc<Table>, id: Term<'a>) {
         answer(env, table.shared.read(patience, |tables| each!(Tables, tables, table => {
-            let Some(id) = TermId::from_term(id) else {
-                return atoms::bad_id().encode(env);
+            let id = match TermId::sought(id) {
+                Ok(id) => id,
+                Err(refused) => return refused.encode(env),
             };
-            let found = table.get(&id).map(|found| {
+            let found = id.as_ref().and_then(|id| table.get(id)).map(|found| {
                 let keys = found.keys.iter().map(|key| binary(env, key));
                 let attrs: Vec<u16> = Attrs::bits(&found.attrs).collect();
                 let pairs = [

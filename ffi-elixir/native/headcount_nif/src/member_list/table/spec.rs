@@ -1,20 +1,23 @@
 //! Specs of lists, clauses and attributes, from Elixir.
 
-use headcount::member_list::{Attrs, Clause, ListSpec, TableError};
+use headcount::member_list::{Attrs, Clause, ListSpec};
 use rustler::{Decoder, NifResult, Term};
 
-use crate::member_list::convert::TermId;
+use crate::member_list::convert::{Checked, TermId};
+use crate::member_list::refused::Refused;
+
+/// Numbers of attributes.
+pub(crate) type Bits = Checked<Vec<u16>>;
 
 /// Reads a set of attributes.
-pub(crate) fn attrs(bits: Vec<u16>) -> Result<Attrs, TableError> {
-    Attrs::of(bits)
+pub(crate) fn attrs(bits: Bits) -> Result<Attrs, Refused> {
+    Ok(Attrs::of(bits.value()?)?)
 }
 
 /// `{all, any, none}`, lists of attributes.
-type ClauseTerm = (Vec<u16>, Vec<u16>, Vec<u16>);
+type ClauseTerm = (Bits, Bits, Bits);
 
-fn clause((all, any, none): &ClauseTerm) -> Result<Clause, TableError> {
-    let attrs = |bits: &[u16]| Attrs::of(bits.iter().copied());
+fn clause((all, any, none): ClauseTerm) -> Result<Clause, Refused> {
     Ok(Clause::new()
         .all(attrs(all)?)
         .any(attrs(any)?)
@@ -24,7 +27,7 @@ fn clause((all, any, none): &ClauseTerm) -> Result<Clause, TableError> {
 /// A spec whose ids are not yet of a kind: `{{name, default_group, sort_by, descending, headers}, admit, always,
 /// never, [{clause, group}]}`; `admit` is a list of clauses or `nil`.
 pub(crate) struct Specs<'a> {
-    head: (&'a str, &'a str, usize, bool, bool),
+    head: (&'a str, &'a str, Checked<usize>, bool, bool),
     admit: Option<Vec<ClauseTerm>>,
     always: Vec<Term<'a>>,
     never: Vec<Term<'a>>,
@@ -45,33 +48,26 @@ impl<'a> Decoder<'a> for Specs<'a> {
 }
 
 impl Specs<'_> {
-    /// Returns the spec for ids of one kind; `None` if it has another id.
-    pub(crate) fn read<I: TermId>(&self) -> Option<Result<ListSpec<I>, TableError>> {
-        let ids = |terms: &[Term<'_>]| terms.iter().map(|term| I::from_term(*term)).collect();
-        let always: Option<Vec<I>> = ids(&self.always);
-        let never: Option<Vec<I>> = ids(&self.never);
-        Some(self.with_ids(always?, never?))
-    }
-
-    fn with_ids<I: TermId>(
-        &self,
-        always: Vec<I>,
-        never: Vec<I>,
-    ) -> Result<ListSpec<I>, TableError> {
+    /// Returns the spec for ids of one kind.
+    pub(crate) fn read<I: TermId>(self) -> Result<ListSpec<I>, Refused> {
         let (name, default_group, sort_by, descending, headers) = self.head;
         let mut spec = ListSpec::new(name, default_group)
-            .sort_by(sort_by)
+            .sort_by(sort_by.value()?)
             .descending(descending)
             .headers(headers)
-            .always(always)
-            .never(never);
-        if let Some(admit) = &self.admit {
-            let clauses = admit.iter().map(clause).collect::<Result<Vec<_>, _>>()?;
-            spec = spec.admit(clauses);
+            .always(all_of(&self.always)?)
+            .never(all_of(&self.never)?);
+        if let Some(admit) = self.admit {
+            let clauses = admit.into_iter().map(clause);
+            spec = spec.admit(clauses.collect::<Result<Vec<_>, _>>()?);
         }
-        for (condition, group) in &self.groups {
+        for (condition, group) in self.groups {
             spec = spec.group(clause(condition)?, group);
         }
         Ok(spec)
     }
+}
+
+fn all_of<I: TermId>(terms: &[Term<'_>]) -> Result<Vec<I>, Refused> {
+    terms.iter().map(|term| I::from_term(*term)).collect()
 }

@@ -5,7 +5,7 @@ use headcount::member_list::{ListId, MemberTable, TableError};
 use rustler::{Encoder, Env, ResourceArc, Term};
 
 use super::{Table, Tables};
-use crate::member_list::convert::{RowWriter, Sort, TermId, all_ids, group};
+use crate::member_list::convert::{RowWriter, Sort, TermId, find_all, group};
 use crate::member_list::read::name_of;
 use crate::member_list::{SnapshotResource, Snapshots, each};
 use crate::shared::{Patience, Shared, answer, twins};
@@ -74,9 +74,9 @@ twins! {
     fn view_index_of / "view_index_of_dirty" [env, patience] (
         table: ResourceArc<Table>, id: u64, member: Term<'a>,
     ) {
-        view!(env, patience, table, id, list => match TermId::from_term(member) {
-            Some(member) => list.index_of(&member).encode(env),
-            None => atoms::bad_id().encode(env),
+        view!(env, patience, table, id, list => match TermId::sought(member) {
+            Ok(member) => member.and_then(|member| list.index_of(&member)).encode(env),
+            Err(refused) => refused.encode(env),
         })
     }
 }
@@ -86,9 +86,9 @@ twins! {
     fn view_index_of_many / "view_index_of_many_dirty" [env, patience] (
         table: ResourceArc<Table>, id: u64, members: Vec<Term<'a>>,
     ) {
-        view!(env, patience, table, id, list => match all_ids(&members) {
-            Ok(members) => list.index_of_many(&members).encode(env),
-            Err(at) => (atoms::bad_id(), at).encode(env),
+        view!(env, patience, table, id, list => match find_all(&members, |ids| list.index_of_many(ids)) {
+            Ok(found) => found.encode(env),
+            Err(refused) => refused.encode(env),
         })
     }
 }
@@ -98,9 +98,9 @@ twins! {
     fn view_rows_of / "view_rows_of_dirty" [env, patience] (
         table: ResourceArc<Table>, id: u64, members: Vec<Term<'a>>,
     ) {
-        view!(env, patience, table, id, list => match all_ids(&members) {
-            Ok(members) => RowWriter::new(env, name_of!(env, list)).found(&list.rows_of(&members)),
-            Err(at) => (atoms::bad_id(), at).encode(env),
+        view!(env, patience, table, id, list => match find_all(&members, |ids| list.rows_of(ids)) {
+            Ok(rows) => RowWriter::new(env, name_of!(env, list)).found(&rows),
+            Err(refused) => refused.encode(env),
         })
     }
 }
@@ -110,9 +110,12 @@ twins! {
     fn view_group_of / "view_group_of_dirty" [env, patience] (
         table: ResourceArc<Table>, id: u64, member: Term<'a>,
     ) {
-        view!(env, patience, table, id, list => match TermId::from_term(member) {
-            Some(member) => list.group_of(&member).and_then(name_of!(env, list)).encode(env),
-            None => atoms::bad_id().encode(env),
+        view!(env, patience, table, id, list => match TermId::sought(member) {
+            Ok(member) => {
+                let group = member.and_then(|member| list.group_of(&member));
+                group.and_then(name_of!(env, list)).encode(env)
+            }
+            Err(refused) => refused.encode(env),
         })
     }
 }
@@ -132,8 +135,12 @@ fn view_find_prefix<'a>(
     id: u64,
     prefix: Sort,
 ) -> Term<'a> {
+    let prefix = prefix.key();
     view!(env, Patience::Endless, table, id, list => {
-        let found = list.find_prefix(&prefix.0).into_iter();
+        let Ok(prefix) = &prefix else {
+            return Term::list_new_empty(env);
+        };
+        let found = list.find_prefix(prefix).into_iter();
         found.map(|(group, row)| (name_of!(env, list)(group), row)).collect::<Vec<_>>()
     })
 }
@@ -146,8 +153,12 @@ fn view_search_prefix<'a>(
     id: u64,
     prefix: Sort,
 ) -> Term<'a> {
+    let prefix = prefix.key();
     view!(env, Patience::Endless, table, id, list => {
-        let matches = list.search_prefix(&prefix.0);
+        let Ok(prefix) = &prefix else {
+            return Term::list_new_empty(env);
+        };
+        let matches = list.search_prefix(prefix);
         let found = matches.groups().iter();
         let found = found.map(|found| {
             (name_of!(env, list)(found.group), found.count, found.first_index)

@@ -1,15 +1,16 @@
 //! Writes of members of a table.
 
-use headcount::SortKey;
-use headcount::member_list::{Attrs, Fields, IntId, ListMove, TableError, TextId};
+use headcount::member_list::{Attrs, Fields, IntId, ListMove, TextId};
 use rustler::{Binary, Encoder, Env, ResourceArc, Term};
 
-use super::{Ids, Table, attrs};
-use crate::member_list::convert::{Sort, TermId};
+use super::spec::{Bits, attrs};
+use super::{Ids, Table};
+use crate::atoms;
+use crate::member_list::convert::{Checked, Sort, TermId, all_ids};
 use crate::member_list::each;
 use crate::member_list::live::Kind;
+use crate::member_list::refused::Refused;
 use crate::shared::{Patience, answer, twins};
-use crate::{atoms, errors};
 
 /// The result of a call on one member.
 enum Done {
@@ -17,20 +18,18 @@ enum Done {
     Upsert(bool, Vec<ListMove>),
     Moves(Vec<ListMove>),
     Nothing,
-    BadId,
 }
 
 /// Returns `{:ok, {is_new, moves}}`, `{:ok, moves}` with moves `{list, old_index, index}`, `{:ok, nil}`, `:bad_id`,
 /// `:busy` or `{:error, {what, message}}`.
-fn done<'a>(env: Env<'a>, result: Option<Result<Done, TableError>>) -> Term<'a> {
+fn done<'a>(env: Env<'a>, result: Option<Result<Done, Refused>>) -> Term<'a> {
     let moves = |moves: Vec<ListMove>| moves.iter().map(moved).collect::<Vec<_>>();
     match result {
         None => atoms::busy().encode(env),
         Some(Ok(Done::Upsert(is_new, found))) => (atoms::ok(), (is_new, moves(found))).encode(env),
         Some(Ok(Done::Moves(found))) => (atoms::ok(), moves(found)).encode(env),
         Some(Ok(Done::Nothing)) => (atoms::ok(), atoms::nil()).encode(env),
-        Some(Ok(Done::BadId)) => atoms::bad_id().encode(env),
-        Some(Err(error)) => errors::table(env, &error),
+        Some(Err(refused)) => refused.encode(env),
     }
 }
 
@@ -45,49 +44,47 @@ macro_rules! on_member {
         done($env, $shared.shared.write($patience, |tables| each!(Tables, tables, $table => {
             let mut found = Vec::new();
             let $moves = &mut found;
-            match TermId::from_term($term) {
-                Some($id) => {
-                    let made: Result<Option<bool>, TableError> = $body;
-                    made.map(|is_new| match is_new {
-                        Some(is_new) => Done::Upsert(is_new, found),
-                        None => Done::Moves(found),
-                    })
-                }
-                None => Ok(Done::BadId),
-            }
+            let made = TermId::from_term($term).and_then(|$id| -> Result<Option<bool>, Refused> {
+                $body
+            });
+            made.map(|is_new| match is_new {
+                Some(is_new) => Done::Upsert(is_new, found),
+                None => Done::Moves(found),
+            })
         })))
     };
 }
 
 twins! {
     fn table_upsert / "table_upsert_dirty" [env, patience] (
-        table: ResourceArc<Table>, id: Term<'a>, keys: Vec<Sort>, bits: Vec<u16>,
+        table: ResourceArc<Table>, id: Term<'a>, keys: Vec<Sort>, bits: Bits,
     ) {
-        let keys: Vec<SortKey> = keys.into_iter().map(|key| key.0).collect();
         on_member!(env, patience, table, id, |table, id, moves| {
-            attrs(bits).and_then(|attrs| table.upsert(id, &keys, attrs, Some(moves))).map(Some)
+            let keys = Sort::keys(keys)?;
+            Ok(Some(table.upsert(id, &keys, attrs(bits)?, Some(moves))?))
         })
     }
 }
 
 twins! {
     fn table_set_key / "table_set_key_dirty" [env, patience] (
-        table: ResourceArc<Table>, id: Term<'a>, column: usize, key: Sort,
+        table: ResourceArc<Table>, id: Term<'a>, column: Checked<usize>, key: Sort,
     ) {
         on_member!(env, patience, table, id, |table, id, moves| {
-            table.set_key(&id, column, &key.0, Some(moves)).map(|()| None)
+            table.set_key(&id, column.value()?, &key.key()?, Some(moves))?;
+            Ok(None)
         })
     }
 }
 
 twins! {
     fn table_set_attrs / "table_set_attrs_dirty" [env, patience] (
-        table: ResourceArc<Table>, id: Term<'a>, clear: Vec<u16>, set: Vec<u16>,
+        table: ResourceArc<Table>, id: Term<'a>, clear: Bits, set: Bits,
     ) {
         on_member!(env, patience, table, id, |table, id, moves| {
-            both(clear, set).and_then(|(clear, set)| {
-                table.set_attrs(&id, &clear, &set, Some(moves)).map(|()| None)
-            })
+            let (clear, set) = both(clear, set)?;
+            table.set_attrs(&id, &clear, &set, Some(moves))?;
+            Ok(None)
         })
     }
 }
@@ -98,11 +95,9 @@ twins! {
         table: ResourceArc<Table>, id: Term<'a>,
     ) {
         done(env, table.shared.write(patience, |tables| each!(Tables, tables, table => {
-            let Some(id) = TermId::from_term(id) else {
-                return Ok(Done::BadId);
-            };
+            let id = TermId::sought(id)?;
             let mut moves = Vec::new();
-            Ok(match table.remove(&id, Some(&mut moves)) {
+            Ok(match id.is_some_and(|id| table.remove(&id, Some(&mut moves))) {
                 true => Done::Moves(moves),
                 false => Done::Nothing,
             })
@@ -115,10 +110,8 @@ twins! {
         table: ResourceArc<Table>, id: Term<'a>,
     ) {
         done(env, table.shared.write(patience, |tables| each!(Tables, tables, table => {
-            match TermId::from_term(id) {
-                Some(id) => table.touch_fields(&id, Fields::ALL).map(|()| Done::Nothing),
-                None => Ok(Done::BadId),
-            }
+            table.touch_fields(&TermId::from_term(id)?, Fields::ALL)?;
+            Ok(Done::Nothing)
         })))
     }
 }
@@ -129,15 +122,13 @@ twins! {
     ) {
         let payload = payload.as_slice().to_vec();
         done(env, table.shared.write(patience, |tables| each!(Tables, tables, table => {
-            match TermId::from_term(id) {
-                Some(id) => table.set_payload(&id, payload.into()).map(|()| Done::Nothing),
-                None => Ok(Done::BadId),
-            }
+            table.set_payload(&TermId::from_term(id)?, payload.into())?;
+            Ok(Done::Nothing)
         })))
     }
 }
 
-/// Returns `{:ok, members}`, `{:bad_change, index}` with the index of the first term that is no id, or
+/// Returns `{:ok, members}`, `{:bad_id, index}` with the index of the first term that is no id, or
 /// `{:error, {what, message}}`. All members change at once, so the lock is held for as long as the change takes; the
 /// terms are read before.
 #[rustler::nif(schedule = "DirtyCpu")]
@@ -145,12 +136,12 @@ fn table_set_attrs_many<'a>(
     env: Env<'a>,
     table: ResourceArc<Table>,
     ids: Vec<Term<'a>>,
-    clear: Vec<u16>,
-    set: Vec<u16>,
+    clear: Bits,
+    set: Bits,
 ) -> Term<'a> {
     let change = match both(clear, set) {
         Ok(change) => change,
-        Err(error) => return errors::table(env, &error),
+        Err(refused) => return refused.encode(env),
     };
     match table.ids {
         Ids::Number => set_many::<IntId>(env, &table, &ids, &change),
@@ -165,13 +156,10 @@ fn set_many<'a, I: Kind>(
     ids: &[Term<'a>],
     (clear, set): &(Attrs, Attrs),
 ) -> Term<'a> {
-    let mut known = Vec::with_capacity(ids.len());
-    for (index, term) in ids.iter().enumerate() {
-        match I::from_term(*term) {
-            Some(id) => known.push(id),
-            None => return (atoms::bad_change(), index).encode(env),
-        }
-    }
+    let known: Vec<I> = match all_ids(ids) {
+        Ok(ids) => ids,
+        Err(refused) => return refused.encode(env),
+    };
     let changed = table.shared.write(Patience::Endless, |tables| {
         let table = I::table(tables).expect("a table keeps its kind of ids");
         table.set_attrs_many(&known, clear, set)
@@ -180,6 +168,6 @@ fn set_many<'a, I: Kind>(
 }
 
 /// Reads attributes that are cleared and set.
-pub(super) fn both(clear: Vec<u16>, set: Vec<u16>) -> Result<(Attrs, Attrs), TableError> {
+pub(super) fn both(clear: Bits, set: Bits) -> Result<(Attrs, Attrs), Refused> {
     Ok((attrs(clear)?, attrs(set)?))
 }
