@@ -3,6 +3,7 @@
 use std::ops::{Deref, Range};
 use std::time::Duration;
 
+use headcount::member_list::{BODY_DEPTH_MAX, Body};
 use headcount::tracker::{Encoding, Key};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyBufferError, PyIndexError, PyOverflowError, PyTypeError, PyValueError};
@@ -205,7 +206,13 @@ impl<'py> FromPyObject<'_, 'py> for Meta {
         match obj.extract() {
             Ok(bytes) => Ok(Self::Bytes(bytes)),
             Err(error) if error.is_instance_of::<PyTypeError>(obj.py()) => {
-                Ok(Self::Json(to_json(&obj)?))
+                let json = to_json(&obj)?;
+                // `Entry.json` would not read it.
+                if Body::is_too_deep(json.as_bytes()) {
+                    let text = format!("the meta nests deeper than {BODY_DEPTH_MAX}");
+                    return Err(LimitError::new_err((text, BODY_DEPTH_MAX)));
+                }
+                Ok(Self::Json(json))
             }
             Err(error) => Err(error),
         }

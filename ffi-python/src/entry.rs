@@ -4,7 +4,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use headcount::EntryBuf;
+use headcount::member_list::{BODY_DEPTH_MAX, Body};
 use headcount::tracker::Encoding;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -95,10 +97,14 @@ impl Entry {
 
     /// Return the meta, parsed as JSON; `None` when it is empty.
     ///
-    /// Raises `ValueError` when it is not JSON.
+    /// Raises `ValueError` when it is not JSON, or nests deeper than 128.
     fn json<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         if self.buf.meta().is_empty() {
             return Ok(None);
+        }
+        if Body::is_too_deep(self.buf.meta()) {
+            let text = format!("the meta nests deeper than {BODY_DEPTH_MAX}");
+            return Err(PyValueError::new_err(text));
         }
         from_json(py, self.buf.meta()).map(Some)
     }

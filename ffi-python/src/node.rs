@@ -174,7 +174,7 @@ impl NodeBase {
         Ok(Replica(id.unwrap_or_else(|_| self.id.clone())))
     }
 
-    /// Return the topics that have entries, sorted. O(topics).
+    /// Return the topics that have entries, hidden ones included, sorted. O(topics).
     fn topics(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         self.core.read(py, core::Presence::topics)
     }

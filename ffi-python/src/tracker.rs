@@ -17,8 +17,10 @@ use crate::verbs::{ENTRY_LEN, Reads, entry_verbs, making_verbs, reference};
 /// Presence entries by topic, key and owner, replicated by frames: a delta-CRDT.
 ///
 /// A key names what is present, a user; its owner names what holds it there, a connection. Each
-/// entry has a meta: bytes as they are, or any other object as JSON. `incarnation` distinguishes
-/// one life of the node from the next; left out, it is the wall clock in microseconds.
+/// entry has a meta: bytes as they are, or any other object as JSON, which nests 128 deep at most.
+/// Key and owner are both `str` or both `bytes`; the meta of a key of `bytes` is `bytes` too. `"a"`
+/// and `b"a"` are two keys, but one owner. `incarnation` distinguishes one life of the node from the
+/// next; left out, it is the wall clock in microseconds.
 ///
 /// `name` is the name of the node, up to 64 bytes. `salt` tells lives of one incarnation apart;
 /// left out, it is random.
@@ -68,7 +70,7 @@ impl Tracker {
         Ok(Replica(self.core.read(py, |tracker| tracker.id().clone())?))
     }
 
-    /// Return the topics that have entries, sorted.
+    /// Return the topics that have entries, hidden ones included, sorted.
     fn topics(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         self.core.read_long(py, |tracker| {
             let mut topics: Vec<_> = tracker.topics().map(str::to_owned).collect();

@@ -298,7 +298,7 @@ class NodeBase:
         """
 
     def topics(self) -> _list[str]:
-        """Return the topics that have entries, sorted. O(topics)."""
+        """Return the topics that have entries, hidden ones included, sorted. O(topics)."""
 
     def replicas(self) -> _list[tuple[Replica, bool]]:
         """Return the other replicas known, each with whether it is up."""

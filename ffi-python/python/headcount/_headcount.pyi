@@ -104,7 +104,7 @@ class Entry:
     def json(self) -> Any:
         """Return the meta, parsed as JSON; `None` when it is empty.
 
-        Raises `ValueError` when it is not JSON.
+        Raises `ValueError` when it is not JSON, or nests deeper than 128.
         """
 
     def __eq__(self, other: object, /) -> bool: ...
@@ -231,8 +231,10 @@ class Tracker:
     """Presence entries by topic, key and owner, replicated by frames: a delta-CRDT.
 
     A key names what is present, a user; its owner names what holds it there, a connection. Each
-    entry has a meta: bytes as they are, or any other object as JSON. `incarnation` distinguishes
-    one life of the node from the next; left out, it is the wall clock in microseconds.
+    entry has a meta: bytes as they are, or any other object as JSON, which nests 128 deep at most.
+    Key and owner are both `str` or both `bytes`; the meta of a key of `bytes` is `bytes` too. `"a"`
+    and `b"a"` are two keys, but one owner. `incarnation` distinguishes one life of the node from the
+    next; left out, it is the wall clock in microseconds.
 
     `name` is the name of the node, up to 64 bytes. `salt` tells lives of one incarnation
     apart; left out, it is random.
@@ -244,7 +246,7 @@ class Tracker:
         """This replica."""
 
     def topics(self) -> _list[str]:
-        """Return the topics that have entries, sorted."""
+        """Return the topics that have entries, hidden ones included, sorted."""
 
     def clock(self, replica: Replica | None = None) -> int:
         """Return the number of operations of a replica that are known here; of this one if it is
