@@ -32,6 +32,7 @@ use crate::{
     socket::{Outbox, Vsn},
     talkers::Talkers,
     validate,
+    webhook_calls::Site,
     webhooks::{EventKind, Webhooks},
 };
 
@@ -59,6 +60,8 @@ pub(crate) struct App {
     pub(crate) connections: Connections,
     pub(crate) revocations: Revocations,
     pub(crate) webhooks: Webhooks,
+    /// The site that is told of events, if the settings name one.
+    pub(crate) webhook_site: Option<Site>,
     pub(crate) metrics: Metrics,
     pub(crate) talkers: Talkers,
     pub(crate) started: Instant,

@@ -52,6 +52,17 @@ pub(crate) fn millis(wait: Duration) -> u64 {
     u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
+/// Returns the error with its causes on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
 /// The result of an API handler: `{"data": …}` or an error envelope.
 pub(crate) type ApiResult<T> = Result<Data<T>, ApiError>;
 

@@ -1,19 +1,21 @@
-//! `Gate`: the answers on a listener until the server can give its own: a node waits for NATS first.
+//! `Gate`: the answers on a listener until the server can give its own: it waits for its database, and a node for NATS.
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     extract::Request,
-    http::StatusCode,
+    http::{StatusCode, header},
     middleware::from_fn,
     response::{IntoResponse as _, Response},
 };
+use parking_lot::Mutex;
 use tokio::{net::TcpListener, sync::SetOnce, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::{
+    admin::TEXT_FORMAT,
     error::ApiError,
     net::{self, Peer, TimedListener},
 };
@@ -21,23 +23,39 @@ use crate::{
 /// The time for which a request waits: a start that waits for nothing takes a moment.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// The metrics of a server that starts.
+const NOT_READY: &str = "# TYPE headcount_ready gauge\nheadcount_ready 0\n";
+
 /// A door that opens once. Clones are the same door.
 #[derive(Debug, Clone)]
 pub(crate) struct Gate {
     router: Arc<SetOnce<Router>>,
-    waiting: &'static str,
+    /// The step of the start that is under way.
+    step: Arc<Mutex<&'static str>>,
+    is_for_operators: bool,
 }
 
 impl Gate {
-    /// Returns a gate of a server, which may be a node of a cluster.
-    pub(crate) fn new(is_node: bool) -> Self {
+    /// Returns the gate of users.
+    pub(crate) fn for_users() -> Self {
         Self {
             router: Arc::default(),
-            waiting: match is_node {
-                true => "starting: NATS is not reached",
-                false => "starting",
-            },
+            step: Arc::new(Mutex::new("starting")),
+            is_for_operators: false,
         }
+    }
+
+    /// Returns the gate of operators, which has metrics at any time.
+    pub(crate) fn for_operators() -> Self {
+        Self {
+            is_for_operators: true,
+            ..Self::for_users()
+        }
+    }
+
+    /// Names the step of the start that is under way, for requests that come too early.
+    pub(crate) fn wait_for(&self, step: &'static str) {
+        *self.step.lock() = step;
     }
 
     /// Hands all requests to `router` from now on. A gate that is open stays as it is.
@@ -78,12 +96,14 @@ impl Gate {
 
     /// Answers a request that comes too early.
     fn refuse(&self, path: &str) -> Response {
+        let step = *self.step.lock();
         match path {
-            "/healthz" => "ok".into_response(),
-            path if path.starts_with("/api/") => {
-                ApiError::Unavailable(self.waiting).into_response()
+            "/metrics" if self.is_for_operators => {
+                ([(header::CONTENT_TYPE, TEXT_FORMAT)], NOT_READY).into_response()
             }
-            _ => (StatusCode::SERVICE_UNAVAILABLE, self.waiting).into_response(),
+            "/healthz" => "ok".into_response(),
+            path if path.starts_with("/api/") => ApiError::Unavailable(step).into_response(),
+            _ => (StatusCode::SERVICE_UNAVAILABLE, step).into_response(),
         }
     }
 }

@@ -1,6 +1,9 @@
 //! The `headcount-server` program: reads its settings, binds, serves until a signal stops it.
 #![forbid(unsafe_code)]
 
+mod log;
+mod signals;
+
 use std::{
     io::{self, Write as _},
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -11,7 +14,8 @@ use clap::Parser as _;
 use headcount_server::{Config, Listeners, Load, Reloader, Server, run_load};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+
+use signals::{Signal, Signals};
 
 /// The port that is tried first if none is named, and the number tried after it.
 const PORT: u16 = 4000;
@@ -30,14 +34,14 @@ async fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => error.exit(),
     };
-    if let Err(e) = start_log(&config) {
-        eprintln!("--log {:?}: {e}", config.log);
+    if let Err(e) = log::start(&config) {
+        log::complain(&format!("--log {:?}: {e}", config.log));
         return ExitCode::FAILURE;
     }
     match serve(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("headcount-server: {e}");
+            log::complain(&format!("headcount-server: {e}"));
             ExitCode::FAILURE
         }
     }
@@ -46,15 +50,12 @@ async fn main() -> ExitCode {
 /// Runs `headcount-server load`.
 async fn load() -> ExitCode {
     let load = Load::parse_from(std::env::args_os().skip(1));
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_max_level(tracing::Level::WARN)
-        .init();
+    log::start_for_load();
     raise_file_limit();
     match print_load(&load).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("headcount-server load: {e}");
+            log::complain(&format!("headcount-server load: {e}"));
             ExitCode::FAILURE
         }
     }
@@ -80,7 +81,15 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     };
     let address = listeners.main.local_addr()?;
     let demo = config.demo;
-    let server = Server::open(config).await?;
+    let admin = listeners.admin.as_ref().map(TcpListener::local_addr);
+    let admin = admin.transpose()?;
+    let shutdown = CancellationToken::new();
+    let reloader = Reloader::default();
+    tokio::spawn(obey_signals(signals, reloader.clone(), shutdown.clone()));
+    let server = tokio::select! {
+        server = Server::open(listeners, config) => server?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
     let host = if address.ip().is_unspecified() {
         "localhost".into()
     } else {
@@ -90,20 +99,20 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
         "headcount-server listens on http://{host}:{}\n",
         address.port()
     );
-    if let Some(admin) = &listeners.admin {
-        let address = admin.local_addr()?;
+    if let Some(address) = admin {
         said += &format!("metrics and admin page on http://{address}/admin\n");
     }
     if demo > 0 {
         said += &format!("the room \"city\" has {demo} simulated members\n");
     }
-    // In one piece: a reader of the first line may close the pipe.
-    io::stdout().write_all(said.as_bytes())?;
-    io::stdout().flush()?;
-    let shutdown = CancellationToken::new();
-    let reloader = server.reloader();
-    tokio::spawn(obey_signals(signals, reloader, shutdown.clone()));
-    Ok(server.serve(listeners, shutdown).await?)
+    say(&said);
+    Ok(server.serve(&reloader, shutdown).await?)
+}
+
+/// Prints on stdout, if it can be written. In one piece: a reader of the first line may close the pipe.
+fn say(text: &str) {
+    let mut out = io::stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// Raises the number of files that the process may open to what the system allows it: every connection is one.
@@ -137,7 +146,7 @@ async fn bind(host: IpAddr, port: Option<u16>, first: u16) -> Result<TcpListener
         match bind(port).await {
             Ok(listener) => {
                 if port != first {
-                    println!("port {first} is in use, taking {port}");
+                    say(&format!("port {first} is in use, taking {port}\n"));
                 }
                 return Ok(listener);
             }
@@ -174,69 +183,12 @@ fn reload(reloader: &Reloader) {
             tracing::warn!("SIGHUP: the limits of the settings hold from now on");
         }
         Err(error) => {
-            tracing::error!(%error, "SIGHUP: the settings are refused, and none is changed")
+            let error = error.to_string();
+            let error = error.lines().next().unwrap_or_default();
+            tracing::error!(
+                error,
+                "SIGHUP: the settings are refused, and none is changed"
+            );
         }
-    }
-}
-
-/// An order to the running program.
-enum Signal {
-    Stop,
-    /// SIGHUP.
-    #[cfg_attr(not(unix), expect(dead_code, reason = "only Unix has it"))]
-    Reload,
-}
-
-/// The signals to the program, caught while this exists.
-#[cfg(unix)]
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.terminate.recv() => Signal::Stop,
-            _ = self.interrupt.recv() => Signal::Stop,
-            _ = self.hangup.recv() => Signal::Reload,
-        }
-    }
-}
-
-#[cfg(not(unix))]
-struct Signals;
-
-#[cfg(not(unix))]
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self)
-    }
-
-    async fn next(&mut self) -> Signal {
-        let _ = tokio::signal::ctrl_c().await;
-        Signal::Stop
-    }
-}
-
-fn start_log(config: &Config) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(&config.log)?)
-        .with_writer(io::stderr);
-    if config.log_json {
-        log.json().try_init()
-    } else {
-        log.try_init()
     }
 }

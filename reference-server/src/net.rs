@@ -279,13 +279,13 @@ impl ClientAddress {
         let forwarded = headers.get_all("x-forwarded-for");
         let hops: Vec<_> = forwarded
             .iter()
-            .flat_map(|line| line.to_str().unwrap_or_default().split(','))
+            .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
             .collect();
         for hop in hops.into_iter().rev() {
             if !is_trusted(&client) {
                 break;
             }
-            let Some(address) = parse_hop(hop.trim()) else {
+            let Some(address) = parse_hop(hop) else {
                 break;
             };
             client = address;
@@ -294,8 +294,12 @@ impl ClientAddress {
     }
 }
 
-/// Parses an address with or without port.
-fn parse_hop(hop: &str) -> Option<IpAddr> {
+/// Parses an address with or without zone and port.
+fn parse_hop(hop: &[u8]) -> Option<IpAddr> {
+    let hop = str::from_utf8(hop).ok()?.trim();
+    let (address, zone) = hop.split_once('%').unwrap_or((hop, ""));
+    let port = zone.find(']').map_or("", |end| &zone[end..]);
+    let hop = format!("{address}{port}");
     let bare = hop.trim_matches(['[', ']']).parse();
     let address = bare.or_else(|_| hop.parse::<SocketAddr>().map(|address| address.ip()));
     address.ok().map(|address| address.to_canonical())
@@ -333,6 +337,10 @@ mod tests {
             ("[::1]:9", &["[2001:db8::1]:4711"], "2001:db8::1"),
             ("10.0.0.1:9", &["nonsense"], "10.0.0.1"),
             ("10.0.0.1:9", &["1.1.1.1, unknown, 10.9.9.9"], "10.9.9.9"),
+            ("10.0.0.1:9", &["\u{e4}, 203.0.113.5"], "203.0.113.5"),
+            ("10.0.0.1:9", &["1.1.1.1, \u{e4}"], "10.0.0.1"),
+            ("10.0.0.1:9", &["fe80::1%eth0"], "fe80::1"),
+            ("10.0.0.1:9", &["[fe80::1%eth0]:4711"], "fe80::1"),
         ] {
             let peer = Peer {
                 address: peer.parse().unwrap(),
@@ -340,7 +348,10 @@ mod tests {
             };
             let mut headers = HeaderMap::new();
             for line in forwarded {
-                headers.append("x-forwarded-for", line.parse().unwrap());
+                headers.append(
+                    "x-forwarded-for",
+                    HeaderValue::from_bytes(line.as_bytes()).unwrap(),
+                );
             }
             let found = ClientAddress::find(&peer, &headers, &trusted);
             assert_eq!(found.0, client.parse::<IpAddr>().unwrap(), "{forwarded:?}");

@@ -19,12 +19,13 @@ use openidconnect::{
     },
 };
 use parking_lot::Mutex;
-use reqwest::{Url, redirect};
+use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     config::{Config, Secret},
     db::ForeignId,
+    error::chain,
     http_client,
 };
 
@@ -289,9 +290,7 @@ struct Http(reqwest::Client);
 
 impl Http {
     fn new() -> Result<Self, reqwest::Error> {
-        let client = http_client::builder().timeout(ANSWER_MAX);
-        // A provider that redirects could make the server ask others.
-        let client = client.redirect(redirect::Policy::none()).build()?;
+        let client = http_client::builder().timeout(ANSWER_MAX).build()?;
         Ok(Self(client))
     }
 
@@ -317,15 +316,4 @@ impl<'a> AsyncHttpClient<'a> for Http {
     fn call(&'a self, request: HttpRequest) -> Self::Future {
         Box::pin(self.send(request))
     }
-}
-
-/// Returns the error with its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

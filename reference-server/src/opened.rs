@@ -2,7 +2,6 @@
 
 use std::{
     fs, io,
-    net::SocketAddr,
     path::PathBuf,
     sync::{
         Arc,
@@ -22,6 +21,7 @@ use crate::{
     config::{self, Config},
     connections::Connections,
     db::{self, DatabaseUrl, Db, NewRoom, StorageError},
+    error::chain,
     inbox::Inboxes,
     limit::{AuthLimit, MessageLimit},
     meters::{Admission, PushMeters},
@@ -30,6 +30,7 @@ use crate::{
     oidc::Oidc,
     room::{Hub, RefusedJoins, RoomPresence},
     talkers::Talkers,
+    webhook_calls::Site,
     webhooks::{WAITING_MAX, Webhooks},
 };
 
@@ -112,35 +113,12 @@ pub(crate) fn lock_data_dir(config: &Config) -> Result<fs::File, ServerError> {
         .ok_or_else(|| ServerError::DataDirInUse(config.data_dir.clone()))
 }
 
-/// Checks the settings that depend on each other. Returns the tenants.
-fn check(config: &Config) -> Result<Vec<Arc<str>>, ServerError> {
-    let refused = |text: &str| Err(ServerError::Config(text.into()));
-    let is_remote = |address: SocketAddr| !address.ip().is_loopback();
-    if config.admin_token.is_none() && config.admin_addr.is_some_and(is_remote) {
-        return refused("--admin-addr is reached by other machines, which needs --admin-token");
-    }
-    if config
-        .nats
-        .as_ref()
-        .is_some_and(|url| url.addresses().is_none())
-    {
-        return refused("--nats: it is no address like nats://host:4222");
-    }
-    if let Some(Err(fault)) = config.database.as_ref().map(DatabaseUrl::options) {
-        return refused(&format!("--database: {fault}"));
-    }
-    let tenants: Vec<Arc<str>> = config.tenants.iter().map(|t| t.trim().into()).collect();
-    if tenants.iter().any(|t| t.is_empty()) || tenants.is_empty() {
-        return refused("a tenant needs a name");
-    }
-    Ok(tenants)
-}
-
 /// The parts that a server opens before it joins its cluster.
 pub(crate) struct Opened {
     tenants: Vec<Arc<str>>,
     tokens: Tokens,
     oidc: Option<Oidc>,
+    webhook_site: Option<Site>,
     metrics: Metrics,
     name_order: NameOrder,
     db: Db,
@@ -150,14 +128,18 @@ pub(crate) struct Opened {
 impl Opened {
     /// Opens the database, and what depends on the settings only.
     pub(crate) async fn open(config: Config) -> Result<Self, ServerError> {
-        let tenants = check(&config)?;
+        config.check().map_err(ServerError::Config)?;
+        let tenants: Vec<Arc<str>> = config.tenants.iter().map(|t| t.trim().into()).collect();
         let nats = config.nats_access.options().read().await;
         nats.map_err(|error| ServerError::Config(format!("the access to NATS: {error}")))?;
         let secret = config::resolve_secret(&config)
             .map_err(|error| ServerError::data_dir(&config, error))?;
-        let oidc = Oidc::new(&config, &secret).map_err(|error| {
-            ServerError::Config(format!("the provider cannot be called: {error}"))
-        })?;
+        let uncallable = |callee: &str, error: reqwest::Error| {
+            ServerError::Config(format!("{callee} cannot be called: {}", chain(&error)))
+        };
+        let oidc =
+            Oidc::new(&config, &secret).map_err(|error| uncallable("the provider", error))?;
+        let webhook_site = Site::new(&config).map_err(|error| uncallable("the webhook", error))?;
         let metrics = Metrics::new();
         let db = open_database(&config, &metrics, &tenants)
             .await
@@ -166,6 +148,7 @@ impl Opened {
             tenants,
             tokens: Tokens::new(&secret),
             oidc,
+            webhook_site,
             metrics,
             name_order: name_order(&config)?,
             db,
@@ -224,6 +207,7 @@ impl Opened {
             inboxes: Inboxes::default(),
             connections: Connections::default(),
             revocations: Revocations::new(revoked),
+            webhook_site: self.webhook_site,
             webhooks: Webhooks::new(config.webhook.is_some(), WAITING_MAX),
             metrics: self.metrics,
             talkers: Talkers::new(Instant::now()),

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::{net::TcpListener, time};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -54,7 +55,9 @@ impl From<TcpListener> for Listeners {
 /// A server that has its data and can serve.
 pub struct Server {
     opened: Opened,
-    reloader: Reloader,
+    doors: Doors,
+    /// Cancelled once the connections are drained: until then all goes on for those that are left.
+    stopping: CancellationToken,
     /// Of the data directory, unless the database is another one.
     _lock: Option<fs::File>,
 }
@@ -67,54 +70,60 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Locks the data directory and opens the database.
+    /// Locks the data directory and opens the database. Meanwhile `listeners` answer: 200 at `/healthz`, and 503 with
+    /// the step of the start at `/readyz`.
     ///
     /// # Errors
     /// The data directory, the secret or the database cannot be used; the error names the path.
-    pub async fn open(config: Config) -> Result<Self, ServerError> {
+    pub async fn open(
+        listeners: impl Into<Listeners>,
+        config: Config,
+    ) -> Result<Self, ServerError> {
+        let Listeners { main, admin } = listeners.into();
         let lock = match config.database {
             Some(_) => None,
             None => Some(lock_data_dir(&config)?),
         };
+        let data_dir = config.data_dir.display();
+        tracing::info!(address = %main.local_addr()?, %data_dir, "serving");
+        let stopping = CancellationToken::new();
+        let doors = Doors::new(main, admin, &stopping);
+        doors.wait_for("starting: the database is not open");
         Ok(Self {
             opened: Opened::open(config).await?,
-            reloader: Reloader::default(),
+            doors,
+            stopping,
             _lock: lock,
         })
     }
 
-    /// Returns a handle that changes the limits while the server runs.
-    #[must_use]
-    pub fn reloader(&self) -> Reloader {
-        self.reloader.clone()
-    }
-
-    /// Serves on `listeners` until `shutdown` is cancelled, then drains: no new connections, sockets
-    /// closed with 1012 in batches, running requests finished. In a cluster it waits for NATS first, and says so at
-    /// `/readyz`.
+    /// Serves until `shutdown` is cancelled, then drains: no new connections, sockets closed with 1012 in batches,
+    /// running requests finished. In a cluster it waits for NATS first, and says so at `/readyz`. `reloader` changes
+    /// its limits meanwhile.
     ///
     /// # Errors
     /// The listener fails, or the database does at the start.
     pub async fn serve(
         self,
-        listeners: impl Into<Listeners>,
+        reloader: &Reloader,
         shutdown: CancellationToken,
     ) -> Result<(), ServerError> {
-        let Listeners { main, admin } = listeners.into();
-        let data_dir = self.opened.config.data_dir.display();
-        tracing::info!(address = %main.local_addr()?, %data_dir, "serving");
-        // Until the connections are drained, all goes on for those that are left.
-        let stopping = CancellationToken::new();
-        let gate = || Gate::new(self.opened.config.nats.is_some());
-        let mut doors = Doors::new([gate(), gate()], main, admin, &stopping);
-        let joined = tokio::select! {
+        let mut doors = self.doors;
+        let opened = self.opened;
+        if opened.config.nats.is_some() {
+            doors.wait_for("starting: NATS is not reached");
+        }
+        let begun = async {
+            let joined = opened.join().await;
+            opened.into_app(joined).await
+        };
+        let app = tokio::select! {
             ended = &mut doors.serving => return Ok(ended.map_err(io::Error::from)??),
-            joined = self.opened.join() => joined,
+            app = begun => Arc::new(app?),
             () = shutdown.cancelled() => return Ok(()),
         };
-        let app = Arc::new(self.opened.into_app(joined).await?);
-        self.reloader.attach(&app);
-        run_app(app, doors, shutdown, stopping).await?;
+        reloader.attach(&app);
+        run_app(app, doors, shutdown, self.stopping).await?;
         tracing::info!("stopped");
         Ok(())
     }
@@ -130,12 +139,9 @@ struct Doors {
 
 impl Doors {
     /// Serves until `stopping` is cancelled and the running requests have ended.
-    fn new(
-        [users, operators]: [Gate; 2],
-        main: TcpListener,
-        admin: Option<TcpListener>,
-        stopping: &CancellationToken,
-    ) -> Self {
+    fn new(main: TcpListener, admin: Option<TcpListener>, stopping: &CancellationToken) -> Self {
+        let users = Gate::for_users();
+        let operators = Gate::for_operators();
         let serving = users.clone().serve(main, stopping.clone());
         let serve_operators = |listener| {
             let serving = operators.clone().serve(listener, stopping.clone());
@@ -153,6 +159,11 @@ impl Doors {
             operators,
         }
     }
+
+    fn wait_for(&self, step: &'static str) {
+        self.users.wait_for(step);
+        self.operators.wait_for(step);
+    }
 }
 
 /// Runs what serves the clients until `shutdown`, then ends it.
@@ -163,11 +174,20 @@ async fn run_app(
     stopping: CancellationToken,
 ) -> Result<(), ServerError> {
     let polls = Arc::new(Polls::new(Arc::clone(&app)));
-    let rooms = pulse(Arc::clone(&app), Arc::clone(&polls), stopping.clone());
-    let rooms = app.tasks.spawn(rooms);
+    let pulse = {
+        let app = Arc::clone(&app);
+        let polls = Arc::clone(&polls);
+        let stopping = stopping.clone();
+        move || pulse(Arc::clone(&app), Arc::clone(&polls), stopping.clone())
+    };
+    let rooms = app.tasks.spawn(supervise("pulse", pulse));
     app.tasks.spawn(start(Arc::clone(&app), shutdown.clone()));
-    app.tasks
-        .spawn(webhook_calls::run(Arc::clone(&app), stopping.clone()));
+    let calls = {
+        let app = Arc::clone(&app);
+        let stopping = stopping.clone();
+        move || webhook_calls::run(Arc::clone(&app), stopping.clone())
+    };
+    app.tasks.spawn(supervise("webhook", calls));
     app.tasks
         .spawn(cluster::run(Arc::clone(&app), stopping.clone()));
     doors.users.open(api::router(&app, &polls));
@@ -225,7 +245,8 @@ async fn drain(app: &App) {
     app.connections.drain(batch, reason).await;
 }
 
-/// Changes the limits of a running server. Clones change those of the same server.
+/// Changes the limits of the server that serves with it; before that they wait for it. Clones change those of the same
+/// server.
 #[derive(Clone, Default)]
 pub struct Reloader(Arc<Mutex<Reloading>>);
 
@@ -282,8 +303,19 @@ pub async fn run(
     config: Config,
     shutdown: CancellationToken,
 ) -> Result<(), ServerError> {
-    let server = Server::open(config).await?;
-    server.serve(listeners, shutdown).await
+    let server = tokio::select! {
+        server = Server::open(listeners, config) => server?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
+    server.serve(&Reloader::default(), shutdown).await
+}
+
+/// Runs a task to its end, and begins it again after each fault.
+async fn supervise<F: Future<Output = ()>>(name: &str, task: impl Fn() -> F) {
+    while AssertUnwindSafe(task()).catch_unwind().await.is_err() {
+        tracing::error!(name, "a task was cut short by a fault, and begins again");
+        time::sleep(RETRY).await;
+    }
 }
 
 /// Does the work that precedes readiness.
@@ -343,5 +375,22 @@ async fn pulse(app: Arc<App>, polls: Arc<Polls>, shutdown: CancellationToken) {
             app.revocations
                 .prune(u64::try_from(now).unwrap_or_default());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_a_fault_ends_begins_again() {
+        let begun = AtomicU32::new(0);
+        supervise("test", || async {
+            assert_ne!(begun.fetch_add(1, Ordering::Relaxed), 0, "a fault");
+        })
+        .await;
+        assert_eq!(begun.load(Ordering::Relaxed), 2);
     }
 }

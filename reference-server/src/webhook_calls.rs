@@ -18,8 +18,9 @@ use uuid::Uuid;
 
 use crate::{
     app::App,
-    config::Secret,
+    config::{Config, Secret},
     db::{StorageError, WaitingEvent, now_micros},
+    error::chain,
     http_client,
     webhooks::WAITING_MAX,
 };
@@ -35,18 +36,35 @@ const AGE_MICROS_MAX: i64 = 3_600_000_000;
 /// The time after which due events are looked for without a call.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// The site that is told of events.
+pub(crate) struct Site {
+    client: Client,
+    url: String,
+    secret: Secret,
+}
+
+impl Site {
+    /// Returns the site of the settings, if they name one.
+    ///
+    /// # Errors
+    /// No client for requests can be made.
+    pub(crate) fn new(config: &Config) -> Result<Option<Self>, reqwest::Error> {
+        // The settings refuse an address without a secret.
+        let (Some(url), Some(secret)) = (&config.webhook, &config.webhook_secret) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            client: http_client::builder().timeout(ANSWER_MAX).build()?,
+            url: url.clone(),
+            secret: secret.clone(),
+        }))
+    }
+}
+
 /// Stores and sends events until `shutdown`; what is stored then is sent after the next start.
 pub(crate) async fn run(app: Arc<App>, shutdown: CancellationToken) {
-    let config = &app.config;
-    let Some(url) = &config.webhook else { return };
-    // The settings refuse an address without a secret.
-    let Some(secret) = &config.webhook_secret else {
+    let Some(site) = &app.webhook_site else {
         return;
-    };
-    let client = http_client::builder().timeout(ANSWER_MAX).build();
-    let client = match client {
-        Ok(client) => client,
-        Err(error) => return tracing::error!(%error, "the webhook cannot be called"),
     };
     while !shutdown.is_cancelled() {
         let wake = timeout(LOOK, app.webhooks.noted());
@@ -58,7 +76,7 @@ pub(crate) async fn run(app: Arc<App>, shutdown: CancellationToken) {
             tracing::error!(%error, "events of the webhook could not be stored");
             continue;
         }
-        if let Err(error) = send_due(&app, &client, url, secret, &shutdown).await {
+        if let Err(error) = send_due(&app, site, &shutdown).await {
             tracing::error!(%error, "the queue of the webhook failed");
         }
     }
@@ -97,9 +115,7 @@ fn count_dropped(app: &App, dropped: u64) {
 /// Sends the events that are due, batch by batch.
 async fn send_due(
     app: &App,
-    client: &Client,
-    url: &str,
-    secret: &Secret,
+    site: &Site,
     shutdown: &CancellationToken,
 ) -> Result<(), StorageError> {
     while !shutdown.is_cancelled() {
@@ -109,10 +125,12 @@ async fn send_due(
         }
         let events: Vec<_> = due.iter().map(|event| event.payload.as_str()).collect();
         let body = format!(r#"{{"events":[{}]}}"#, events.join(","));
-        let request = client
-            .post(url)
+        let signature = signature(&site.secret, body.as_bytes());
+        let request = site
+            .client
+            .post(&site.url)
             .header(header::CONTENT_TYPE, "application/json")
-            .header("x-headcount-signature", signature(secret, body.as_bytes()))
+            .header("x-headcount-signature", signature)
             .body(body);
         let asked = Instant::now();
         let answer = tokio::select! {
@@ -125,7 +143,7 @@ async fn send_due(
         let failure = match answer.map(|answer| answer.status()) {
             Ok(status) if status.is_success() => None,
             Ok(status) => Some(status.to_string()),
-            Err(error) => Some(error.without_url().to_string()),
+            Err(error) => Some(chain(&error.without_url())),
         };
         let outcome = if failure.is_none() { "ok" } else { "failed" };
         app.metrics.webhook_call(outcome, asked.elapsed());

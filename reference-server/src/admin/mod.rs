@@ -21,7 +21,7 @@ use crate::{app::App, net, web};
 const BODY_BYTES_MAX: usize = 4 << 10;
 
 /// The format of Prometheus.
-const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(crate) const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Returns all routes for operators.
 pub(crate) fn router(app: Arc<App>) -> Router {

@@ -130,6 +130,12 @@ pub(super) async fn kick(
     State(app): State<Arc<App>>,
     Form(kick): Form<Kick>,
 ) -> Result<Redirect, ApiError> {
+    let is_here = app.tenants.iter().any(|tenant| **tenant == *kick.tenant);
+    // Another node may have a guest.
+    let is_connected = app.cluster.is_some() || app.connections.chosen_status(kick.user).is_some();
+    if !is_here || !(is_connected || app.db.user(&kick.tenant, kick.user).await?.is_some()) {
+        return Err(ApiError::NotFound("no such user"));
+    }
     app.end_user(&kick.tenant, kick.user).await?;
     tracing::warn!(user = %kick.user, "an operator ended the tokens and connections of a user");
     Ok(Redirect::to(&format!(

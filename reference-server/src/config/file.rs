@@ -1,11 +1,26 @@
 //! The settings of a file, as flags.
 
+use std::{fs, path::Path};
+
 use clap::{ArgMatches, CommandFactory as _, parser::ValueSource};
 
 use super::Config;
 
-/// Returns the settings of a file as flags, without those that are given by flag or environment.
-pub(super) fn flags_of(settings: &toml::Table, given: &ArgMatches) -> Result<Vec<String>, String> {
+/// Reads a file of settings as flags, without those that are given by flag or environment.
+///
+/// # Errors
+/// The file cannot be read, or is not understood. The text names the line, and quotes none: it may have a secret.
+pub(super) fn read_file(path: &Path, given: &ArgMatches) -> Result<Vec<String>, String> {
+    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let settings = text.parse().map_err(|error: toml::de::Error| {
+        let start = error.span().map_or(0, |span| span.start);
+        let line = text.get(..start).unwrap_or_default().matches('\n').count() + 1;
+        format!("line {line}: {}", error.message())
+    })?;
+    flags_of(&settings, given)
+}
+
+fn flags_of(settings: &toml::Table, given: &ArgMatches) -> Result<Vec<String>, String> {
     let command = Config::command();
     let mut flags = Vec::new();
     for (name, value) in settings {

@@ -1,5 +1,6 @@
 //! Settings: flags first, then the environment (`HEADCOUNT_*`), then a file, then the defaults.
 
+mod check;
 mod file;
 mod nats;
 mod secret;
@@ -9,7 +10,6 @@ mod values;
 
 use std::{
     ffi::OsString,
-    fs,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
 };
@@ -24,10 +24,8 @@ pub use secret::Secret;
 pub(crate) use secret::{lock_data_dir, resolve_secret};
 
 use crate::{cluster::NatsUrl, db::DatabaseUrl, origin::Origin};
-use file::flags_of;
-use values::{
-    parse_cluster, parse_issuer, parse_locale, parse_net, parse_public_url, parse_webhook,
-};
+use file::read_file;
+use values::{parse_cluster, parse_issuer, parse_locale, parse_net, parse_public_url};
 
 /// The shortest JWT secret that is accepted, in characters.
 pub const SECRET_CHARS_MIN: usize = 32;
@@ -83,8 +81,7 @@ pub struct Config {
         long,
         env = "HEADCOUNT_DATABASE",
         value_name = "URL",
-        hide_env_values = true,
-        requires = "jwt_secret"
+        hide_env_values = true
     )]
     pub database: Option<DatabaseUrl>,
 
@@ -94,9 +91,7 @@ pub struct Config {
         long,
         env = "HEADCOUNT_NATS",
         value_name = "URL",
-        hide_env_values = true,
-        requires = "database",
-        conflicts_with = "demo"
+        hide_env_values = true
     )]
     pub nats: Option<NatsUrl>,
 
@@ -132,7 +127,6 @@ pub struct Config {
         long,
         env = "HEADCOUNT_DATABASE_MAX_MIB",
         value_name = "MIB",
-        conflicts_with = "database",
         value_parser = clap::value_parser!(u32).range(1..=DATABASE_MIB_MAX)
     )]
     pub database_max_mib: Option<u32>,
@@ -265,8 +259,7 @@ pub struct Config {
         long,
         env = "HEADCOUNT_WEBHOOK",
         value_name = "URL",
-        requires = "webhook_secret",
-        value_parser = parse_webhook
+        hide_env_values = true
     )]
     pub webhook: Option<String>,
 
@@ -289,8 +282,6 @@ pub struct Config {
         long,
         env = "HEADCOUNT_OIDC_ISSUER",
         value_name = "URL",
-        requires = "oidc_client_id",
-        requires = "public_url",
         value_parser = parse_issuer
     )]
     pub oidc_issuer: Option<IssuerUrl>,
@@ -343,19 +334,27 @@ impl Config {
         let mut args: Vec<OsString> = args.into_iter().map(Into::into).collect();
         let mut command = Self::command();
         let given = command.try_get_matches_from_mut(&args)?;
-        let Some(path) = given.get_one::<PathBuf>("config") else {
-            return Self::from_arg_matches(&given);
+        let mut refused = |why: String| command.error(ErrorKind::ValueValidation, why);
+        let config = match given.get_one::<PathBuf>("config") {
+            None => Self::from_arg_matches(&given)?,
+            Some(path) => {
+                let of_file = |why| format!("settings file {}: {why}", path.display());
+                let more = read_file(path, &given).map_err(|why| refused(of_file(why)))?;
+                args.extend(more.into_iter().map(OsString::from));
+                let parsed = Self::try_parse_from(args);
+                parsed.map_err(|error| refused(of_file(first_line(&error))))?
+            }
         };
-        let mut refused = |why: String| {
-            let text = format!("settings file {}: {why}", path.display());
-            command.error(ErrorKind::ValueValidation, text)
-        };
-        let text = fs::read_to_string(path).map_err(|e| refused(e.to_string()))?;
-        let settings = text.parse().map_err(|e| refused(format!("{e}")))?;
-        let more = flags_of(&settings, &given).map_err(&mut refused)?;
-        args.extend(more.into_iter().map(OsString::from));
-        Self::try_parse_from(args).map_err(|e| refused(e.to_string()))
+        config.check().map_err(refused)?;
+        Ok(config)
     }
+}
+
+/// Returns what a refusal of settings says first: the fault, and where it is. The lines after it are for a terminal.
+fn first_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.trim_start_matches("error: ").to_owned()
 }
 
 impl Default for Config {

@@ -9,47 +9,26 @@ use headcount::runtime::nats::NatsOptions;
 #[derive(Debug, Clone, Default, Args)]
 pub struct NatsAccess {
     /// File with the JWT and the seed of a NATS user, as `nsc` writes it.
-    #[arg(
-        long,
-        env = "HEADCOUNT_NATS_CREDENTIALS",
-        value_name = "FILE",
-        requires = "nats"
-    )]
+    #[arg(long, env = "HEADCOUNT_NATS_CREDENTIALS", value_name = "FILE")]
     pub nats_credentials: Option<PathBuf>,
 
     /// PEM file of the root certificates of the NATS servers, instead of those of the system. With it, or with a
     /// certificate of the node, they are spoken to by TLS only; so they are with addresses like `tls://bus`.
-    #[arg(
-        long,
-        env = "HEADCOUNT_NATS_TLS_CA",
-        value_name = "FILE",
-        requires = "nats"
-    )]
+    #[arg(long, env = "HEADCOUNT_NATS_TLS_CA", value_name = "FILE")]
     pub nats_tls_ca: Option<PathBuf>,
 
     /// PEM file with the certificate that the node shows the NATS servers.
-    #[arg(
-        long,
-        env = "HEADCOUNT_NATS_TLS_CERT",
-        value_name = "FILE",
-        requires = "nats_tls_key"
-    )]
+    #[arg(long, env = "HEADCOUNT_NATS_TLS_CERT", value_name = "FILE")]
     pub nats_tls_cert: Option<PathBuf>,
 
     /// PEM file with the key of --nats-tls-cert.
-    #[arg(
-        long,
-        env = "HEADCOUNT_NATS_TLS_KEY",
-        value_name = "FILE",
-        requires = "nats_tls_cert"
-    )]
+    #[arg(long, env = "HEADCOUNT_NATS_TLS_KEY", value_name = "FILE")]
     pub nats_tls_key: Option<PathBuf>,
 
     /// Begin TLS before the NATS servers speak (their option `handshake_first`).
     #[arg(
         long,
         env = "HEADCOUNT_NATS_TLS_FIRST",
-        requires = "nats",
         value_parser = clap::builder::BoolishValueParser::new()
     )]
     pub nats_tls_first: bool,

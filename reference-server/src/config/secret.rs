@@ -1,8 +1,12 @@
 //! The private parts of the data directory: the secret to sign with, and the lock.
 
-use std::{fs, io};
+use std::{
+    convert::Infallible,
+    fs,
+    io::{self, Write as _},
+};
 
-use super::{Config, SECRET_CHARS_MIN};
+use super::Config;
 
 /// A secret of the operator. Its `Debug` form reveals nothing.
 #[derive(Clone)]
@@ -11,6 +15,10 @@ pub struct Secret(String);
 impl Secret {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
+    }
+
+    pub(super) fn chars(&self) -> usize {
+        self.0.chars().count()
     }
 }
 
@@ -21,15 +29,10 @@ impl std::fmt::Debug for Secret {
 }
 
 impl std::str::FromStr for Secret {
-    type Err = String;
+    type Err = Infallible;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let chars = text.chars().count();
-        if chars < SECRET_CHARS_MIN {
-            return Err(format!(
-                "the secret has {chars} characters, at least {SECRET_CHARS_MIN} are needed"
-            ));
-        }
+    /// Never fails, since the error of a flag would print its value: the check of the settings refuses a short one.
+    fn from_str(text: &str) -> Result<Self, Infallible> {
         Ok(Self(text.to_owned()))
     }
 }
@@ -41,21 +44,25 @@ pub(crate) fn resolve_secret(config: &Config) -> io::Result<Secret> {
         return Ok(secret.clone());
     }
     let path = config.data_dir.join("jwt-secret");
+    let named =
+        |why: &dyn std::fmt::Display| io::Error::other(format!("{}: {why}", path.display()));
     match fs::read_to_string(&path) {
-        Ok(text) => text
-            .trim()
-            .parse()
-            .map_err(|e| io::Error::other(format!("{}: {e}", path.display()))),
+        Ok(text) => {
+            let secret = Secret(text.trim().to_owned());
+            secret.check().map_err(|why| named(&why))?;
+            Ok(secret)
+        }
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let text = random_hex()?;
-            write_private(&path, &text)?;
-            eprintln!(
+            write_private(&path, &text).map_err(|error| named(&error))?;
+            let _ = writeln!(
+                io::stderr(),
                 "no --jwt-secret given: generated one, stored in {}",
                 path.display()
             );
             Ok(Secret(text))
         }
-        Err(e) => Err(e),
+        Err(error) => Err(named(&error)),
     }
 }
 
@@ -66,7 +73,6 @@ fn random_hex() -> io::Result<String> {
 }
 
 fn write_private(path: &std::path::Path, text: &str) -> io::Result<()> {
-    use std::io::Write as _;
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

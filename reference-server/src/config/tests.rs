@@ -1,10 +1,12 @@
 //! Tests of the settings.
 
+use std::fs;
+
 use super::*;
 
 #[test]
 fn a_short_secret_is_refused_and_none_is_printed() {
-    let parse = |secret: &str| Config::try_parse_from(["headcount-server", "--jwt-secret", secret]);
+    let parse = |secret: &str| Config::load(["headcount-server", "--jwt-secret", secret]);
     let message = parse(&"x".repeat(31)).unwrap_err().to_string();
     assert!(message.contains("31 characters, at least 32"), "{message}");
     let config = parse(&"x".repeat(32)).unwrap();
@@ -29,7 +31,7 @@ fn the_generated_secret_is_stored() {
 fn a_provider_needs_its_settings_and_https() {
     let parse = |flags: &[&str]| {
         let flags = ["headcount-server"].iter().chain(flags);
-        Config::try_parse_from(flags).map_err(|error| error.to_string())
+        Config::load(flags).map_err(|error| error.to_string())
     };
     let page = ["--public-url", "https://chat.example/app"];
     let client = ["--oidc-client-id", "headcount"];
@@ -84,7 +86,7 @@ fn the_access_to_nats_is_whole() {
     ];
     let parse = |flags: &[&str]| {
         let given = base.iter().chain(flags);
-        Config::try_parse_from(given).map_err(|error| error.to_string())
+        Config::load(given).map_err(|error| error.to_string())
     };
     let config = parse(&[
         "--nats-tls-cert=a.pem",
@@ -96,9 +98,12 @@ fn the_access_to_nats_is_whole() {
     assert!(options.tls_first && options.tls_ca.is_none());
     let message = parse(&["--nats-tls-cert=a.pem"]).unwrap_err();
     assert!(message.contains("--nats-tls-key"), "{message}");
-    let alone = Config::try_parse_from(["headcount-server", "--nats-credentials=a.creds"]);
+    let alone = Config::load(["headcount-server", "--nats-credentials=a.creds"]);
     let message = alone.unwrap_err().to_string();
-    assert!(message.contains("--nats <URL>"), "{message}");
+    assert!(
+        message.contains("--nats-credentials needs --nats"),
+        "{message}"
+    );
     let about = Config::command().get_about().unwrap().to_string();
     assert!(about.contains("chat server"), "{about}");
 }
@@ -117,4 +122,52 @@ fn a_locale_is_one() {
 #[test]
 fn demo_has_a_limit() {
     assert!(Config::try_parse_from(["headcount-server", "--demo", "1000001"]).is_err());
+}
+
+/// What only looked for the file already asked for all that a flag needs.
+#[test]
+fn a_setting_and_what_it_needs_may_come_from_different_places() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("settings.toml");
+    let secret = "x".repeat(32);
+    let load = |settings: &str, flags: &[&str]| {
+        fs::write(&file, settings).unwrap();
+        let start = ["headcount-server", "--config", file.to_str().unwrap()];
+        let config = Config::load(start.iter().chain(flags));
+        config.map_err(|error| error.to_string())
+    };
+    let database = "--database=postgres://db/chat";
+    let jwt = format!("jwt-secret = '{secret}'\n");
+    let webhook = format!("webhook-secret = '{secret}'\n");
+    let client = "public-url = 'https://chat.example'\noidc-client-id = 'headcount'\n";
+    for (settings, flags) in [
+        (&*webhook, &["--webhook=https://site.example/"][..]),
+        (&jwt, &[database]),
+        (&jwt, &[database, "--nats=bus", "--demo=0"]),
+        (client, &["--oidc-issuer=https://login.example"]),
+        (
+            "nats-tls-cert = 'a.pem'\nnats-tls-key = 'b.pem'\n",
+            &[database, "--nats=bus", &format!("--jwt-secret={secret}")],
+        ),
+    ] {
+        load(settings, flags).unwrap();
+    }
+    for (settings, flags, reason) in [
+        (
+            "",
+            &["--webhook=https://site.example/"][..],
+            "--webhook needs --webhook-secret",
+        ),
+        ("", &[database], "--database needs --jwt-secret"),
+        (&jwt, &["--nats=bus"], "--nats needs --database"),
+        (&jwt, &[database, "--nats=bus", "--demo=1"], "--demo"),
+        (
+            &jwt,
+            &[database, "--database-max-mib=9"],
+            "--database-max-mib",
+        ),
+    ] {
+        let message = load(settings, flags).unwrap_err();
+        assert!(message.contains(reason), "{message}");
+    }
 }

@@ -44,7 +44,10 @@ impl StorageFault {
             Self::Full => {
                 "free space or raise --database-max-mib; writes then succeed without a restart"
             }
-            Self::Busy => "another process holds its lock; end it",
+            Self::Busy => {
+                "a lock was not free in time; another process holds it: \
+                 wait for a node that changes the tables, end any other"
+            }
             Self::ReadOnly => {
                 "make the file and its directory writable, or name the primary in --database"
             }
@@ -54,7 +57,8 @@ impl StorageFault {
             }
             Self::Unopened => "check that its directory exists and is writable",
             Self::Unreachable => {
-                "the database server does not answer; start it or check --database; \
+                "the database server does not answer, or has no connection left; \
+                 start it, check --database or raise its max_connections; \
                  writes then succeed without a restart"
             }
             Self::Refused => "check the user, its password and the database that --database names",
@@ -81,10 +85,11 @@ impl StorageFault {
     fn from_postgres(code: &str) -> Self {
         match code {
             "53100" => Self::Full,
-            // No connection is free, a lock was not free in time, transactions waited for each other.
-            "53300" | "55P03" | "57014" | "40001" | "40P01" => Self::Busy,
+            // A lock was not free in time, transactions waited for each other.
+            "55P03" | "57014" | "40001" | "40P01" => Self::Busy,
             "25006" => Self::ReadOnly,
-            "57P01" | "57P02" | "57P03" => Self::Unreachable,
+            // Too many connections, a stop or a start of the server.
+            "53300" | "57P01" | "57P02" | "57P03" => Self::Unreachable,
             "XX001" | "XX002" => Self::Damaged,
             "3D000" => Self::Refused,
             code if code.starts_with("28") => Self::Refused,

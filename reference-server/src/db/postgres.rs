@@ -1,9 +1,10 @@
 //! The connections to PostgreSQL, and the address of the database.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, io, str::FromStr, time::Duration};
 
+use reqwest::Url;
 use sqlx::{
-    PgPool,
+    Connection as _, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -13,6 +14,26 @@ use super::{StorageError, WAIT_MAX, sql::name_lost};
 const CONNECTIONS: u32 = 20;
 /// A connection that was idle for longer than this is closed.
 const IDLE_MAX: Duration = Duration::from_secs(600);
+/// The time in which an idle connection must answer before it is used. One whose other end is gone without a word
+/// would take the whole wait for a connection.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+
+/// The parameters of an address that are obeyed, beside `options[name]`.
+const PARAMETERS: &[&str] = &[
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+    "statement-cache-capacity",
+];
 
 /// Settings of each connection. A commit returns once it is on disk, whatever the database's own default is.
 const SETTINGS: [(&str, &str); 4] = [
@@ -24,11 +45,11 @@ const SETTINGS: [(&str, &str); 4] = [
 
 /// The address of a PostgreSQL database. What it prints has no password in it.
 #[derive(Clone)]
-pub struct DatabaseUrl(Result<Box<PgConnectOptions>, &'static str>);
+pub struct DatabaseUrl(Result<Box<PgConnectOptions>, String>);
 
 impl DatabaseUrl {
-    pub(crate) fn options(&self) -> Result<&PgConnectOptions, &'static str> {
-        self.0.as_deref().map_err(|error| *error)
+    pub(crate) fn options(&self) -> Result<&PgConnectOptions, &str> {
+        self.0.as_deref().map_err(String::as_str)
     }
 }
 
@@ -37,13 +58,25 @@ impl FromStr for DatabaseUrl {
 
     /// Never fails, since the error of a flag would print its value: the check of the settings refuses a wrong one.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const FORM: &str = "it is no address like postgres://user@host/database";
-        let is_postgres = ["postgres://", "postgresql://"]
-            .iter()
-            .any(|scheme| text.starts_with(scheme));
-        let options = text.parse().map(Box::new).map_err(|_| FORM);
-        Ok(Self(if is_postgres { options } else { Err(FORM) }))
+        Ok(Self(parse(text).map(Box::new)))
     }
+}
+
+/// Parses an address. The error quotes nothing but the name of a parameter.
+fn parse(text: &str) -> Result<PgConnectOptions, String> {
+    const FORM: &str = "it is no address like postgres://user@host/database";
+    let url = Url::parse(text).map_err(|_| FORM)?;
+    if !["postgres", "postgresql"].contains(&url.scheme()) || !text.contains("://") {
+        return Err(FORM.into());
+    }
+    for (name, _) in url.query_pairs() {
+        let is_option = name.starts_with("options[") && name.ends_with(']');
+        if !is_option && !PARAMETERS.contains(&&*name) {
+            let known = PARAMETERS.join(", ");
+            return Err(format!("there is no parameter {name:?}, but {known}"));
+        }
+    }
+    text.parse().map_err(|_| FORM.into())
 }
 
 impl fmt::Display for DatabaseUrl {
@@ -73,18 +106,69 @@ impl fmt::Debug for DatabaseUrl {
 
 /// Connects, and brings the tables up to date. Nodes that start together do it one after the other.
 pub(super) async fn connect(url: &DatabaseUrl) -> Result<PgPool, StorageError> {
-    let options = url.options().map_err(std::io::Error::other)?;
-    let options = options
-        .clone()
-        .application_name("headcount-server")
-        .options(SETTINGS);
+    let options = url.options().map_err(io::Error::other)?;
+    let mut options = options.clone().options(SETTINGS);
+    if options.get_application_name().is_none() {
+        options = options.application_name("headcount-server");
+    }
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(WAIT_MAX)
         .idle_timeout(IDLE_MAX)
+        .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(is_alive(connection)))
         .connect_with(options)
         .await
         .map_err(name_lost)?;
     sqlx::migrate!("./migrations/postgres").run(&pool).await?;
     Ok(pool)
+}
+
+/// Checks that the other end of a connection answers. After an error the pool makes a new connection in its place.
+async fn is_alive(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let answer = tokio::time::timeout(ANSWER_MAX, connection.ping()).await;
+    answer.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// They were ignored, also misspelt ones of TLS.
+    #[test]
+    fn a_parameter_that_is_not_obeyed_is_refused() {
+        let refusal = |text: &str| {
+            let url: DatabaseUrl = text.parse().unwrap();
+            url.options().err().map(str::to_owned)
+        };
+        for good in [
+            "postgres://chat@db/chat",
+            "postgresql://chat@db:5433/chat?sslmode=verify-full&sslrootcert=ca.pem",
+            "postgres:///chat?user=chat&host=/run/postgresql",
+            "postgres://db/chat?options[search_path]=chat&application_name=chat",
+        ] {
+            assert_eq!(refusal(good), None, "{good}");
+        }
+        let refused = refusal("postgres://chat:hunter2@db/chat?sslmod=verify-full").unwrap();
+        assert!(refused.contains("\"sslmod\""), "{refused}");
+        assert!(!refused.contains("hunter2"), "{refused}");
+        for bad in [
+            "db/chat",
+            "mysql://db/chat",
+            "postgres:chat",
+            "postgres://db/chat?sslmode=on",
+        ] {
+            assert!(refusal(bad).is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_the_application_may_be_given() {
+        let named: DatabaseUrl = "postgres://db/chat?application_name=blue".parse().unwrap();
+        assert_eq!(
+            named.options().unwrap().get_application_name(),
+            Some("blue")
+        );
+    }
 }

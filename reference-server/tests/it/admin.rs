@@ -87,6 +87,11 @@ async fn an_operator_ends_the_connections_and_tokens_of_a_user() {
         let (status, _) = server.get(user, "/auth/me").await;
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{}", user.username);
     }
+    // It was answered as done.
+    let mut nobody = server.guest().await;
+    nobody.id = uuid::Uuid::nil().to_string();
+    let status = kick(&server, &nobody, &[]).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
     // A user who signs in again has a new token.
     let body = serde_json::json!({ "username": "ada", "password": "correct horse" });
     let login = server.call(Method::POST, "/auth/login", None, Some(body));

@@ -35,7 +35,7 @@ pub(crate) fn read_until(child: &mut Child, words: &[&str]) -> String {
     text
 }
 
-fn terminate(child: Child) -> Output {
+pub(crate) fn terminate(child: Child) -> Output {
     end_by("-TERM", child)
 }
 
@@ -124,6 +124,7 @@ fn invalid_settings_are_refused() {
         (&["--demo", "2000000"], "1000000"),
         (&["--port", "70000"], "70000"),
         (&["--log", "a=b=c"], "--log"),
+        (&["--log", "wran"], "wran"),
         (&["--tenant", " "], "tenant"),
         (&["--nonsense"], "--nonsense"),
         (&["--admin-token", "too short"], "at least 32"),
@@ -313,6 +314,7 @@ async fn a_hangup_takes_the_limits_of_the_settings_file() {
         assert!(signalled.unwrap().success());
     };
     hang_up("colour = 'red'\n");
+    hang_up("webhook-secret = 'hunter2'\n");
     hang_up("auth-per-minute = 1000\n");
     while guest().await != 201 {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -321,6 +323,8 @@ async fn a_hangup_takes_the_limits_of_the_settings_file() {
     assert_eq!((guest().await, guest().await), (201, 201));
     let output = terminate(child);
     assert!(output.status.success());
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(!log.contains("hunter2"), "{log}");
 }
 
 /// It lived until the terminal was closed; `1` was no truth value; a refused origin was in no log.

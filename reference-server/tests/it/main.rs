@@ -29,6 +29,7 @@ mod roles;
 mod roles_model;
 mod servers;
 mod socket;
+mod start;
 mod storage;
 mod storage_full;
 mod storage_shown;

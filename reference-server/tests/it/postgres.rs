@@ -179,7 +179,8 @@ async fn refusal(url: &str) -> String {
     let mut config = Config::default();
     share(&mut config, url);
     assert!(!format!("{config:?}").contains("hunter2"));
-    let error = Program::open(config).await.unwrap_err();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let error = Program::open(listener, config).await.unwrap_err();
     let text = format!("{error} {error:?}");
     assert!(!text.contains("hunter2"), "{text}");
     error.to_string()

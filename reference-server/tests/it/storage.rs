@@ -182,7 +182,8 @@ async fn a_read_only_place_is_named_at_the_start() {
         data_dir: place.join("data"),
         ..Config::default()
     };
-    let error = headcount_server::Server::open(config)
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let error = headcount_server::Server::open(listener, config)
         .await
         .expect_err("it must not start")
         .to_string();

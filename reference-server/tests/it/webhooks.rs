@@ -171,6 +171,35 @@ async fn a_refused_call_is_repeated_as_it_was_and_signed() {
     );
 }
 
+/// It was followed: the events were lost as sent, or went to another host.
+#[tokio::test]
+async fn a_redirect_is_a_failure_and_not_followed() {
+    for status in [Status::FOUND, Status::TEMPORARY_REDIRECT] {
+        let mut foreign = Site::start(0).await;
+        let location = foreign.url.clone();
+        let (sender, mut calls) = unbounded_channel();
+        let redirect = move |body: Bytes| {
+            let _ = sender.send(body);
+            let location = location.clone();
+            async move { (status, [("location", location)]) }
+        };
+        let router = Router::new().route("/hook", post(redirect));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let server = Server::start_with(|config| {
+            config.webhook = Some(url);
+            config.webhook_secret = Some(SECRET.parse().unwrap());
+        })
+        .await;
+        let ada = server.register("ada").await;
+        let _socket = server.connect(&ada).await;
+        let first = calls.recv().await.unwrap();
+        assert_eq!(calls.recv().await.unwrap(), first, "{status}");
+        assert!(foreign.calls.try_recv().is_err(), "{status}");
+    }
+}
+
 #[tokio::test]
 async fn events_outlive_a_restart_while_the_site_is_down() {
     let mut site = Site::start(0).await;
