@@ -1,7 +1,7 @@
 defmodule Headcount.MemberList.Args do
   @moduledoc false
-  # Checks the arguments of `Headcount.MemberList` and brings them into the form of the NIF. A wrong type raises. A number
-  # beyond a limit that types of the NIF have is `{:refused, what, message}`, which the NIF refuses in its turn.
+  # Checks the arguments of `Headcount.MemberList` and brings them into the form of the NIF. A wrong type raises. A
+  # number beyond a limit that types of the NIF have is `{:refused, what, message}`, which the NIF refuses in its turn.
 
   defguardp is_u64(number) when is_integer(number) and number in 0..0xFFFF_FFFF_FFFF_FFFF
 

@@ -1,4 +1,4 @@
-//! What lists and tables refuse.
+//! The refusals of lists and tables.
 
 use headcount::ListError;
 use headcount::member_list::TableError;

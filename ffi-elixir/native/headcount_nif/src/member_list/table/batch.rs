@@ -22,7 +22,8 @@ const WRITES_NORMAL_MAX: usize = 1_000;
 
 twins! {
     /// Returns `{:ok, {inserted, updated, removed, missing, [{index, {list, old_index, index}}]}}`,
-    /// `{:bad_change, index}`, `{:bad_id, index}` or `{:error, {what, message}}`. There are no rows unless `rows` says so.
+    /// `{:bad_change, index}`, `{:bad_id, index}` or `{:error, {what, message}}`. There are no rows
+    /// unless `rows` says so.
     fn table_apply_batch / "table_apply_batch_dirty" [env, patience] (
         table: ResourceArc<Table>, changes: Vec<Term<'a>>, rows: bool,
     ) {
