@@ -231,7 +231,9 @@ defmodule Headcount.CountsTest do
           plain = Keyword.merge(fast(), name: :counts_plain, cluster: "pair", node_name: "p")
           start_supervised!({Diffs, plain}, id: :plain)
           assert_receive {:shape_mismatch, _from, ours, theirs}
-          assert {ours, theirs} == {{4_096, :interest, true}, {4_096, :interest, false}}
+
+          assert {ours, theirs} ==
+                   {{4_096, :interest, true, false}, {4_096, :interest, false, false}}
         end)
 
       assert log =~ ~s("room" can be counted)

@@ -231,7 +231,7 @@ defmodule Headcount.EventsTest do
         start(name, options)
         wide = Keyword.merge(options, node_name: "wide", partitions: 64, report_events_to: nil)
         start(:events_wide, wide)
-        assert_receive {:shape_mismatch, from, {32, :all, false}, {64, :all, false}}
+        assert_receive {:shape_mismatch, from, {32, :all, false, false}, {64, :all, false, false}}
         assert from == address(:events_wide)
         assert_receive {:telemetry, [:headcount, :tracker, :shape_mismatch], _, mismatch}
         assert %{tracker: ^name, from: ^from} = mismatch

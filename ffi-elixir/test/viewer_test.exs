@@ -79,7 +79,7 @@ defmodule Headcount.MemberList.ViewerTest do
       for row <- rows, do: elem(row, 0)
     end
 
-    # Searches are shown anew once a second.
+    # Searches are shown again once a second.
     follow = fn client, expected ->
       Enum.reduce_while(1..100, client, fn _, client ->
         bundle = Viewer.bundle(viewer, MemberList.tick(list))

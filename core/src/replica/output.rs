@@ -437,8 +437,8 @@ pub enum Event {
     },
     /// Frames under this node's own identity were refused, or such as know more of it than it does
     /// itself: they are copies of its own frames that a transport, a neighbour or an attacker sends
-    /// back, or they came too soon after it took a new identity for the like ([`Reincarnated`](Self::Reincarnated)). Told of an
-    /// address once a minute.
+    /// back, or they came too soon after it took a new identity for the like
+    /// ([`Reincarnated`](Self::Reincarnated)). Told of an address once a minute.
     SecondSelf {
         /// The address.
         from: Address,

@@ -210,11 +210,14 @@ defmodule Headcount.Tracker do
       took more than 64 MiB: lists are right, what was built of diffs is to be read again. Comes once for all that
       was dropped. Beside those that wait, the callbacks of all shards have up to 64 MiB: a callback that does not
       return holds up the changes of the other shards from then on
-    * `{:peer_limit, name}` - a node was not let in, as 4,096 are known
+    * `{:peer_limit, name}` - a node was not let in, as 4,096 are up
+    * `{:second_self, from}` - frames with the identity of this node come from there, and are dropped. Reported once
+      in a minute
     * `{:handle_collision, name}` - an error: a node was not let in, as the hash by which frames name it is that of
       another one. Start it again
     * `{:shape_mismatch, from, ours, theirs}` - an error: a node of the cluster has other `:partitions`, another
-      `:mode` or other `:counts`. Both are `{partitions, mode, counts}`, as in `{32, :all, false}`
+      `:mode`, other `:counts` or another `:relay`. Both are `{partitions, mode, counts, relay}`, as in
+      `{32, :all, false, false}`
     * `{:answer_too_long, partition, bytes}` - an error: entries are too long for a frame of the transport, so
       another node does not get them
     * `{:unreadable, from, what}` - frames of a node break the format, or are of another cluster. Reported once in

@@ -27,7 +27,7 @@ defmodule Headcount.MemberList.Viewer do
       as `Headcount.MemberList.find_prefix/2` takes it, each group below its header; of one group with
       `{:search, prefix, page, group}`. `{:search, prefix}` is page 0
 
-  A viewer holds at most 8 windows of at most 500 rows, two of them searches, which are shown anew once a
+  A viewer holds at most 8 windows of at most 500 rows, two of them searches, which are shown again once a
   second. A *bundle* is the frames of one tick for one viewer: a map, or bytes ready to push (`new/2`). Its fields and
   their use by a client are described in `core/docs/list-frames.md` of the repository, whose JavaScript client reads
   the JSON as it is:

@@ -37,6 +37,7 @@ defmodule Headcount.Tracker.Events do
   # What an event is about: the name of a replica, the address of a node, or this node.
   defp about({kind, from, _, _}) when kind == :shape_mismatch, do: %{from: from}
   defp about({:unreadable, from, _what}), do: %{from: from}
+  defp about({:second_self, from}), do: %{from: from}
   defp about({kind, _}) when kind in [:ready, :other, :others_refused], do: %{}
   defp about({:topic_ready, topic, _age, _missing}), do: %{topic: topic}
   defp about({:counts_ready, topic, _age, _missing}), do: %{topic: topic}
@@ -130,6 +131,9 @@ defmodule Headcount.Tracker.Events do
   defp describe({:diffs_dropped, _name}),
     do: {:warning, "too much changed at once: handle_diff/2 misses changes, lists are right"}
 
+  defp describe({:second_self, from}),
+    do: {:warning, "#{from} sends frames of this node itself: they are dropped"}
+
   defp describe({:peer_limit, name}),
     do: {:warning, "#{name} is not let in: too many nodes are known"}
 
@@ -162,9 +166,11 @@ defmodule Headcount.Tracker.Events do
 
   defp describe(event), do: {:warning, inspect(event)}
 
-  defp shape({partitions, :all, false}), do: "#{partitions} partitions"
-  defp shape({partitions, mode, false}), do: "#{partitions} partitions in the mode #{mode}"
-  defp shape({partitions, mode, true}), do: shape({partitions, mode, false}) <> " with counts"
+  defp shape({partitions, mode, counts, relay}) do
+    "#{partitions} partitions" <>
+      if(mode == :all, do: "", else: " in the mode #{mode}") <>
+      if(counts, do: " with counts", else: "") <> if(relay, do: " with relay", else: "")
+  end
 
   defp log(%{level: off}, _level, _text) when off in [false, nil], do: :ok
 

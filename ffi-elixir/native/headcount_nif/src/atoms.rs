@@ -39,6 +39,7 @@ rustler::atoms! {
     group,
     groups,
     handle_collision,
+    second_self,
     headcount_nats,
     headcount_status,
     headers,

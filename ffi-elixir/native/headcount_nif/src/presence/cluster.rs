@@ -195,6 +195,10 @@ fn event_term<'a>(env: Env<'a>, cluster: &Cluster, event: &Event) -> Term<'a> {
         Event::Signal { from, signal } => signal::term(env, cluster, from.name(), signal),
         Event::DuplicateName { other } => named(atoms::duplicate_name(), other),
         Event::Reincarnated { id } => named(atoms::reincarnated(), id),
+        Event::SecondSelf { from, .. } => {
+            let from: &str = from;
+            (atoms::second_self(), from).encode(env)
+        }
         Event::HandleCollision { refused, .. } => named(atoms::handle_collision(), refused),
         Event::PeerLimit { refused, .. } => named(atoms::peer_limit(), refused),
         Event::ShapeMismatch {
@@ -220,11 +224,17 @@ fn event_term<'a>(env: Env<'a>, cluster: &Cluster, event: &Event) -> Term<'a> {
     }
 }
 
-/// Returns the number of partitions, the mode, and whether nodes tell how many entries they have.
-fn shape(shape: Shape) -> (u32, rustler::Atom, bool) {
+/// Returns the number of partitions, the mode, whether nodes tell how many entries they have, and whether they pass
+/// frames on.
+fn shape(shape: Shape) -> (u32, rustler::Atom, bool, bool) {
     let mode = match shape.mode() {
         Mode::All => atoms::all(),
         Mode::Interest => atoms::interest(),
     };
-    (shape.partitions(), mode, shape.has_counts())
+    (
+        shape.partitions(),
+        mode,
+        shape.has_counts(),
+        shape.is_relayed(),
+    )
 }
