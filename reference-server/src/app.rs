@@ -29,7 +29,7 @@ use crate::{
     names::Username,
     oidc::Oidc,
     room::{Hub, Occupation, Transition, session_status},
-    socket::{Outbox, Vsn},
+    socket::{CloseReason, Outbox, Vsn},
     talkers::Talkers,
     validate,
     webhook_calls::Site,
@@ -305,7 +305,8 @@ impl App {
         .await
     }
 
-    /// Adds a connection, with which the user may come online.
+    /// Adds a connection, with which the user may come online. Closes one whose token may have been revoked since it was
+    /// checked: the client comes again.
     pub(crate) fn add_connection(
         &self,
         identity: &Identity,
@@ -314,6 +315,9 @@ impl App {
         outbox: &Arc<Outbox>,
     ) {
         let is_new = self.connections.add(identity, vsn, contact, outbox);
+        if identity.generation != self.revocations.generation() {
+            outbox.close(CloseReason::TokenEnded);
+        }
         if is_new {
             let presence = &self.hub.presence;
             presence.enter_user(identity.id, &identity.tenant, identity.status);

@@ -10,7 +10,7 @@ use crate::{
     app::App,
     auth::Identity,
     cluster::Event,
-    db::{self, Author, Dm, Message, NewMessage, Role, StorageError, Stored, in_time},
+    db::{self, Author, Changer, Dm, Message, NewMessage, Role, StorageError, Stored, in_time},
     error::{ApiError, FieldErrors},
     mentions,
     room::Room,
@@ -18,6 +18,7 @@ use crate::{
 };
 
 const NO_MESSAGE: ApiError = ApiError::NotFound("no such message");
+pub(crate) const NOT_A_MEMBER: ApiError = ApiError::Forbidden("not a member of this room");
 
 /// A message as a client sends it.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -109,6 +110,7 @@ impl App {
             }
             Stored::Before(message) => Ok(Posted::Before(message)),
             Stored::NoRoom => Err(gone),
+            Stored::NotWithin => Err(NOT_A_MEMBER),
         }
     }
 
@@ -156,6 +158,7 @@ impl App {
         self.charge(caller).await?;
         let app = Arc::clone(self);
         let author = message.user.id;
+        let by = changer(caller);
         self.finish(async move {
             let open = app.hub.open(&app.db, &room).await?.ok_or(NO_MESSAGE)?;
             let _turn = in_time(open.posting.lock()).await?;
@@ -163,7 +166,7 @@ impl App {
             let mentioned = app.db.mentioned(room.id, author, &places).await?;
             let edited = app
                 .db
-                .edit_message(message.id, &content, &mentioned)
+                .edit_message(&message, by, &content, &mentioned)
                 .await?;
             let edited = edited.ok_or(NO_MESSAGE)?;
             app.show_change(&open, &edited);
@@ -180,10 +183,11 @@ impl App {
     ) -> Result<Message, ApiError> {
         let (room, message) = self.own_message(caller, id).await?;
         let app = Arc::clone(self);
+        let by = changer(caller);
         self.finish(async move {
             let open = app.hub.open(&app.db, &room).await?.ok_or(NO_MESSAGE)?;
             let _turn = in_time(open.posting.lock()).await?;
-            let deleted = app.db.delete_message(message.id).await?;
+            let deleted = app.db.delete_message(&message, by).await?;
             let deleted = deleted.ok_or(NO_MESSAGE)?;
             app.show_change(&open, &deleted);
             Ok::<_, ApiError>(deleted)
@@ -238,5 +242,12 @@ impl App {
             self.metrics.limit("messages");
             ApiError::rate_limited(wait)
         })
+    }
+}
+
+fn changer(caller: &Identity) -> Changer {
+    Changer {
+        id: caller.id,
+        guest: caller.guest,
     }
 }

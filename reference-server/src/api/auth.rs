@@ -11,7 +11,7 @@ use super::openapi::{Envelope, Refusals};
 use crate::{
     app::App,
     auth::{CurrentUser, Identity, PublicTenant},
-    db::User,
+    db::{User, now_micros},
     error::{ApiError, ApiResult, Body, FieldErrors, created, ok},
     meters::Kind,
     names::{GUEST_PREFIX, Username},
@@ -123,10 +123,12 @@ pub(super) async fn login(
     Body(input): Body<Credentials>,
 ) -> ApiResult<Session> {
     app.charge_sign_in(address)?;
-    let refused = ApiError::Unauthorized("invalid username or password");
+    let refused = || ApiError::Unauthorized("invalid username or password");
     let (Some(name), Some(password)) = (input.username, input.password) else {
-        return Err(refused);
+        return Err(refused());
     };
+    // A password that is changed while it is checked is one of before: its change ends the token.
+    let begun = now_micros();
     // A name that cannot be is that of no user.
     let name = Username::parse(Some(&name)).ok();
     let known = match name {
@@ -134,9 +136,13 @@ pub(super) async fn login(
         None => None,
     };
     let (user, hash) = known.unzip();
-    let fits = app.passwords.verify(password, hash).await?;
-    let user = user.filter(|_| fits).ok_or(refused)?;
-    ok(Session::new(&app, registered(user, tenant))?)
+    let fits = app.passwords.verify(password, hash.clone()).await?;
+    let user = user.filter(|_| fits).ok_or_else(refused)?;
+    if app.db.password_hash(user.id).await? != hash {
+        return Err(refused());
+    }
+    let identity = registered(user, tenant).issued_at(begun);
+    ok(Session::new(&app, identity)?)
 }
 
 /// `POST /auth/guest`: a token under a generated name; nothing is stored.
@@ -227,15 +233,14 @@ pub(super) async fn change_password(
     let hash = app.passwords.hash(new).await?;
     let change = Arc::clone(&app);
     let user = caller.id;
-    app.finish(async move {
-        if !change.db.change_password(user, &old, &hash).await? {
-            return Err(wrong().into());
-        }
+    let changed = app.finish(async move {
+        let changed = change.db.change_password(user, &old, &hash).await?;
+        let changed = changed.ok_or_else(wrong)?;
         change.end_connections(user, true).await?;
-        Ok::<_, ApiError>(())
-    })
-    .await?;
-    let identity = Identity::new(user, caller.username, false, caller.tenant);
+        Ok::<_, ApiError>(changed)
+    });
+    let changed = changed.await?;
+    let identity = Identity::new(user, caller.username, false, caller.tenant).issued_at(changed);
     ok(Session::new(&app, identity)?)
 }
 

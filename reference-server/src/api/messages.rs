@@ -14,7 +14,7 @@ use crate::{
     auth::{CurrentUser, Identity},
     db::{Cursor, Message, Room},
     error::{ApiError, ApiResult, Body, FieldErrors, created, ok},
-    post::{Draft, Posted},
+    post::{Draft, NOT_A_MEMBER, Posted},
 };
 
 const PAGE_DEFAULT: u32 = 50;
@@ -169,7 +169,7 @@ pub(super) async fn mark_read(
     let seq = seq.ok_or(FieldErrors::one("seq", "must be a number, 0 or more"))?;
     let room = app.room(&caller, &id).await?;
     let noted = app.db.mark_read(room.id, caller.id, seq).await?;
-    let noted = noted.ok_or(ApiError::Forbidden("not a member of this room"))?;
+    let noted = noted.ok_or(NOT_A_MEMBER)?;
     let answer = json!({ "room_id": room.id, "read_seq": noted });
     // The other devices of the user do not show it as unread any more.
     app.tell_user(caller.id, "read", &answer.to_string());
@@ -190,7 +190,7 @@ async fn member_room(app: &App, caller: &Identity, id: &str, kind: &str) -> Resu
         return Err(ApiError::NotFound("no such room"));
     }
     if role.is_none() {
-        return Err(ApiError::Forbidden("not a member of this room"));
+        return Err(NOT_A_MEMBER);
     }
     Ok(room)
 }

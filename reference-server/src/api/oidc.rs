@@ -18,7 +18,7 @@ use super::{
 use crate::{
     app::App,
     auth::{Identity, PublicTenant},
-    db::{Enrolled, User},
+    db::{Enrolled, User, now_micros},
     error::{ApiError, Data, ok},
     names::Username,
     net::ClientAddress,
@@ -177,6 +177,8 @@ async fn sign_in(
         );
         return Err(Failure::Refused);
     };
+    // What ends the tokens of the user meanwhile ends this one too.
+    let begun = now_micros();
     let visitor = oidc.visitor(departure, code).await.map_err(|error| {
         tracing::error!(%error, "a sign-in at the provider failed");
         Failure::Failed
@@ -186,6 +188,7 @@ async fn sign_in(
         Failure::Failed
     })?;
     let identity = Identity::new(user.id, user.username.into(), false, Arc::clone(tenant));
+    let identity = identity.issued_at(begun);
     app.tokens.issue(&identity).map_err(|error| {
         tracing::error!(%error, "a token could not be signed");
         Failure::Failed

@@ -12,6 +12,7 @@ use crate::{
     error::{ApiError, FieldErrors},
 };
 
+pub(super) const NO_SERVER: ApiError = ApiError::NotFound("no such server");
 /// The longest page.
 pub(super) const PAGE_MAX: u32 = 100;
 
@@ -26,6 +27,8 @@ pub(super) fn new_one<T>(added: Added<T>, full: &'static str) -> Result<T, ApiEr
         Added::New(new) => Ok(new),
         Added::Taken => Err(taken().into()),
         Added::Full => Err(ApiError::Forbidden(full)),
+        Added::NoServer => Err(NO_SERVER),
+        Added::NoCategory => Err(FieldErrors::one("category_id", "is none of this server").into()),
     }
 }
 
@@ -44,11 +47,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// The id in a path, with refusals in the error envelope.
+/// The id in a path, or several, with refusals in the error envelope.
 #[derive(Debug)]
-pub(super) struct PathId(pub(super) String);
+pub(super) struct PathId<T = String>(pub(super) T);
 
-impl<S: Send + Sync> FromRequestParts<S> for PathId {
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathId<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -149,6 +149,7 @@ pub(super) async fn create(
 ) -> ApiResult<ServerRole> {
     let server = owned(&app, &caller, &id).await?;
     let role = input.check(None)?;
+    app.charge_request(Kind::Change, caller.id)?;
     let change = Arc::clone(&app);
     let added = app.finish(async move {
         let content = role.content();
@@ -178,6 +179,7 @@ pub(super) async fn order(
     Body(input): Body<RoleIds>,
 ) -> ApiResult<Vec<ServerRole>> {
     let server = owned(&app, &caller, &id).await?;
+    app.charge_request(Kind::Change, caller.id)?;
     let ids = input.parse(&app.db.roles(server.id).await?)?;
     let change = Arc::clone(&app);
     let ordered = app.finish(async move {
@@ -202,11 +204,12 @@ pub(super) async fn order(
 pub(super) async fn edit(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
-    Path((id, role)): Path<(String, String)>,
+    PathId((id, role)): PathId<(String, String)>,
     Body(input): Body<RoleInput>,
 ) -> ApiResult<ServerRole> {
     let server = owned(&app, &caller, &id).await?;
     let role = role_of(&app, &server, &role).await?;
+    app.charge_request(Kind::Change, caller.id)?;
     let checked = input.check(Some(&role))?;
     let change = Arc::clone(&app);
     let updated = app.finish(async move {
@@ -230,10 +233,11 @@ pub(super) async fn edit(
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
-    Path((id, role)): Path<(String, String)>,
+    PathId((id, role)): PathId<(String, String)>,
 ) -> ApiResult<Value> {
     let server = owned(&app, &caller, &id).await?;
     let role = role_of(&app, &server, &role).await?;
+    app.charge_request(Kind::Change, caller.id)?;
     let id = role.id;
     app.finish(Arc::clone(&app).delete_role(role)).await?;
     ok(json!({ "id": id, "deleted": true }))
@@ -251,7 +255,7 @@ pub(super) async fn delete(
 pub(super) async fn of_member(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
-    Path((id, user)): Path<(String, String)>,
+    PathId((id, user)): PathId<(String, String)>,
 ) -> ApiResult<Vec<ServerRole>> {
     let server = find(&app, &caller, &id).await?;
     let user = user_of(&app, &caller, &user).await?;
@@ -270,9 +274,10 @@ pub(super) async fn of_member(
 pub(super) async fn give(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
-    Path(holding): Path<(String, String, String)>,
+    PathId(holding): PathId<(String, String, String)>,
 ) -> ApiResult<Vec<ServerRole>> {
     let (user, role) = holding_of(&app, &caller, holding).await?;
+    app.charge_request(Kind::Change, caller.id)?;
     let (held, opened) = app.finish(Arc::clone(&app).give_role(role, user)).await?;
     for room in opened {
         let payload = json!(shown(&app, room).await).to_string();
@@ -294,9 +299,10 @@ pub(super) async fn give(
 pub(super) async fn take(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
-    Path(holding): Path<(String, String, String)>,
+    PathId(holding): PathId<(String, String, String)>,
 ) -> ApiResult<Vec<ServerRole>> {
     let (user, role) = holding_of(&app, &caller, holding).await?;
+    app.charge_request(Kind::Change, caller.id)?;
     ok(app.finish(Arc::clone(&app).take_role(role, user)).await?)
 }
 

@@ -181,13 +181,6 @@ pub(super) async fn create_on(
     if demo::is_reserved(&name) {
         return Err(taken().into());
     }
-    if let Some(id) = input.category_id {
-        let category = app.db.category(id).await?;
-        let is_here = category.is_some_and(|category| category.server_id == server);
-        if !is_here {
-            return Err(FieldErrors::one("category_id", "is none of this server").into());
-        }
-    }
     let added = app
         .db
         .insert_room(&NewRoom {
@@ -287,6 +280,11 @@ pub(super) async fn delete(
     }
     app.charge_request(Kind::Change, caller.id)?;
     let id = room.id;
+    let told = if room.private {
+        Some(app.db.told_of_private(id).await?)
+    } else {
+        None
+    };
     let change = Arc::clone(&app);
     app.finish(async move { change.delete_room(&room).await })
         .await?;
@@ -294,7 +292,12 @@ pub(super) async fn delete(
     let rest = Arc::clone(&app);
     let purge = app.tasks.spawn(async move { rest.purge_rooms().await });
     let payload = json!({ "id": id }).to_string();
-    app.tell_tenant(&caller.tenant, "room_removed", &payload);
+    match told {
+        Some(users) => users
+            .into_iter()
+            .for_each(|user| app.tell_user(user, "room_removed", &payload)),
+        None => app.tell_tenant(&caller.tenant, "room_removed", &payload),
+    }
     let _ = purge.await;
     ok(json!({ "id": id, "deleted": true }))
 }
@@ -320,6 +323,7 @@ pub(super) async fn join(
     }
     let answer = json!({ "room_id": room.id, "user_id": caller.id, "joined": true });
     if !caller.guest {
+        app.charge_request(Kind::Change, caller.id)?;
         let change = Arc::clone(&app);
         let joined = app.finish(async move { change.add_member(&room, &caller).await });
         if !joined.await? {
@@ -347,6 +351,7 @@ pub(super) async fn leave(
     if room.kind != "group" {
         return Err(ApiError::NotFound("no such room"));
     }
+    app.charge_request(Kind::Change, caller.id)?;
     let answer = json!({ "room_id": room.id, "user_id": caller.id, "joined": false });
     let gone = room.private.then(|| json!({ "id": room.id }).to_string());
     let user = caller.id;

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use super::openapi::{Envelope, Refusals};
 use super::{
-    params::{Page, Params, PathId, new_one},
+    params::{NO_SERVER, Page, Params, PathId, new_one},
     rooms::{self, RoomInput, Shown},
 };
 use crate::{
     app::App,
     auth::{CurrentUser, Identity},
-    db::{Category, Most, Server},
+    db::{Category, Deleted, Most, Server},
     error::{ApiError, ApiResult, Body, FieldErrors, created, ok},
     meters::Kind,
     names::RoomName,
@@ -24,7 +24,6 @@ use crate::{
 const SERVERS_OWNED_MAX: u32 = 100;
 const ROOMS_MAX: u32 = 500;
 const CATEGORIES_MAX: u32 = 50;
-const NO_SERVER: ApiError = ApiError::NotFound("no such server");
 pub(super) const NOT_OWNER: ApiError =
     ApiError::Forbidden("only the owner of the server does that");
 
@@ -114,8 +113,10 @@ pub(super) async fn delete(
             for room in change.db.rooms_of_server(id).await? {
                 change.delete_room(&room).await?;
             }
-            if change.db.delete_server(id).await? {
-                return Ok::<_, ApiError>(());
+            match change.db.delete_server(id).await? {
+                Deleted::Now => return Ok::<_, ApiError>(()),
+                Deleted::HasRooms => {}
+                Deleted::Before => return Err(NO_SERVER),
             }
         }
     })
@@ -239,7 +240,7 @@ pub(super) async fn delete_category(
         return Err(NOT_OWNER);
     }
     app.charge_request(Kind::Change, caller.id)?;
-    app.db.delete_category(id).await?;
+    app.db.delete_category(&category).await?;
     let payload = json!({ "id": id, "server_id": server.id }).to_string();
     app.tell_tenant(&caller.tenant, "category_removed", &payload);
     ok(json!({ "id": id, "deleted": true }))

@@ -51,6 +51,14 @@ impl Identity {
             generation: 0,
         }
     }
+
+    /// Takes a time for that at which the token is issued: what ends the tokens of the user later ends this one too.
+    pub(crate) fn issued_at(self, micros: i64) -> Self {
+        Self {
+            issued_at: micros,
+            ..self
+        }
+    }
 }
 
 /// Returns the end of a token that is issued now: seven days for users, one for guests.

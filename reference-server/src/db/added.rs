@@ -8,6 +8,10 @@ pub(crate) enum Added<T> {
     Taken,
     /// There are as many as may be.
     Full,
+    /// The server to which it was to be added is gone.
+    NoServer,
+    /// The server has no such category.
+    NoCategory,
 }
 
 impl<T> Added<T> {
@@ -15,7 +19,7 @@ impl<T> Added<T> {
     pub(crate) fn added(self) -> Option<T> {
         match self {
             Self::New(new) => Some(new),
-            Self::Taken | Self::Full => None,
+            Self::Taken | Self::Full | Self::NoServer | Self::NoCategory => None,
         }
     }
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, StorageError, now_micros, rfc3339, sql::sql};
+use super::{Db, StorageError, now_micros, rfc3339, rooms::room_lock, sql::sql};
 
 /// An invitation as the invited user sees it.
 #[derive(Debug, Clone, Serialize, FromRow, utoipa::ToSchema)]
@@ -40,9 +40,10 @@ impl Db {
         inviter: Uuid,
     ) -> Result<Option<(Invite, bool)>, StorageError> {
         let mut tx = self.writer.begin().await?;
+        tx.lock(&room_lock(room)).await?;
         let invited = sql(
-            "INSERT INTO invites (room_id, user_id, inviter_id, invited_at) VALUES ($1, $2, $3, $4)
-             ON CONFLICT DO NOTHING",
+            "INSERT INTO invites (room_id, user_id, inviter_id, invited_at)
+             SELECT id, $2, $3, $4 FROM rooms WHERE id = $1 ON CONFLICT DO NOTHING",
         )
         .bind(room)
         .bind(user)
@@ -57,6 +58,19 @@ impl Db {
             .await?;
         tx.commit().await?;
         Ok(invite.map(|invite| (invite, invited == 1)))
+    }
+
+    /// Returns those who know of a private room: its owner, its members, and whom they have invited.
+    pub(crate) async fn told_of_private(&self, room: Uuid) -> Result<Vec<Uuid>, sqlx::Error> {
+        let users: Vec<(Uuid,)> = sql(
+            "SELECT owner_id FROM rooms WHERE id = $1 AND owner_id IS NOT NULL
+             UNION SELECT user_id FROM room_members WHERE room_id = $1
+             UNION SELECT user_id FROM invites WHERE room_id = $1",
+        )
+        .bind(room)
+        .fetch_all(&self.reader)
+        .await?;
+        Ok(users.into_iter().map(|(user,)| user).collect())
     }
 
     /// Returns the invitation of `user` to a room.

@@ -8,7 +8,7 @@ use super::{
     Db, StorageError,
     mentions::{add_mentions, remove_mentions},
     now_micros, rfc3339, rfc3339_or_null,
-    rooms::room_lock,
+    rooms::{admits, is_within, room_lock},
     sql::{Link, sql},
     webhooks::add_event,
 };
@@ -58,6 +58,13 @@ pub(crate) struct Author {
     pub(crate) guest: bool,
 }
 
+/// The user who edits or deletes a message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Changer {
+    pub(crate) id: Uuid,
+    pub(crate) guest: bool,
+}
+
 /// A message to store.
 #[derive(Debug)]
 pub(crate) struct NewMessage<'a> {
@@ -77,6 +84,8 @@ pub(crate) enum Stored {
     Before(Message),
     /// The room is deleted.
     NoRoom,
+    /// The author is within the room no more.
+    NotWithin,
 }
 
 /// The position of a page in a room's messages.
@@ -116,8 +125,14 @@ impl Db {
             }
         }
         let Some(seq) = next_seq(&mut tx, new, now).await? else {
+            let rooms = sql("SELECT count(*) FROM rooms WHERE id = $1 AND kind <> 'deleted'");
+            let rooms = rooms.bind(new.room).count(&mut *tx).await?;
             tx.commit().await?;
-            return Ok(Stored::NoRoom);
+            return Ok(if rooms == 0 {
+                Stored::NoRoom
+            } else {
+                Stored::NotWithin
+            });
         };
         let message: Message = sql("INSERT INTO messages
              (id, room_id, seq, user_id, username, guest, content, client_id, inserted_at)
@@ -149,21 +164,28 @@ impl Db {
             .await
     }
 
-    /// Changes the content of a message, and the users that it names; `None` if it is deleted or was never there.
+    /// Changes the content of a message, and the users that it names; `None` if it is deleted, or `by` is within its
+    /// room no more.
     pub(crate) async fn edit_message(
         &self,
-        id: Uuid,
+        message: &Message,
+        by: Changer,
         content: &str,
         mentioned: &[Uuid],
     ) -> Result<Option<Message>, StorageError> {
         let mut tx = self.writer.begin().await?;
-        let message: Option<Message> = sql(
+        tx.lock(&room_lock(message.room_id)).await?;
+        let message: Option<Message> = sql(concat!(
             "UPDATE messages SET content = $1, edited_at = $2 WHERE id = $3 AND NOT deleted
-             RETURNING *",
-        )
+             AND EXISTS (SELECT 1 FROM rooms r WHERE r.id = messages.room_id AND ",
+            is_within!("$4", "$5"),
+            ") RETURNING *",
+        ))
         .bind(content)
         .bind(now_micros())
-        .bind(id)
+        .bind(message.id)
+        .bind(by.id)
+        .bind(by.guest)
         .fetch_optional(&mut *tx)
         .await?;
         if let Some(message) = &message {
@@ -174,14 +196,24 @@ impl Db {
         Ok(message)
     }
 
-    /// Empties a message and marks it as deleted; its row and its number remain. `None` if it already was.
-    pub(crate) async fn delete_message(&self, id: Uuid) -> Result<Option<Message>, StorageError> {
+    /// Empties a message and marks it as deleted; its row and its number remain. `None` if it already was, or `by` is
+    /// within its room no more.
+    pub(crate) async fn delete_message(
+        &self,
+        message: &Message,
+        by: Changer,
+    ) -> Result<Option<Message>, StorageError> {
         let mut tx = self.writer.begin().await?;
-        let message: Option<Message> = sql(
+        tx.lock(&room_lock(message.room_id)).await?;
+        let message: Option<Message> = sql(concat!(
             "UPDATE messages SET content = '', deleted = TRUE WHERE id = $1 AND NOT deleted
-             RETURNING *",
-        )
-        .bind(id)
+             AND EXISTS (SELECT 1 FROM rooms r WHERE r.id = messages.room_id AND ",
+            is_within!("$2", "$3"),
+            ") RETURNING *",
+        ))
+        .bind(message.id)
+        .bind(by.id)
+        .bind(by.guest)
         .fetch_optional(&mut *tx)
         .await?;
         if let Some(message) = &message {
@@ -237,19 +269,25 @@ impl Db {
     }
 }
 
-/// Takes the next number of the room, and counts the message; its author has read it. `None` if the room is deleted.
+/// Takes the next number of the room, and counts the message; its author has read it. `None` if the room is deleted, or
+/// the author is not within it.
 async fn next_seq(
     tx: &mut Link,
     new: &NewMessage<'_>,
     now: i64,
 ) -> Result<Option<i64>, sqlx::Error> {
-    let numbered: Option<(i64, String)> =
-        sql("UPDATE rooms SET last_seq = last_seq + 1, active_at = $1
-         WHERE id = $2 AND kind <> 'deleted' RETURNING last_seq, tenant")
-        .bind(now)
-        .bind(new.room)
-        .fetch_optional(&mut *tx)
-        .await?;
+    let numbered: Option<(i64, String)> = sql(concat!(
+        "UPDATE rooms AS r SET last_seq = last_seq + 1, active_at = $1
+         WHERE r.id = $2 AND r.kind <> 'deleted' AND ",
+        is_within!("$3", "$4"),
+        " RETURNING last_seq, tenant"
+    ))
+    .bind(now)
+    .bind(new.room)
+    .bind(new.author.id)
+    .bind(new.author.guest)
+    .fetch_optional(&mut *tx)
+    .await?;
     let Some((seq, tenant)) = numbered else {
         return Ok(None);
     };

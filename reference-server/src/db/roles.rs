@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::{
     Added, Db, StorageError, now_micros, rfc3339,
-    rooms::{Member, Room, admits, select_rooms},
-    servers::server_lock,
+    rooms::{Member, Room, admits, room_lock, select_rooms},
+    servers::{has_server, server_lock},
     sql::{Link, Statement, sql},
 };
 
@@ -48,6 +48,10 @@ impl Db {
     ) -> Result<Added<ServerRole>, StorageError> {
         let mut tx = self.writer.begin().await?;
         tx.lock(&server_lock(server)).await?;
+        if !has_server(&mut tx, server).await? {
+            tx.commit().await?;
+            return Ok(Added::NoServer);
+        }
         let count = sql("SELECT count(*) FROM roles WHERE server_id = $1")
             .bind(server)
             .count(&mut *tx)
@@ -236,6 +240,7 @@ impl Db {
     /// Limits a room to users with one of `roles`, which are of its server; opens it to all if there are none.
     pub(crate) async fn limit_room(&self, room: Uuid, roles: &[Uuid]) -> Result<(), StorageError> {
         let mut tx = self.writer.begin().await?;
+        tx.lock(&room_lock(room)).await?;
         sql("DELETE FROM room_roles WHERE room_id = $1")
             .bind(room)
             .execute(&mut *tx)
@@ -347,7 +352,7 @@ fn select_roles_of(server: Uuid, user: Uuid) -> Statement {
 
 async fn admit(tx: &mut Link, room: Uuid, role: Uuid) -> Result<(), sqlx::Error> {
     sql("INSERT INTO room_roles (room_id, role_id)
-         SELECT $1, id FROM roles WHERE id = $2 ON CONFLICT DO NOTHING")
+         SELECT m.id, o.id FROM rooms m CROSS JOIN roles o WHERE m.id = $1 AND o.id = $2 ON CONFLICT DO NOTHING")
     .bind(room)
     .bind(role)
     .execute(tx)

@@ -8,7 +8,7 @@ use super::{
     Added, Db, StorageError,
     mentions::unread_mentions,
     now_micros, rfc3339, rfc3339_or_null,
-    servers::server_lock,
+    servers::{has_server, server_lock},
     sql::{Link, sql},
 };
 
@@ -109,6 +109,27 @@ impl From<&str> for Role {
     }
 }
 
+/// Returns why a room cannot be added to a server, if so.
+async fn refusal(
+    tx: &mut Link,
+    new: &NewRoom<'_>,
+    server: Uuid,
+) -> Result<Option<Added<Room>>, sqlx::Error> {
+    if !has_server(tx, server).await? {
+        return Ok(Some(Added::NoServer));
+    }
+    if let Some(category) = new.category {
+        let found = sql("SELECT count(*) FROM categories WHERE id = $1 AND server_id = $2")
+            .bind(category)
+            .bind(server);
+        if found.count(&mut *tx).await? == 0 {
+            return Ok(Some(Added::NoCategory));
+        }
+    }
+    let is_full = is_full(tx, new, server).await?;
+    Ok(is_full.then_some(Added::Full))
+}
+
 /// Returns whether a server has as many rooms as there may be.
 async fn is_full(tx: &mut Link, new: &NewRoom<'_>, server: Uuid) -> Result<bool, sqlx::Error> {
     let (of_owner, most) = match new.most {
@@ -161,6 +182,24 @@ macro_rules! admits {
 }
 pub(super) use admits;
 
+/// Is true in SQL if a user may read and write in the room `r`: a member whom its roles admit, or a guest, if the room
+/// is public and without limit. The texts given stand for the user's id, and for whether it is a guest.
+macro_rules! is_within {
+    ($user:literal, $guest:literal) => {
+        concat!(
+            "CASE WHEN ",
+            $guest,
+            " THEN NOT r.private AND NOT r.limited ELSE EXISTS (SELECT 1 FROM room_members i
+                 WHERE i.room_id = r.id AND i.user_id = ",
+            $user,
+            ") AND ",
+            admits!($user),
+            " END"
+        )
+    };
+}
+pub(super) use is_within;
+
 /// The beginning of every query of rooms; `with` more columns, if it needs them.
 macro_rules! select_rooms {
     (with $more:literal, $($rest:tt)*) => {
@@ -179,17 +218,16 @@ macro_rules! select_rooms {
 pub(super) use select_rooms;
 
 impl Db {
-    /// Adds a room; its owner, if any, becomes its admin. Returns `None` if a room of the server has a name
-    /// that looks the same.
+    /// Adds a room; its owner, if any, becomes its admin.
     pub(crate) async fn insert_room(&self, new: &NewRoom<'_>) -> Result<Added<Room>, StorageError> {
         let id = Uuid::now_v7();
         let now = now_micros();
         let mut tx = self.writer.begin().await?;
         if let Some(server) = new.server {
             tx.lock(&server_lock(server)).await?;
-            if is_full(&mut tx, new, server).await? {
+            if let Some(refusal) = refusal(&mut tx, new, server).await? {
                 tx.commit().await?;
-                return Ok(Added::Full);
+                return Ok(refusal);
             }
         }
         let inserted = sql(

@@ -4,7 +4,10 @@ use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Added, Db, StorageError, now_micros, rfc3339, sql::sql};
+use super::{
+    Added, Db, StorageError, now_micros, rfc3339,
+    sql::{Link, sql},
+};
 
 /// A server as it is stored and returned.
 #[derive(Debug, Clone, Serialize, FromRow, utoipa::ToSchema)]
@@ -28,6 +31,16 @@ pub(crate) struct Category {
     #[serde(serialize_with = "rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     pub(crate) inserted_at: i64,
+}
+
+/// The result of deleting a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deleted {
+    Now,
+    /// It has rooms, and stays.
+    HasRooms,
+    /// There is none of that id any more.
+    Before,
 }
 
 impl Db {
@@ -116,8 +129,8 @@ impl Db {
             .await
     }
 
-    /// Deletes a server without rooms, and its categories. Returns false if it has rooms.
-    pub(crate) async fn delete_server(&self, id: Uuid) -> Result<bool, StorageError> {
+    /// Deletes a server without rooms, and its categories.
+    pub(crate) async fn delete_server(&self, id: Uuid) -> Result<Deleted, StorageError> {
         let mut tx = self.writer.begin().await?;
         tx.lock(&server_lock(id)).await?;
         let deleted = sql("DELETE FROM servers WHERE id = $1 AND NOT EXISTS
@@ -125,8 +138,13 @@ impl Db {
         .bind(id)
         .execute(&mut *tx)
         .await?;
+        let has_rooms = deleted == 0 && has_server(&mut tx, id).await?;
         tx.commit().await?;
-        Ok(deleted == 1)
+        Ok(match (deleted, has_rooms) {
+            (1.., _) => Deleted::Now,
+            (0, true) => Deleted::HasRooms,
+            (0, false) => Deleted::Before,
+        })
     }
 
     /// Adds a category of a server, which then has at most `most`.
@@ -139,6 +157,10 @@ impl Db {
     ) -> Result<Added<Category>, StorageError> {
         let mut tx = self.writer.begin().await?;
         tx.lock(&server_lock(server)).await?;
+        if !has_server(&mut tx, server).await? {
+            tx.commit().await?;
+            return Ok(Added::NoServer);
+        }
         let count = sql("SELECT count(*) FROM categories WHERE server_id = $1")
             .bind(server)
             .count(&mut *tx)
@@ -178,17 +200,25 @@ impl Db {
     }
 
     /// Deletes a category; its rooms stay on the server.
-    pub(crate) async fn delete_category(&self, id: Uuid) -> Result<(), StorageError> {
+    pub(crate) async fn delete_category(&self, category: &Category) -> Result<(), StorageError> {
         let mut tx = self.writer.begin().await?;
+        tx.lock(&server_lock(category.server_id)).await?;
         sql("DELETE FROM categories WHERE id = $1")
-            .bind(id)
+            .bind(category.id)
             .execute(&mut *tx)
             .await?;
         tx.commit().await
     }
 }
 
-/// Names the lock under which rooms are added to a server, its roles are given and taken, and it is deleted.
+/// Returns whether there is a server of that id.
+pub(super) async fn has_server(tx: &mut Link, id: Uuid) -> Result<bool, sqlx::Error> {
+    let count = sql("SELECT count(*) FROM servers WHERE id = $1").bind(id);
+    Ok(count.count(tx).await? == 1)
+}
+
+/// Names the lock under which rooms are added to a server, its roles are given and taken, its categories change, and it
+/// is deleted.
 pub(super) fn server_lock(server: Uuid) -> String {
     format!("server {server}")
 }

@@ -124,14 +124,14 @@ impl Db {
             .await
     }
 
-    /// Changes the hash of a password, and ends all tokens of the user that were issued before. Returns false if it is
-    /// not `old` any more.
+    /// Changes the hash of a password, and ends all tokens of the user that were issued before. Returns when, in
+    /// microseconds since 1970; `None` if the hash is not `old` any more.
     pub(crate) async fn change_password(
         &self,
         id: Uuid,
         old: &str,
         new: &str,
-    ) -> Result<bool, StorageError> {
+    ) -> Result<Option<i64>, StorageError> {
         let mut tx = self.writer.begin().await?;
         let changed =
             sql("UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3")
@@ -140,11 +140,12 @@ impl Db {
                 .bind(old)
                 .execute(&mut *tx)
                 .await?;
-        if changed == 1 {
-            end_tokens(&mut tx, id).await?;
-        }
+        let ended = match changed {
+            0 => None,
+            _ => Some(end_tokens(&mut tx, id).await?),
+        };
         tx.commit().await?;
-        Ok(changed == 1)
+        Ok(ended)
     }
 
     /// Ends all tokens of a user that were issued before.
@@ -252,14 +253,16 @@ pub(super) async fn insert(
     Ok((inserted == 1).then_some(user))
 }
 
-async fn end_tokens(tx: &mut Link, user: Uuid) -> Result<(), sqlx::Error> {
+/// Ends all tokens of a user that were issued before now. Returns that time.
+async fn end_tokens(tx: &mut Link, user: Uuid) -> Result<i64, sqlx::Error> {
+    let now = now_micros();
     sql(
         "INSERT INTO password_changes (user_id, changed_at) VALUES ($1, $2)
          ON CONFLICT (user_id) DO UPDATE SET changed_at = excluded.changed_at",
     )
     .bind(user)
-    .bind(now_micros())
+    .bind(now)
     .execute(tx)
-    .await
-    .map(drop)
+    .await?;
+    Ok(now)
 }

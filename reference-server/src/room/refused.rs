@@ -65,7 +65,7 @@ impl JoinRefusal {
 #[derive(Debug)]
 pub(crate) struct RefusedJoins {
     known: Mutex<HashMap<(Uuid, Box<str>), Known>>,
-    /// Grows when users become members: what was looked up before may be wrong.
+    /// Grows when users become members and rooms change whom they admit: what was looked up before may be wrong.
     generation: AtomicU64,
     delay_ms: AtomicU64,
     waiting: Arc<Semaphore>,
@@ -106,7 +106,8 @@ impl RefusedJoins {
         (now < known.until && known.tenant == user.tenant).then_some(known.refusal)
     }
 
-    /// Notes a refusal that lasts, unless a user became a member since `generation`.
+    /// Notes a refusal that lasts, unless what it rests on has changed since `generation`. One that is known does not
+    /// last longer for that.
     pub(crate) fn note(
         &self,
         user: &Identity,
@@ -119,7 +120,9 @@ impl RefusedJoins {
             return;
         }
         let mut known = self.known.lock();
-        if generation != self.generation() {
+        let key = (user.id, topic.into());
+        let is_known = known.get(&key).is_some_and(|known| now < known.until);
+        if is_known || generation != self.generation() {
             return;
         }
         if known.len() >= KNOWN_MAX {
@@ -131,7 +134,7 @@ impl RefusedJoins {
                 refusal,
                 until: now + KNOWN,
             };
-            known.insert((user.id, topic.into()), refused);
+            known.insert(key, refused);
         }
     }
 
@@ -142,6 +145,13 @@ impl RefusedJoins {
         for kind in ["room", "dm"] {
             known.remove(&(user, format!("{kind}:{room}").into()));
         }
+    }
+
+    /// Forgets all refusals: rooms may admit others now.
+    pub(crate) fn forget_all(&self) {
+        let mut known = self.known.lock();
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        known.clear();
     }
 
     /// Sends the answer to a refused join after the delay; at once if very many wait.
@@ -181,6 +191,10 @@ mod tests {
         let find = |topic: &str, now| refused.find(&user(), topic, now);
         assert_eq!(find(&topic, start), Some(JoinRefusal::NotAMember));
         assert_eq!(find("dm:1", start), None);
+        assert_eq!(find(&topic, start + KNOWN), None);
+        // The same join again prolonged it.
+        let later = start + KNOWN / 2;
+        refused.note(&user(), &topic, JoinRefusal::NotAMember, 0, later);
         assert_eq!(find(&topic, start + KNOWN), None);
         refused.forget(user().id, room);
         assert_eq!(find(&topic, start), None);

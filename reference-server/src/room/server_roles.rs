@@ -12,6 +12,7 @@ impl Hub {
     /// Shows the roles of a server as they are stored: their names, order, colours, which are hoisted, and to which its
     /// rooms are limited.
     pub(crate) async fn show_roles(&self, db: &Db, server: Uuid) -> Result<(), StorageError> {
+        self.refused.forget_all();
         self.role_changes.fetch_add(1, Ordering::AcqRel);
         let _turn = in_time(self.role_locks.lock(server)).await?;
         let roles = db.roles(server).await?;

@@ -96,10 +96,6 @@ impl Channels {
         let outbox = Arc::new(Outbox::new(Arc::clone(&app.metrics.queues)));
         app.metrics.open(choices.contact.transport);
         app.add_connection(&identity, vsn, choices.contact, &outbox);
-        // Revoked since it was checked, perhaps: the client comes again.
-        if identity.generation != app.revocations.generation() {
-            outbox.close(CloseReason::TokenEnded);
-        }
         let expiry = Expiry::new(identity.expires_at);
         Self {
             app,

@@ -280,6 +280,16 @@ async fn unknown_paths_are_refused() {
     let (status, answer) = server.get(&guest, "/rooms/%ff").await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(answer["error"].is_string(), "{answer}");
+    for (method, path) in [
+        (Method::DELETE, "/servers/%ff/roles/%ff"),
+        (Method::GET, "/servers/%ff/members/%ff/roles"),
+        (Method::PUT, "/servers/%ff/members/%ff/roles/%ff"),
+        (Method::DELETE, "/servers/%ff/members/%ff/roles/%ff"),
+    ] {
+        let (status, answer) = server.call(method, path, Some(&guest.token), None).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path}");
+        assert!(answer["error"].is_string(), "{path}: {answer}");
+    }
     for path in [
         "/../Cargo.toml",
         "/%2e%2e/Cargo.toml",

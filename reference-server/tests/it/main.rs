@@ -1,6 +1,7 @@
 //! The server from outside: every test starts one on a free port and speaks HTTP and WebSocket.
 
 mod admin;
+mod at_once;
 mod bad_input;
 mod big_rooms;
 mod cli;

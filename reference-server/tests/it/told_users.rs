@@ -148,9 +148,13 @@ async fn requests_that_others_hear_of_have_a_rate() {
     let den = json!({ "name": "den", "private": true });
     let den = made(&server, &ada, "/rooms", den).await;
     let invites = format!("/rooms/{}/invites", text(&den["id"]));
+    let guild = made(&server, &ada, "/servers", json!({ "name": "Guild" })).await;
+    let roles = format!("/servers/{}/roles", text(&guild["id"]));
     let mut of_bob = listen(&server, &bob).await;
     let invite = json!({ "user_id": bob.id });
     assert!(refused(400, &invites, Method::POST, invite).await > 100);
+    let order = json!({ "role_ids": [] });
+    assert!(refused(100, &roles, Method::PUT, order).await > 20);
     of_bob.expect("invited").await;
     let rest = of_bob.drain().await;
     assert!(rest.iter().all(|frame| frame[3] != "invited"), "{rest:?}");
@@ -175,6 +179,30 @@ async fn of_requests_at_once_no_more_succeed_than_may() {
     let change = |n| json!({ "password": "correct horse", "new_password": format!("battery {n}") });
     let changes = (0..6).map(change).collect();
     assert_eq!(counted("/auth/password", changes, StatusCode::OK).await, 1);
+}
+
+/// All users of the tenant were told its id.
+#[tokio::test]
+async fn a_private_room_that_goes_is_told_to_those_who_know_of_it() {
+    let server = Server::start().await;
+    let ada = server.register("ada").await;
+    let bob = server.register("bob").await;
+    let eve = server.register("eve").await;
+    let den = json!({ "name": "den", "private": true });
+    let den = made(&server, &ada, "/rooms", den).await;
+    let room = format!("/rooms/{}", text(&den["id"]));
+    let invite = json!({ "user_id": bob.id });
+    let invites = format!("{room}/invites");
+    assert!(server.post(&ada, &invites, invite).await.0.is_success());
+    let mut of_ada = listen(&server, &ada).await;
+    let mut of_bob = listen(&server, &bob).await;
+    let mut of_eve = listen(&server, &eve).await;
+    assert_eq!(server.delete(&ada, &room).await.0, StatusCode::OK);
+    for socket in [&mut of_ada, &mut of_bob] {
+        assert_eq!(socket.expect("room_removed").await[4]["id"], den["id"]);
+    }
+    let rest = of_eve.drain().await;
+    assert!(rest.is_empty(), "{rest:?}");
 }
 
 #[tokio::test]

@@ -315,6 +315,15 @@ impl Socket {
         }
     }
 
+    /// Returns the next text frame as JSON; `None` if the connection ends instead.
+    pub(crate) async fn next_or_end(&mut self) -> Option<Value> {
+        match timeout(PATIENCE, self.stream.next()).await {
+            Ok(Some(Ok(Message::Text(text)))) => serde_json::from_str(&text).ok(),
+            Ok(_) => None,
+            Err(_) => panic!("no frame comes"),
+        }
+    }
+
     async fn next_raw(&mut self) -> Message {
         timeout(PATIENCE, self.stream.next())
             .await
