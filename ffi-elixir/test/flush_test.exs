@@ -13,6 +13,7 @@ defmodule Headcount.FlushTest do
        Native.presence_new(
          {"a", 1},
          {"flush", 32, false, false, false},
+         nil,
          times,
          own,
          {false, false}

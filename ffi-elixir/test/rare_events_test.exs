@@ -107,7 +107,7 @@ defmodule Headcount.RareEventsTest do
     shared = {"events", 32, false, false, false}
     times = {1_000, 5_000, 60_000, 60_000, 5_000, 30_000, 0}
     own = {false, false, 65_536, 0}
-    presence = Native.presence_new({name, 1}, shared, times, own, {false, false})
+    presence = Native.presence_new({name, 1}, shared, nil, times, own, {false, false})
     {[], [], [{nil, frame} | _], _events, _, _} = Native.presence_step(presence, 0, [], 1, true)
     frame
   end

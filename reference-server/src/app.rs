@@ -32,7 +32,7 @@ use crate::{
     socket::{CloseReason, Outbox, Vsn},
     talkers::Talkers,
     validate,
-    webhook_calls::Site,
+    webhook_site::Site,
     webhooks::{EventKind, Webhooks},
 };
 
@@ -305,8 +305,8 @@ impl App {
         .await
     }
 
-    /// Adds a connection, with which the user may come online. Closes one whose token may have been revoked since it was
-    /// checked: the client comes again.
+    /// Adds a connection, with which the user may come online. Closes one whose token may have been revoked since it
+    /// was checked: the client comes again.
     pub(crate) fn add_connection(
         &self,
         identity: &Identity,

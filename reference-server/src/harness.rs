@@ -49,7 +49,7 @@ const EVENTS: [&str; 17] = [
 
 /// The routes of the API, without those that compute a hash. `{room}`, `{server}`, `{user}` and `{role}` are the
 /// harness's own, `*` is the input.
-const ROUTES: [(Method, &str); 54] = [
+const ROUTES: [(Method, &str); 55] = [
     (Method::GET, "/auth/me"),
     (Method::GET, "/users?limit=*"),
     (Method::GET, "/users/*"),
@@ -107,6 +107,7 @@ const ROUTES: [(Method, &str); 54] = [
     (Method::GET, "/rooms/{room}/roles"),
     (Method::PUT, "/rooms/{room}/roles"),
     (Method::POST, "/servers/{server}/rooms"),
+    (Method::GET, "/rooms/joined?after=*"),
 ];
 
 /// A server without listener, with a user, and a server, a room and a role of its own.

@@ -40,6 +40,7 @@ mod talkers;
 mod validate;
 mod web;
 mod webhook_calls;
+mod webhook_site;
 mod webhooks;
 
 pub use cluster::NatsUrl;

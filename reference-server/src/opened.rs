@@ -30,7 +30,7 @@ use crate::{
     oidc::Oidc,
     room::{Hub, RefusedJoins, RoomPresence},
     talkers::Talkers,
-    webhook_calls::Site,
+    webhook_site::Site,
     webhooks::{WAITING_MAX, Webhooks},
 };
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use reqwest::{Client, header};
+use reqwest::header;
 use sha2::Sha256;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -18,48 +18,21 @@ use uuid::Uuid;
 
 use crate::{
     app::App,
-    config::{Config, Secret},
+    config::Secret,
     db::{StorageError, WaitingEvent, now_micros},
     error::chain,
-    http_client,
+    webhook_site::Site,
     webhooks::WAITING_MAX,
 };
 
 /// Events in one request.
 const BATCH: u32 = 100;
-/// The time for an answer.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// The first pause after a failure, which doubles up to the longest, and the age at which an event is given up.
 const PAUSE_MICROS: i64 = 1_000_000;
 const PAUSE_MICROS_MAX: i64 = 300_000_000;
 const AGE_MICROS_MAX: i64 = 3_600_000_000;
 /// The time after which due events are looked for without a call.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// The site that is told of events.
-pub(crate) struct Site {
-    client: Client,
-    url: String,
-    secret: Secret,
-}
-
-impl Site {
-    /// Returns the site of the settings, if they name one.
-    ///
-    /// # Errors
-    /// No client for requests can be made.
-    pub(crate) fn new(config: &Config) -> Result<Option<Self>, reqwest::Error> {
-        // The settings refuse an address without a secret.
-        let (Some(url), Some(secret)) = (&config.webhook, &config.webhook_secret) else {
-            return Ok(None);
-        };
-        Ok(Some(Self {
-            client: http_client::builder().timeout(ANSWER_MAX).build()?,
-            url: url.clone(),
-            secret: secret.clone(),
-        }))
-    }
-}
 
 /// Stores and sends events until `shutdown`; what is stored then is sent after the next start.
 pub(crate) async fn run(app: Arc<App>, shutdown: CancellationToken) {
