@@ -119,7 +119,8 @@ fn readers_refuse_the_frames_of_others_by_their_kind() {
         }
     };
     let bundle: Read = |frame| Some(Bundle::<u64>::from_binary(frame).err()?.kind);
-    let (tracked, listed) = (example(), bundles());
+    let tracked = example();
+    let listed = bundles();
     let own: [(Read, Vec<Vec<u8>>); 3] = [
         (tracker, vec![tracked.delta_since(tracked.id(), 0).unwrap()]),
         (presence, vec![snapshot()]),

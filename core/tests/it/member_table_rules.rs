@@ -247,9 +247,11 @@ fn epochs_of_a_table_stay_below_those_that_clients_take() {
     let made = |epoch: Epoch| MemberTable::<u64>::new(TableOptions::default().first_epoch(epoch));
     assert_eq!(made((max + 1).into()).err(), Some(too_high(max + 1)));
     assert_eq!(made(u64::MAX.into()).err(), Some(too_high(u64::MAX)));
-    let (len, name_max) = (1025, 1024);
-    let long = ListError::NodeNameTooLong { len, max: name_max };
-    let node = "n".repeat(len);
+    let node = "n".repeat(1025);
+    let long = ListError::NodeNameTooLong {
+        len: 1025,
+        max: 1024,
+    };
     assert_eq!(made(Epoch::new(&node, 1)).err(), Some(long.into()));
 
     let mut table = made(Epoch::new(&node[1..], max)).expect("just within the limits");

@@ -78,7 +78,8 @@ fn the_end_of_a_runtime_ends_what_waits_for_its_nodes() {
             .enable_time()
             .build()
     };
-    let (of_node, of_readers) = (runtime().unwrap(), runtime().unwrap());
+    let of_node = runtime().unwrap();
+    let of_readers = runtime().unwrap();
     let node = {
         let _entered = of_node.enter();
         start(Network::new().join("a"))

@@ -391,7 +391,8 @@ fn epochs_that_clients_would_not_take_are_refused() {
     assert_eq!(list.begin_epoch("room", Epoch::new("a", 0)), Ok(()));
     assert_eq!(list.begin_epoch("room", Epoch::new("a", 7)), Ok(()));
 
-    let (len, max) = (1026, 1024);
+    let len = 1026;
+    let max = 1024;
     let long = "ß".repeat(len / 2);
     let high = |epoch| ListError::EpochTooHigh {
         epoch,

@@ -1,4 +1,4 @@
-//! How a viewer reads windows, and makes its answers of them.
+//! Reads windows for a viewer, and makes its answers of them.
 
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@ fn list(members: u64) -> MemberList<u64> {
     list
 }
 
-fn held(list: &MemberList<u64>) -> usize {
+fn live_windows(list: &MemberList<u64>) -> usize {
     let windows = &list.windows;
     let known = windows.watched.values().chain(&windows.detached);
     known.filter(|known| known.strong_count() > 0).count()
@@ -36,16 +36,20 @@ fn closed_windows_go_at_once() {
         let windows = &list.windows;
         assert!(windows.known() <= 2 * KNOWN_MIN && windows.slid.len() <= 2 * KNOWN_MIN);
     }
-    assert_eq!(held(&list), 1);
+    assert_eq!(live_windows(&list), 1);
     viewer.close(&around(4_999)).expect("held");
-    assert_eq!(held(&list), 0);
+    assert_eq!(live_windows(&list), 0);
     viewer
         .open(&mut list, around(7), Bodies::None)
         .expect("open");
     drop(viewer);
     for (seconds, kept) in [(0, 1), (59, 1), (60, 0)] {
         let _ = list.tick(Duration::from_secs(seconds), Bodies::None);
-        assert_eq!(held(&list), kept, "{seconds} s after the viewer left");
+        assert_eq!(
+            live_windows(&list),
+            kept,
+            "{seconds} s after the viewer left"
+        );
     }
 }
 
@@ -84,7 +88,7 @@ fn viewers_that_are_not_asked_keep_two_handles() {
     drop(slower.bundle(&list.tick(Duration::from_secs(9), Bodies::None)));
     slower.catch_up(&mut list, Bodies::None);
     assert!(slower.windows().eq(fast.windows()));
-    assert_eq!(held(&list), 1);
+    assert_eq!(live_windows(&list), 1);
 }
 
 #[test]
