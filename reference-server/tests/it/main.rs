@@ -15,6 +15,8 @@ mod load;
 mod longpoll;
 mod member_list;
 mod member_search;
+#[cfg(target_os = "linux")]
+mod memory;
 mod mentions;
 mod metrics;
 mod metrics_moved;
