@@ -375,6 +375,11 @@ impl Presence {
         self.core.read(py, |core| core.is_synced())
     }
 
+    /// Return the topics that have entries, hidden ones included, sorted. O(topics).
+    fn topics(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        self.core.read_long(py, core::Presence::topics)
+    }
+
     /// Return the other replicas known, each with whether it is up.
     fn replicas(&self, py: Python<'_>) -> PyResult<Vec<(Replica, bool)>> {
         let replicas = self.core.read(py, |core| core.replicas())?;

@@ -39,6 +39,11 @@ class SansIo(Carried):
                     read("room")
         with self.assertRaises(NotWatched):
             c.get_by_key("room", "ann 1")
+        own = a.get_own("room", "ann 1", "conn")
+        assert own is not None
+        self.assertEqual((own.key, own.node, a.count_own("room"), c.count_own("room")), ("ann 1", "a", 100, 0))
+        self.assertIsNone(c.get_own("room", "ann 1", "conn"))
+        self.assertEqual((a.topics(), c.topics()), (["room"], []))
         with self.assertRaises(NotWatched):
             print(("room", "ann 1") in c)
         c.watch(self.now, "room")

@@ -309,6 +309,16 @@ class Tracker:
     def get_by_key(self, topic: str, key: _Name) -> _list[Entry]:
         """Return the visible entries of a key in a topic. O(entries of the key)."""
 
+    def get_own(self, topic: str, key: _Name, owner: _Name) -> Entry | None:
+        """Return an entry of this replica, `None` if it is not tracked. The topic need not be
+        watched. O(1).
+        """
+
+    def count_own(self, topic: str) -> int:
+        """Return how many entries this replica tracks in a topic, which need not be watched.
+        O(replicas).
+        """
+
     def count(self, topic: str) -> int:
         """Return how many visible entries a topic has: of those that are held, or by what each
         replica counts, where its counts are watched. O(replicas).
@@ -464,6 +474,12 @@ class MemberList(Generic[_I]):
 
     def move_group(self, name: str, to: int) -> None:
         """Move a group to an index in the order; an index past the end means the end."""
+
+    def reorder_groups(self, names: Iterable[str]) -> None:
+        """Put all groups in this order.
+
+        Raises `ListError` unless each group is named once.
+        """
 
     def set_group_hidden(self, name: str, hidden: bool = True) -> None:
         """Take a group out of the index space, header included, or put it back."""
@@ -950,6 +966,9 @@ class Presence:
         advertised.
         """
 
+    def topics(self) -> _list[str]:
+        """Return the topics that have entries, hidden ones included, sorted. O(topics)."""
+
     def replicas(self) -> _list[tuple[Replica, bool]]:
         """Return the other replicas known, each with whether it is up."""
 
@@ -1002,6 +1021,16 @@ class Presence:
 
     def get_by_key(self, topic: str, key: _Name) -> _list[Entry]:
         """Return the visible entries of a key in a topic. O(entries of the key)."""
+
+    def get_own(self, topic: str, key: _Name, owner: _Name) -> Entry | None:
+        """Return an entry of this replica, `None` if it is not tracked. The topic need not be
+        watched. O(1).
+        """
+
+    def count_own(self, topic: str) -> int:
+        """Return how many entries this replica tracks in a topic, which need not be watched.
+        O(replicas).
+        """
 
     def count(self, topic: str) -> int:
         """Return how many visible entries a topic has: of those that are held, or by what each
@@ -1157,6 +1186,11 @@ class Viewer:
     def windows(self) -> list[str]:
         """Return the present names of the windows of the viewer."""
 
+    def invalidate(self, chunk: int, guild: str, list: str = "everyone") -> bytes:
+        """Return the event by which a client of Discord drops a chunk of rows, in JSON; send it after
+        `close`.
+        """
+
 _Place: TypeAlias = tuple[str, _Key] | tuple[str, _Key, int] | tuple[str, _Key, int, _Meta]
 _TablePlace: TypeAlias = (
     tuple[_Key, Unpack[tuple[_Key | Iterable[int], ...]]]
@@ -1246,6 +1280,15 @@ class Roster(Generic[_I]):
 
     def own_status(self, id: _I) -> _Status:
         """Return the status that the user's own sessions see: as `status`, or `invisible`."""
+
+    def is_visible(self, id: _I) -> bool:
+        """Return whether others see that the user is here. Ask it before you pass on that they type.
+        """
+
+    def note_last_seen(self, id: _I, time: float) -> None:
+        """Note a time at which a user was last seen, in seconds since 1970, from a database or
+        another node; the newest stays. That of a user who is visible is not kept. O(log times).
+        """
 
     def last_seen(self, id: _I) -> int | None:
         """Return the time at which the user was last seen, in seconds since 1970; `None` while the
