@@ -43,7 +43,7 @@ impl Reads for Tracker {
 
     fn copy_own(&self, topic: &str, key: Key<'_>, owner: &[u8]) -> Option<Entry> {
         let own = self.get_own(topic, key, owner);
-        own.map(|entry| Entry::new(topic.into(), entry.into()))
+        own.map(|entry| Entry::new(topic.into(), entry))
     }
 
     fn count_own_entries(&self, topic: &str) -> usize {
@@ -142,7 +142,7 @@ impl Reads for Node {
     }
 }
 
-/// Gives a class the verbs that make entries. `NodeBase` has its own, with leases.
+/// Gives a class the verbs that make and end entries. `NodeBase` has its own, with leases, which a stop ends.
 macro_rules! making_verbs {
     ($class:ty) => {
         #[pymethods]
@@ -183,6 +183,25 @@ macro_rules! making_verbs {
                     entries.upsert(&entry.status(kept.unwrap_or(0)))
                 })?)
             }
+
+            /// Remove one of this replica's entries; return whether it was tracked. O(1).
+            fn untrack(
+                &self,
+                py: Python<'_>,
+                topic: &str,
+                key: Name,
+                owner: Name,
+            ) -> PyResult<bool> {
+                self.core.write(py, |entries| {
+                    entries.untrack(topic, key.as_key(), owner.as_bytes())
+                })
+            }
+
+            /// Remove all entries of an owner, in all topics; return how many. O(its entries).
+            fn untrack_owner(&self, py: Python<'_>, owner: Name) -> PyResult<usize> {
+                self.core
+                    .write_long(py, |entries| entries.untrack_owner(owner.as_bytes()))
+            }
         }
     };
 }
@@ -214,25 +233,6 @@ macro_rules! entry_verbs {
                     let kept = status.or_else(|| own().map(|entry| entry.status()));
                     entries.update(&entry.status(kept.unwrap_or(0)))
                 })?)
-            }
-
-            /// Remove one of this replica's entries; return whether it was tracked. O(1).
-            fn untrack(
-                &self,
-                py: Python<'_>,
-                topic: &str,
-                key: Name,
-                owner: Name,
-            ) -> PyResult<bool> {
-                self.core.write(py, |entries| {
-                    entries.untrack(topic, key.as_key(), owner.as_bytes())
-                })
-            }
-
-            /// Remove all entries of an owner, in all topics; return how many. O(its entries).
-            fn untrack_owner(&self, py: Python<'_>, owner: Name) -> PyResult<usize> {
-                self.core
-                    .write_long(py, |entries| entries.untrack_owner(owner.as_bytes()))
             }
 
             /// Return the visible entries of a topic, in no particular order. O(entries of the topic).

@@ -246,7 +246,8 @@ class Memory(unittest.IsolatedAsyncioTestCase):
 
     async def test_a_wait_ends_with_its_watch_and_with_the_node(self) -> None:
         network = MemoryNetwork()
-        never = {"heartbeat": 600.0, "down_after": 6_000.0}  # It is ready after two heartbeats.
+        # It is ready after two heartbeats.
+        never = {"heartbeat": 600.0, "down_after": 6_000.0, "forget_after": 9_000.0}
         async with connect(network, "a", **never) as a:
             watch = a.watch("room")
             waiting = asyncio.create_task(watch.ready())
@@ -265,7 +266,7 @@ class Memory(unittest.IsolatedAsyncioTestCase):
             other.close()
 
     async def test_cancelled_watchers_leave_nothing_behind(self) -> None:
-        never = {"heartbeat": 600.0, "down_after": 6_000.0}
+        never = {"heartbeat": 600.0, "down_after": 6_000.0, "forget_after": 9_000.0}
         async with connect(MemoryNetwork(), "a", **never) as a:
 
             async def look(topic: str) -> None:
@@ -330,7 +331,7 @@ class Threads(unittest.TestCase):
             self.assertEqual(b.stats()["watches"], 0)
 
     def test_a_wait_has_a_timeout_and_ends_with_the_watch(self) -> None:
-        never = {**FAST, "heartbeat": 600.0, "down_after": 6_000.0}
+        never = {**FAST, "heartbeat": 600.0, "down_after": 6_000.0, "forget_after": 9_000.0}
         with headcount.connect(MemoryNetwork(), name="a", **never) as a:
             watch = a.watch("room")
             with self.assertRaises(TimeoutError):

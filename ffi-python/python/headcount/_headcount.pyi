@@ -818,8 +818,9 @@ class Presence:
     node can count topics whose entries it does not hold: see `watch_counts`.
 
     Raises `ValueError` for a name of more than 64 bytes, a key of another length, a number of
-    partitions that is not a power of two, an unknown mode, and counts in mode "all";
-    `LimitError` for more than 65,536 partitions, or 32,768 with counts.
+    partitions that is not a power of two, an unknown mode, counts in mode "all", and a
+    `forget_after` that is not above `down_after`; `LimitError` for more than 65,536 partitions,
+    or 32,768 with counts.
     """
 
     def __new__(

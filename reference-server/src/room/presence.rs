@@ -13,8 +13,8 @@ use std::{
 
 use headcount::id::Dot;
 use headcount::{
-    Diff, Entry, EntryBuf, NewEntry, Presence, PresenceConfig, ReplicaId, Status, TopicDiff,
-    TrackError,
+    Diff, Entry, EntryBuf, NewEntry, Presence, PresenceConfig, ReadError, ReplicaId, Status,
+    TopicDiff, TrackError,
     replica::{Config, Mode},
     runtime::{Node, NodeStats},
 };
@@ -208,7 +208,7 @@ impl RoomPresence {
     /// Waits until this node knows the others, their users and their occupied rooms.
     pub(crate) async fn synced(&self) {
         if let Source::Cluster(clustered) = &self.source {
-            clustered.node.synced().await;
+            readable(clustered.node.synced().await.map_err(ReadError::from));
             let ready = clustered.watch.lock().ready();
             ready.await;
         }
@@ -383,7 +383,8 @@ impl RoomPresence {
 
     fn remove(&self, topic: &str, key: &str, owner: &str) -> bool {
         match self.node() {
-            Some(node) => node.untrack(topic, key, owner),
+            // The entries of a node that has stopped end without it.
+            Some(node) => node.untrack(topic, key, owner).unwrap_or(false),
             None => self.presence().untrack(topic, key, owner),
         }
     }
@@ -409,7 +410,7 @@ impl RoomPresence {
     pub(super) async fn online_len(&self, topic: &str) -> usize {
         let watch = self.node().map(|node| node.watch_counts(topic));
         if let Some(watch) = &watch {
-            watch.ready().await;
+            readable(watch.ready().await);
         }
         let counted = self.presence().count_keys(topic);
         counted.map_or_else(|error| not_readable(&error), |keys| keys.at_most)
