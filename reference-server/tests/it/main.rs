@@ -13,6 +13,7 @@ mod life;
 mod limits;
 mod load;
 mod longpoll;
+mod lost_database;
 mod member_list;
 mod member_search;
 #[cfg(target_os = "linux")]
