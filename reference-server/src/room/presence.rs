@@ -11,6 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use headcount::codec::SharedKey;
 use headcount::id::Dot;
 use headcount::{
     Diff, Entry, EntryBuf, NewEntry, Presence, PresenceConfig, ReadError, ReplicaId, Status,
@@ -155,11 +156,12 @@ impl RoomPresence {
     }
 
     /// Returns what all nodes of a cluster agree on: a node holds the rooms that its own users have open, and counts
-    /// the others. Other nodes are down after that silence.
-    pub(crate) fn config(down_after: Duration) -> PresenceConfig {
+    /// the others. Other nodes are down after that silence. With a key, nodes with another one are not heard.
+    pub(crate) fn config(down_after: Duration, key: Option<SharedKey>) -> PresenceConfig {
         let replication = Config::default()
             .heartbeat(down_after / 5)
             .down_after(down_after)
+            .key(key)
             .mode(Mode::Interest)
             .counts(true)
             .partitions(PARTITIONS)
@@ -212,6 +214,16 @@ impl RoomPresence {
             let ready = clustered.watch.lock().ready();
             ready.await;
         }
+    }
+
+    /// Waits until the node of the cluster has stopped by itself; for ever without a cluster.
+    pub(crate) async fn stopped(&self) {
+        let Some(node) = self.node() else {
+            return std::future::pending().await;
+        };
+        let mut events = node.events();
+        // Only the end counts, also of one that reads too slowly.
+        while !matches!(events.next().await, Ok(None)) {}
     }
 
     /// Returns whether this node is still to be sent something of a node that it hears.
