@@ -58,7 +58,7 @@ async fn a_node_waits_for_nats_that_starts_after_it() {
         Err(Error::Http(answer)) => assert_eq!(answer.status().as_u16(), 503),
         other => panic!("{other:?}"),
     }
-    assert_eq!(node.operators_read("metrics").await, WAITING);
+    assert_eq!(node.metric("headcount_ready").await, 0.0);
     // A limit that is changed before the node can use it stops nothing.
     node.reload();
     waits_for_nats(&node).await;
