@@ -41,7 +41,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 Ok(entry) => println!("tracked {entry}"),
                 Err(error) => println!("refused: {error}"),
             },
-            ["untrack", topic, key] => println!("untracked {}", node.untrack(topic, key, name)),
+            ["untrack", topic, key] => println!("untracked {}", node.untrack(topic, key, name)?),
             ["list", topic] => {
                 let entries = node.list(topic)?;
                 let mut keys: Vec<&str> = entries.iter().filter_map(|e| e.key_str()).collect();

@@ -42,7 +42,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(tokyo.list("room")?.len(), 2);
 
     // The connection of the phone breaks: everything that it owned goes at once.
-    paris.untrack_owner("ann's phone");
+    paris.untrack_owner("ann's phone")?;
     let diff = room.next().await?.ok_or("tokyo has stopped")?;
     println!(
         "tokyo sees {} leave: {}",

@@ -1,9 +1,12 @@
-//! The errors of a tracker, public as `tracker::TrackError`, `tracker::ApplyError`, and of reads of a
-//! presence, public as `presence::ReadError`.
+//! The errors of a tracker, public as `tracker::TrackError`, `tracker::ApplyError`, of reads of a
+//! presence, public as `presence::ReadError`, and of signals, public as `replica::SignalError`.
 
 use std::fmt;
 
 use crate::codec::DecodeError;
+
+/// The text of the errors of a node that has stopped.
+pub(crate) const STOPPED: &str = "the node has stopped";
 
 /// The reason why a tracker refused a local operation. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +65,8 @@ pub enum TrackError {
     },
     /// The operation counter of this incarnation is used up (2^62 operations).
     ClockExhausted,
+    /// The `runtime::Node` has stopped. A tracker or a presence never says so.
+    Stopped,
 }
 
 impl fmt::Display for TrackError {
@@ -93,6 +98,7 @@ impl fmt::Display for TrackError {
                  {tracker_partition}"
             ),
             Self::ClockExhausted => write!(f, "the operation counter is used up"),
+            Self::Stopped => f.write_str(STOPPED),
         }
     }
 }
@@ -227,6 +233,8 @@ pub enum ReadError {
         /// The topic.
         topic: Box<str>,
     },
+    /// The `runtime::Node` has stopped: what it holds no longer changes. A presence never says so.
+    Stopped,
 }
 
 impl fmt::Display for ReadError {
@@ -236,8 +244,55 @@ impl fmt::Display for ReadError {
             Self::NotReady { topic } => {
                 write!(f, "topic {topic:?} is watched, but not ready to be read")
             }
+            Self::Stopped => f.write_str(STOPPED),
         }
     }
 }
 
 impl std::error::Error for ReadError {}
+
+/// The reason why a [`Signal`](crate::replica::Signal) was not sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SignalError {
+    /// The topic is too long.
+    TopicTooLong {
+        /// Its length in bytes.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The key is too long.
+    KeyTooLong {
+        /// Its length in bytes.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The payload is too long.
+    PayloadTooLong {
+        /// Its length in bytes.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The `runtime::Node` has stopped. A presence never says so.
+    Stopped,
+}
+
+impl fmt::Display for SignalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, len, max) = match self {
+            Self::TopicTooLong { len, max } => ("topic", len, max),
+            Self::KeyTooLong { len, max } => ("key", len, max),
+            Self::PayloadTooLong { len, max } => ("payload", len, max),
+            Self::Stopped => return f.write_str(STOPPED),
+        };
+        write!(
+            f,
+            "{what} of a signal has {len} bytes, at most {max} are allowed"
+        )
+    }
+}
+
+impl std::error::Error for SignalError {}

@@ -31,5 +31,19 @@ defmodule Headcount do
       `ArgumentError` or `FunctionClauseError` with and without `!`.
 
   `Headcount.SortedSet` is the exception: it returns what `Discord.SortedSet` returns.
+
+  ## What the Rust crate has beside this
+
+    * `upsert`, for running trackers: `track/5` says `:already_tracked`, as that of Phoenix does.
+      `Headcount.Tracker.State.upsert/5` is there
+    * `snapshot` and `restore` of a presence: owners are processes, and end with their VM
+    * `topics`, `get_own`, `count_own`: callbacks get every change, and a process knows what it has tracked
+    * the other end of windows: clients are browsers and apps, for which there are a JavaScript, a Python and a
+      Rust client
+    * the times and bytes that are kept for clients that are away, and other limits: their defaults hold (60 seconds
+      and 32 MiB a list or table), so that no node refuses the entries of another
+    * `begin_tick`, by which threads share a tick: `tick` runs on one dirty scheduler. `begin_save`: `save` works in
+      steps itself
+    * `MemberTable::spec`: the application has the options from which it made the list
   """
 end

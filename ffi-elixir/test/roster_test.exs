@@ -49,6 +49,28 @@ defmodule Headcount.RosterTest do
     assert {Roster.online_count(roster), Roster.last_seen(roster, 7)} == {0, 50}
   end
 
+  test "the newest time of a user who is not visible is when they were last seen" do
+    roster = roster(offline: "offline")
+    state = State.new("a")
+    assert Roster.note_last_seen(roster, 7, 50) == :ok
+    assert Roster.note_last_seen(roster, 7, 40) == :ok
+    assert {Roster.last_seen(roster, 7), Roster.visible?(roster, 7)} == {50, false}
+    State.track!(state, :phone, "room", 7, %{})
+    changes(roster, state, 60)
+    assert Roster.note_last_seen(roster, 7, 70) == :ok
+    assert {Roster.last_seen(roster, 7), Roster.visible?(roster, 7)} == {nil, true}
+    State.update!(state, :phone, "room", 7, %{headcount_status: :invisible})
+    changes(roster, state, 80)
+    assert {Roster.last_seen(roster, 7), Roster.visible?(roster, 7)} == {80, false}
+
+    # No member has an id over the limit; what is no id is a mistake.
+    assert Roster.note_last_seen(roster, 2 ** 64, 50) == :ok
+    refute Roster.visible?(roster, 2 ** 64)
+    assert_raise ArgumentError, fn -> Roster.note_last_seen(roster, :ann, 50) end
+    assert_raise ArgumentError, fn -> Roster.visible?(roster, :ann) end
+    assert_raise FunctionClauseError, fn -> Roster.note_last_seen(roster, 7, -1) end
+  end
+
   test "another priority, and users who leave the list" do
     roster = roster(priority: [:idle, :online])
     state = State.new("a")

@@ -28,6 +28,62 @@ defmodule Headcount.Tracker.StateTest do
     assert State.count_keys(b, "room") == %Headcount.Keys{at_least: count, at_most: count}
   end
 
+  # `minor_version: 2` is the default of OTP 26. The order in which it writes the pairs of a map depends on the VM.
+  test "the bytes of a key are the same on every release of OTP" do
+    # A map of more than 32 pairs is a tree of hashes.
+    large = for(n <- 1..36, into: %{}, do: {n, []})
+    pairs = for n <- 1..36, into: <<>>, do: <<97, n, 106>>
+
+    special = %{
+      :é => <<119, 2, "é">>,
+      %{b: 1, aa: 2} => <<116, 0, 0, 0, 2, 119, 1, "b", 97, 1, 119, 2, "aa", 97, 2>>,
+      {[%{{:b} => :c, 1 => nil}]} =>
+        <<104, 1, 108, 0, 0, 0, 1, 116, 0, 0, 0, 2, 97, 1, 119, 3, "nil", 104, 1, 119, 1, "b",
+          119, 1, "c", 106>>,
+      large => <<116, 0, 0, 0, 36, pairs::binary>>
+    }
+
+    for {key, bytes} <- special, do: assert(bytes(key) == <<131, bytes::binary>>)
+
+    plain = [
+      :ann,
+      :"",
+      {:a, [:b | "c"]},
+      [:é, 1.5, -1, 300, 2 ** 70, [97, 98]],
+      {<<1::3>>, self()}
+    ]
+
+    terms =
+      for(_ <- 1..300, do: Headcount.Test.Terms.term()) ++ plain ++ [make_ref(), hd(Port.list())]
+
+    for key <- terms, not is_binary(key), not maps?(key), bytes = bytes(key) do
+      assert bytes == :erlang.term_to_binary(key, minor_version: 2)
+    end
+  end
+
+  # The bytes of a key in a frame: a put of the topic 0, of a term. `nil` for a key that is too long.
+  defp bytes(key) do
+    state = State.new("a")
+
+    with {:ok, _ref} <- State.track(state, 1, "room", key, %{}) do
+      assert [{^key, %{}}] = State.list(state, "room")
+      [frame] = State.delta_since(state, %{})
+      [_, <<9, 1, 0, put::binary>>] = :binary.split(frame, "room")
+
+      case put do
+        <<0xFB, len::little-16, bytes::binary-size(len), _::binary>> -> bytes
+        <<len, bytes::binary-size(len), _::binary>> -> bytes
+      end
+    else
+      {:error, {:key_too_long, _, 256}} -> nil
+    end
+  end
+
+  defp maps?(%{} = map), do: map_size(map) > 0
+  defp maps?(tuple) when is_tuple(tuple), do: maps?(Tuple.to_list(tuple))
+  defp maps?([head | tail]), do: maps?(head) or maps?(tail)
+  defp maps?(_term), do: false
+
   test "joins, updates and leaves travel as diffs" do
     a = State.new("a")
     b = State.new("b")

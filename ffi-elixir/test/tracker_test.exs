@@ -363,6 +363,41 @@ defmodule Headcount.TrackerTest do
       assert monitors == %{}
     end
 
+    @tag options: [link: true, grace: 50]
+    test "with link: true an owner whose entries left by themselves is unlinked", %{name: name} do
+      shard = Process.whereis(:"#{name}_shard0")
+
+      linked = fn pid, links ->
+        Wait.until(fn -> {:links, links} == Process.info(pid, :links) end)
+      end
+
+      [leased, lost, untracked, kept] = owners = for _ <- 1..4, do: spawn_idle()
+
+      for pid <- owners do
+        for key <- 1..2, do: {:ok, _} = Tracker.track(name, pid, "room", {pid, key}, %{})
+        linked.(pid, [shard])
+      end
+
+      :ok = Tracker.lease(name, leased, "room", {leased, 1}, 1)
+      :ok = Tracker.untrack(name, leased, "room", {leased, 2})
+      :ok = Tracker.owner_lost(name, lost)
+      :ok = Tracker.lease(name, kept, "room", {kept, 1}, 1)
+      :ok = Tracker.untrack(name, untracked)
+      keys = fn -> for {key, _meta} <- Tracker.list(name, "room"), do: key end
+      Wait.until(fn -> keys.() == [{kept, 2}] end)
+
+      send(shard, {Headcount.Tracker.Shard, :look})
+      assert Map.keys(:sys.get_state(shard).monitors) == [kept]
+      for pid <- [leased, lost, untracked], do: assert({:links, []} == Process.info(pid, :links))
+      assert {:links, [shard]} == Process.info(kept, :links)
+
+      # It counts from the start again.
+      {:ok, _} = Tracker.track(name, leased, "room", 1, %{})
+      linked.(leased, [shard])
+      :ok = Tracker.untrack(name, leased, "room", 1)
+      linked.(leased, [])
+    end
+
     @tag options: [link: true]
     test "with link: true the end of one that was an owner is no message to the callbacks", %{
       name: name

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
 
 use bytes::Bytes;
-use headcount::replica::{Subscription, Transmit as CoreTransmit};
+use headcount::replica::{GroupSubscription, Transmit as CoreTransmit};
 use headcount::runtime::{Incoming, Transport};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
@@ -146,10 +146,10 @@ impl Transport for BridgeTransport {
         self.shared.waker.wake_by_ref();
     }
 
-    async fn subscribe(&mut self, change: Subscription) {
+    async fn subscribe(&mut self, change: GroupSubscription) {
         let (partition, is_wanted) = match change {
-            Subscription::Subscribe(partition) => (partition, true),
-            Subscription::Unsubscribe(partition) => (partition, false),
+            GroupSubscription::Subscribe(partition) => (partition, true),
+            GroupSubscription::Unsubscribe(partition) => (partition, false),
         };
         self.shared.groups.lock().insert(partition, is_wanted);
         self.shared.waker.wake_by_ref();

@@ -6,7 +6,9 @@ use headcount::codec::DecodeError as Malformed;
 use headcount::id::IdError;
 use headcount::member_list::{LoadError, SaveError, TableError, WindowError as Unseen};
 use headcount::presence::RestoreError as Unrestored;
+use headcount::replica::{ConfigError, SignalError};
 use headcount::roster::RosterError;
+use headcount::runtime::Stopped;
 use headcount::tracker::ApplyError as Refused;
 use headcount::{ListError as Unlisted, ReadError, TrackError as Untracked};
 use pyo3::PyErr;
@@ -69,6 +71,7 @@ impl From<ReadError> for Raised {
         Self(match error {
             ReadError::NotWatched { topic } => NotWatched::new_err((text, String::from(topic))),
             ReadError::NotReady { topic } => NotReady::new_err((text, String::from(topic))),
+            ReadError::Stopped => NodeStopped::new_err(text),
             _ => HeadcountError::new_err(text),
         })
     }
@@ -87,8 +90,34 @@ impl From<Untracked> for Raised {
             Untracked::OwnerFull { max } | Untracked::TooManyEntries { max } => {
                 LimitError::new_err((text, max))
             }
+            Untracked::Stopped => NodeStopped::new_err(text),
             _ => TrackError::new_err((text, kind_of(&error))),
         })
+    }
+}
+
+impl From<SignalError> for Raised {
+    fn from(error: SignalError) -> Self {
+        let text = error.to_string();
+        Self(match error {
+            SignalError::TopicTooLong { max, .. }
+            | SignalError::KeyTooLong { max, .. }
+            | SignalError::PayloadTooLong { max, .. } => LimitError::new_err((text, max)),
+            SignalError::Stopped => NodeStopped::new_err(text),
+            _ => HeadcountError::new_err(text),
+        })
+    }
+}
+
+impl From<ConfigError> for Raised {
+    fn from(error: ConfigError) -> Self {
+        Self(PyValueError::new_err(error.to_string()))
+    }
+}
+
+impl From<Stopped> for Raised {
+    fn from(stopped: Stopped) -> Self {
+        Self(NodeStopped::new_err(stopped.to_string()))
     }
 }
 

@@ -59,10 +59,10 @@ impl Transmit {
 /// A change of the partitions whose frames the transport is to bring, in mode `interest`. It may take effect late.
 #[pyclass(frozen, eq, module = "headcount")]
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct GroupSubscription(core::Subscription);
+pub(crate) struct GroupSubscription(core::GroupSubscription);
 
-impl From<core::Subscription> for GroupSubscription {
-    fn from(change: core::Subscription) -> Self {
+impl From<core::GroupSubscription> for GroupSubscription {
+    fn from(change: core::GroupSubscription) -> Self {
         Self(change)
     }
 }
@@ -78,15 +78,15 @@ impl GroupSubscription {
     #[getter]
     fn partition(&self) -> u16 {
         match self.0 {
-            core::Subscription::Subscribe(partition)
-            | core::Subscription::Unsubscribe(partition) => partition,
+            core::GroupSubscription::Subscribe(partition)
+            | core::GroupSubscription::Unsubscribe(partition) => partition,
         }
     }
 
     /// True to subscribe, false to unsubscribe.
     #[getter]
     fn is_wanted(&self) -> bool {
-        matches!(self.0, core::Subscription::Subscribe(_))
+        matches!(self.0, core::GroupSubscription::Subscribe(_))
     }
 
     fn __repr__(&self) -> String {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use headcount as core;
+use headcount::ReadError;
 use headcount::replica::Event as CoreEvent;
 use headcount::runtime::{Lagged, Refusal, Subscription};
 use parking_lot::Mutex;
@@ -38,8 +39,8 @@ pub(crate) enum Source {
     Refusals(Subscription<Refusal>),
     /// The troubles of a transport.
     Notes(mpsc::Receiver<String>),
-    /// One item, once something is done.
-    Done(Pin<Box<dyn Future<Output = ()> + Send>>),
+    /// One item, once something is done; none if the node stopped before.
+    Done(Pin<Box<dyn Future<Output = Result<(), ReadError>> + Send>>),
 }
 
 #[derive(IntoPyObject)]
@@ -141,7 +142,7 @@ impl Source {
             Self::Done(done) => done
                 .as_mut()
                 .poll(context)
-                .map(|()| Ok(Some(Item::Done(true)))),
+                .map(|done| Ok((done != Err(ReadError::Stopped)).then_some(Item::Done(true)))),
         }
     }
 }

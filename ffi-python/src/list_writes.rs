@@ -80,6 +80,19 @@ impl MemberList {
         .map_err(raise)
     }
 
+    /// Put all groups in this order.
+    ///
+    /// Raises `ListError` unless each group is named once.
+    fn reorder_groups(&self, py: Python<'_>, names: &Bound<'_, PyAny>) -> PyResult<()> {
+        let names = group_names(names)?;
+        each!(self, list => list.write(py, |list| {
+            let order = names.iter().map(|name| list.group(name));
+            let order = order.collect::<Result<Vec<_>, _>>()?;
+            list.reorder_groups(&order)
+        })?)
+        .map_err(raise)
+    }
+
     /// Take a group out of the index space, header included, or put it back.
     #[pyo3(signature = (name, hidden = true))]
     fn set_group_hidden(&self, py: Python<'_>, name: &str, hidden: bool) -> PyResult<()> {

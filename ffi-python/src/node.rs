@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use headcount as core;
 use headcount::ReplicaId;
-use headcount::runtime::{Node, Transport};
+use headcount::runtime::{Node, Stopped, Transport};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -20,7 +20,7 @@ use crate::error::raise;
 use crate::feed::{Feed, Source};
 use crate::keys::Keys;
 use crate::network::{MemoryNetwork, NatsOptions, connect_nats};
-use crate::presence::{Presence, SIGNAL_TTL, check_topic, read_signal, unsent_signal};
+use crate::presence::{Presence, SIGNAL_TTL, check_topic, read_signal};
 use crate::ready::Ready;
 use crate::replica::Replica;
 use crate::running::Running;
@@ -74,7 +74,7 @@ impl NodeBase {
         let entry = new_entry(topic, (&key, &owner), &meta, status)?;
         let tracked = self.core.write(py, |node| {
             let tracked = node.track(&entry)?;
-            lease(node, topic, &key, &owner, ttl);
+            lease(node, topic, &key, &owner, ttl)?;
             Ok(tracked)
         })?;
         reference(tracked)
@@ -102,10 +102,22 @@ impl NodeBase {
             let kept = status.or_else(|| own().map(|entry| entry.status()));
             let entry = entry.status(kept.unwrap_or(0));
             let written = node.upsert(&entry)?;
-            lease(node, topic, &key, &owner, ttl);
+            lease(node, topic, &key, &owner, ttl)?;
             Ok(written)
         })?;
         reference(written)
+    }
+
+    /// Remove one of this replica's entries; return whether it was tracked. O(1).
+    fn untrack(&self, py: Python<'_>, topic: &str, key: Name, owner: Name) -> PyResult<bool> {
+        self.change(py, |node| {
+            node.untrack(topic, key.as_key(), owner.as_bytes())
+        })
+    }
+
+    /// Remove all entries of an owner, in all topics; return how many. O(its entries).
+    fn untrack_owner(&self, py: Python<'_>, owner: Name) -> PyResult<usize> {
+        self.change(py, |node| node.untrack_owner(owner.as_bytes()))
     }
 
     /// Give one entry a lease, or renew it: unless it is renewed within `ttl` seconds, the entry
@@ -118,28 +130,25 @@ impl NodeBase {
         owner: Name,
         ttl: Seconds,
     ) -> PyResult<bool> {
-        self.core.write(py, |node| {
+        self.change(py, |node| {
             node.lease(topic, key.as_key(), owner.as_bytes(), ttl.0)
         })
     }
 
     /// Give all entries of an owner a lease, or renew it, as `lease` does for one.
     fn lease_owner(&self, py: Python<'_>, owner: Name, ttl: Seconds) -> PyResult<()> {
-        self.core
-            .write(py, |node| node.lease_owner(owner.as_bytes(), ttl.0))
+        self.change(py, |node| node.lease_owner(owner.as_bytes(), ttl.0))
     }
 
     /// Report that an owner was lost unexpectedly: its entries stay for the `grace` of the node, in
     /// case it comes back.
     fn owner_lost(&self, py: Python<'_>, owner: Name) -> PyResult<()> {
-        self.core
-            .write(py, |node| node.owner_lost(owner.as_bytes()))
+        self.change(py, |node| node.owner_lost(owner.as_bytes()))
     }
 
     /// Report that a lost owner is back: its entries stay; return whether its grace was not over.
     fn owner_back(&self, py: Python<'_>, owner: Name) -> PyResult<bool> {
-        self.core
-            .write(py, |node| node.owner_back(owner.as_bytes()))
+        self.change(py, |node| node.owner_back(owner.as_bytes()))
     }
 
     /// Send a short-lived signal, such as typing, to all other nodes, which see it among their
@@ -159,7 +168,7 @@ impl NodeBase {
         let signal = read_signal(topic, &key, kind, &payload, ttl)?;
         self.core
             .write(py, |node| node.signal(signal))?
-            .map_err(unsent_signal)
+            .map_err(raise)
     }
 }
 
@@ -340,7 +349,10 @@ impl NodeBase {
             })??,
             "events" => Source::Events(self.core.write(py, Node::events)?),
             "refusals" => Source::Refusals(self.core.write(py, Node::refusals)?),
-            "synced" => Source::Done(Box::pin(self.core.write(py, Node::synced)?)),
+            "synced" => {
+                let synced = self.core.write(py, Node::synced)?;
+                Source::Done(Box::pin(async { Ok(synced.await?) }))
+            }
             "notes" => {
                 let notes = self.notes.lock().receiver.take();
                 Source::Notes(notes.ok_or_else(|| PyValueError::new_err("the notes are taken"))?)
@@ -366,6 +378,15 @@ impl Notes {
 }
 
 impl NodeBase {
+    /// Writes, and raises `NodeStopped` when no node runs.
+    fn change<R: Send>(
+        &self,
+        py: Python<'_>,
+        f: impl FnOnce(&Node) -> Result<R, Stopped> + Send,
+    ) -> PyResult<R> {
+        self.core.write(py, f)?.map_err(raise)
+    }
+
     fn make(&self, transport: impl Transport) -> PyResult<Node> {
         let id = self.id.clone();
         let config = self.config.clone();
@@ -381,8 +402,15 @@ impl NodeBase {
     }
 }
 
-fn lease(node: &Node, topic: &str, key: &Name, owner: &Name, ttl: Option<Seconds>) {
+fn lease(
+    node: &Node,
+    topic: &str,
+    key: &Name,
+    owner: &Name,
+    ttl: Option<Seconds>,
+) -> Result<(), Stopped> {
     if let Some(ttl) = ttl {
-        node.lease(topic, key.as_key(), owner.as_bytes(), ttl.0);
+        node.lease(topic, key.as_key(), owner.as_bytes(), ttl.0)?;
     }
+    Ok(())
 }

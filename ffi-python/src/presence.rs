@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headcount as core;
-use headcount::codec::{DecodeError, DecodeErrorKind, SharedKey};
+use headcount::codec::SharedKey;
 use headcount::replica::{Config, Mode, Shape, Signal};
 use headcount::tracker::Limits;
 use headcount::{PresenceConfig, ReplicaId, TrackError};
@@ -69,8 +69,9 @@ const HOST_LEN_MAX: usize = 32;
 /// entries it does not hold: see `watch_counts`.
 ///
 /// Raises `ValueError` for a name of more than 64 bytes, a key of another length, a number of
-/// partitions that is not a power of two, an unknown mode, and counts in mode "all"; `LimitError`
-/// for more than 65,536 partitions, or 32,768 with counts.
+/// partitions that is not a power of two, an unknown mode, counts in mode "all", and a
+/// `forget_after` that is not above `down_after`; `LimitError` for more than 65,536 partitions, or
+/// 32,768 with counts.
 ///
 /// >>> a, b = Presence("a"), Presence("b")
 /// >>> _ = a.track("room", "ann", "conn-1")
@@ -144,6 +145,7 @@ impl Presence {
         if let Some(Partitions(partitions)) = partitions {
             replication = replication.partitions(partitions);
         }
+        replication.check().map_err(raise)?;
         let name = name.map_or_else(|| name_of_process(py), |name| Ok(name.to_owned()))?;
         let seed = getrandom::u64().map_err(std::io::Error::from)?;
         let mut config = PresenceConfig::default()
@@ -375,6 +377,11 @@ impl Presence {
         self.core.read(py, |core| core.is_synced())
     }
 
+    /// Return the topics that have entries, hidden ones included, sorted. O(topics).
+    fn topics(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        self.core.read_long(py, core::Presence::topics)
+    }
+
     /// Return the other replicas known, each with whether it is up.
     fn replicas(&self, py: Python<'_>) -> PyResult<Vec<(Replica, bool)>> {
         let replicas = self.core.read(py, |core| core.replicas())?;
@@ -401,7 +408,7 @@ impl Presence {
         let signal = read_signal(topic, &key, kind, &payload, ttl)?;
         self.core
             .read(py, |core| core.signal(signal))?
-            .map_err(unsent_signal)
+            .map_err(raise)
     }
 
     /// Leave the cluster: peers drop this replica's entries at once. Goodbye is said three times, 20 ms apart, as
@@ -464,17 +471,6 @@ pub(crate) fn read_signal(
             .map_err(|_| PyOverflowError::new_err("the ttl is at most 49 days"))?,
         payload: bounds::copied(payload)?,
     })
-}
-
-/// Returns the exception for a signal that cannot be sent.
-pub(crate) fn unsent_signal(error: DecodeError) -> PyErr {
-    match error.kind {
-        DecodeErrorKind::TooLong { len, max } => {
-            let text = format!("a field of a signal has {len} bytes, at most {max} are allowed");
-            LimitError::new_err((text, max))
-        }
-        _ => raise(error),
-    }
 }
 
 /// Returns a name that no other process has: host, process id and a random number.

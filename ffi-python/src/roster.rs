@@ -288,6 +288,28 @@ impl Roster {
         })
     }
 
+    /// Return whether others see that the user is here. Ask it before you pass on that they type.
+    fn is_visible(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<bool> {
+        each_target!(self.target, target => {
+            let id = PyId::from_py(id)?;
+            target.read(py, |target| target.roster().is_some_and(|r| r.is_visible(&id)))
+        })
+    }
+
+    /// Note a time at which a user was last seen, in seconds since 1970, from a database or another node;
+    /// the newest stays. That of a user who is visible is not kept. O(log times).
+    fn note_last_seen(&self, py: Python<'_>, id: &Bound<'_, PyAny>, time: Seconds) -> PyResult<()> {
+        each_target!(self.target, target => {
+            let id = PyId::from_py(id)?;
+            let wall_s = time.0.as_secs();
+            target.write(py, |target| {
+                if let Some(roster) = target.roster_mut() {
+                    roster.note_last_seen(id, wall_s);
+                }
+            })
+        })
+    }
+
     /// Return the time at which the user was last seen, in seconds since 1970; `None` while the
     /// user is visible, or when it is not known.
     fn last_seen(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {

@@ -119,16 +119,12 @@ impl Running {
         f: impl FnOnce(&Node) -> R + Send,
     ) -> PyResult<R> {
         self.birth.check()?;
-        let done = py.detach(|| self.life.read().live.as_ref().map(|live| f(&live.node)));
+        let done = py.detach(|| {
+            let life = self.life.read();
+            let live = life.live.as_ref().filter(|live| !live.node.is_stopped());
+            live.map(|live| f(&live.node))
+        });
         done.ok_or_else(|| NodeStopped::new_err("the node is not running"))
-    }
-
-    pub(crate) fn write_long<R: Send>(
-        &self,
-        py: Python<'_>,
-        f: impl FnOnce(&Node) -> R + Send,
-    ) -> PyResult<R> {
-        self.write(py, f)
     }
 
     pub(crate) fn read<R: Send>(

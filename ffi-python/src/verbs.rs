@@ -20,6 +20,8 @@ pub(crate) trait Reads {
     fn copy_list(&self, topic: &str) -> PyResult<Vec<Entry>>;
     fn copy_sessions(&self, topic: &str, key: Key<'_>) -> PyResult<Vec<Entry>>;
     fn has_sessions(&self, topic: &str, key: Key<'_>) -> PyResult<bool>;
+    fn copy_own(&self, topic: &str, key: Key<'_>, owner: &[u8]) -> Option<Entry>;
+    fn count_own_entries(&self, topic: &str) -> usize;
     /// Counts the entries that are held.
     fn count_held(&self, topic: &str) -> PyResult<usize>;
     fn count_entries(&self, topic: &str) -> PyResult<usize>;
@@ -37,6 +39,15 @@ impl Reads for Tracker {
 
     fn has_sessions(&self, topic: &str, key: Key<'_>) -> PyResult<bool> {
         Ok(self.get_by_key(topic, key).next().is_some())
+    }
+
+    fn copy_own(&self, topic: &str, key: Key<'_>, owner: &[u8]) -> Option<Entry> {
+        let own = self.get_own(topic, key, owner);
+        own.map(|entry| Entry::new(topic.into(), entry))
+    }
+
+    fn count_own_entries(&self, topic: &str) -> usize {
+        self.count_own(topic)
     }
 
     fn count_held(&self, topic: &str) -> PyResult<usize> {
@@ -73,6 +84,15 @@ impl Reads for Presence {
         read.map_err(raise)
     }
 
+    fn copy_own(&self, topic: &str, key: Key<'_>, owner: &[u8]) -> Option<Entry> {
+        let own = self.get_own(topic, key, owner);
+        own.map(|entry| Entry::new(topic.into(), entry))
+    }
+
+    fn count_own_entries(&self, topic: &str) -> usize {
+        self.count_own(topic)
+    }
+
     fn count_held(&self, topic: &str) -> PyResult<usize> {
         let read = self.read(topic, |tracker| tracker.count(topic));
         read.map_err(raise)
@@ -101,6 +121,14 @@ impl Reads for Node {
         self.presence().has_sessions(topic, key)
     }
 
+    fn copy_own(&self, topic: &str, key: Key<'_>, owner: &[u8]) -> Option<Entry> {
+        self.presence().copy_own(topic, key, owner)
+    }
+
+    fn count_own_entries(&self, topic: &str) -> usize {
+        self.presence().count_own_entries(topic)
+    }
+
     fn count_held(&self, topic: &str) -> PyResult<usize> {
         self.presence().count_held(topic)
     }
@@ -114,7 +142,7 @@ impl Reads for Node {
     }
 }
 
-/// Gives a class the verbs that make entries. `NodeBase` has its own, with leases.
+/// Gives a class the verbs that make and end entries. `NodeBase` has its own, with leases, which a stop ends.
 macro_rules! making_verbs {
     ($class:ty) => {
         #[pymethods]
@@ -155,6 +183,25 @@ macro_rules! making_verbs {
                     entries.upsert(&entry.status(kept.unwrap_or(0)))
                 })?)
             }
+
+            /// Remove one of this replica's entries; return whether it was tracked. O(1).
+            fn untrack(
+                &self,
+                py: Python<'_>,
+                topic: &str,
+                key: Name,
+                owner: Name,
+            ) -> PyResult<bool> {
+                self.core.write(py, |entries| {
+                    entries.untrack(topic, key.as_key(), owner.as_bytes())
+                })
+            }
+
+            /// Remove all entries of an owner, in all topics; return how many. O(its entries).
+            fn untrack_owner(&self, py: Python<'_>, owner: Name) -> PyResult<usize> {
+                self.core
+                    .write_long(py, |entries| entries.untrack_owner(owner.as_bytes()))
+            }
         }
     };
 }
@@ -188,25 +235,6 @@ macro_rules! entry_verbs {
                 })?)
             }
 
-            /// Remove one of this replica's entries; return whether it was tracked. O(1).
-            fn untrack(
-                &self,
-                py: Python<'_>,
-                topic: &str,
-                key: Name,
-                owner: Name,
-            ) -> PyResult<bool> {
-                self.core.write(py, |entries| {
-                    entries.untrack(topic, key.as_key(), owner.as_bytes())
-                })
-            }
-
-            /// Remove all entries of an owner, in all topics; return how many. O(its entries).
-            fn untrack_owner(&self, py: Python<'_>, owner: Name) -> PyResult<usize> {
-                self.core
-                    .write_long(py, |entries| entries.untrack_owner(owner.as_bytes()))
-            }
-
             /// Return the visible entries of a topic, in no particular order. O(entries of the topic).
             ///
             /// Raises `MemoryError` when there is no room for them.
@@ -234,6 +262,27 @@ macro_rules! entry_verbs {
                     .core
                     .read(py, |entries| entries.copy_sessions(topic, key.as_key()));
                 $crate::bounds::list(py, read??)
+            }
+
+            /// Return an entry of this replica, `None` if it is not tracked. The topic need not be
+            /// watched. O(1).
+            fn get_own(
+                &self,
+                py: Python<'_>,
+                topic: &str,
+                key: Name,
+                owner: Name,
+            ) -> PyResult<Option<$crate::entry::Entry>> {
+                self.core.read(py, |entries| {
+                    entries.copy_own(topic, key.as_key(), owner.as_bytes())
+                })
+            }
+
+            /// Return how many entries this replica tracks in a topic, which need not be watched.
+            /// O(replicas).
+            fn count_own(&self, py: Python<'_>, topic: &str) -> PyResult<usize> {
+                self.core
+                    .read(py, |entries| entries.count_own_entries(topic))
             }
 
             /// Return how many visible entries a topic has: of those that are held, or by what each replica

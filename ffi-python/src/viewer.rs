@@ -2,15 +2,19 @@
 
 use std::any::Any;
 
+use bytes::Bytes;
 use headcount as core;
-use headcount::member_list::{BundleFormat, HeldWindow, LiveList, TableError, WindowError};
+use headcount::member_list::{
+    BundleFormat, Discord, HeldWindow, LiveList, TableError, WindowError,
+};
 use headcount::{Bodies, WindowSpec};
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
+use pyo3::types::PyBytes;
 
-use crate::bounds::texts;
+use crate::bounds::{bytes, texts};
 use crate::error::{Raised, raise};
 use crate::held_windows::held_windows;
 use crate::id::PyId;
@@ -38,6 +42,7 @@ pub(crate) trait Viewing: Send + Sync {
     fn is_stale(&self) -> bool;
     fn set_hidden(&self, hidden: bool);
     fn windows(&self) -> Vec<String>;
+    fn invalidate(&self, chunk: u32, encoder: &Discord) -> Bytes;
     fn bundle(&self, tick: &Published) -> Result<Option<Bundle>, Raised>;
 }
 
@@ -132,6 +137,10 @@ impl<I: PyId> Viewing for Typed<I> {
     fn windows(&self) -> Vec<String> {
         let watching = self.0.lock();
         watching.viewer.windows().map(ToString::to_string).collect()
+    }
+
+    fn invalidate(&self, chunk: u32, encoder: &Discord) -> Bytes {
+        encoder.invalidate(&self.0.lock().viewer, chunk)
     }
 
     fn bundle(&self, published: &Published) -> Result<Option<Bundle>, Raised> {
@@ -305,6 +314,21 @@ impl Viewer {
     /// Return the present names of the windows of the viewer.
     fn windows(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         self.with(py, |viewing| viewing.windows())
+    }
+
+    /// Return the event by which a client of Discord drops a chunk of rows, in JSON; send it after
+    /// `close`.
+    #[pyo3(signature = (chunk, guild, list = "everyone"))]
+    fn invalidate<'py>(
+        &self,
+        py: Python<'py>,
+        chunk: u32,
+        guild: &str,
+        list: &str,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let encoder = Discord::new(guild, list);
+        let event = self.with(py, |viewing| viewing.invalidate(chunk, &encoder))?;
+        bytes(py, &event)
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

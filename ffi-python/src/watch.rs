@@ -49,8 +49,15 @@ impl WatchHandle {
     fn ready(&self) -> PyResult<Option<Feed>> {
         self.birth.check()?;
         let watch = self.watch.lock();
-        let done = watch.as_ref().map(|watch| Box::pin(watch.ready()));
-        Ok(done.map(|done| Feed::new(&self.ready, Source::Done(done))))
+        let ready = watch.as_ref().map(|watch| watch.ready());
+        Ok(ready.map(|ready| {
+            // The caller asks then whether the topic can be read, which says why it cannot.
+            let done = async {
+                let _ = ready.await;
+                Ok(())
+            };
+            Feed::new(&self.ready, Source::Done(Box::pin(done)))
+        }))
     }
 }
 

@@ -27,7 +27,7 @@ from waiting import keys, until, wait_until
 COUNTS: dict[str, Any] = {"counts": True}
 TOPICS = ["room", "", "é" * 128, "Ζωή 🦀 \0 * > . #"]
 """The longest name, and others that a program might trip over."""
-NEVER: dict[str, Any] = {"heartbeat": 600.0, "down_after": 6_000.0, **COUNTS}
+NEVER: dict[str, Any] = {"heartbeat": 600.0, "down_after": 6_000.0, "forget_after": 9_000.0, **COUNTS}
 """A watch is ready after two heartbeats."""
 
 

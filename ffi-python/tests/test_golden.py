@@ -1,12 +1,16 @@
-"""The frames that every language reads and writes alike."""
+"""The frames that every language reads and writes alike, and the bundles that every client refuses."""
 
+import copy
+import json
 import pathlib
 import unittest
+from typing import Any
 
 import headcount
-from headcount import Presence, Tracker
+from headcount import Client, Presence, Tracker
 
-FRAMES = pathlib.Path(__file__).resolve().parents[2] / "core" / "tests" / "golden" / "frames"
+GOLDEN = pathlib.Path(__file__).resolve().parents[2] / "core" / "tests" / "golden"
+FRAMES = GOLDEN / "frames"
 
 
 def golden(name: str) -> bytes:
@@ -86,6 +90,39 @@ class Golden(unittest.TestCase):
         friend = Presence("b", cluster="cluster", key=b"0123456789abcdef")
         with self.assertRaises(headcount.DecodeError):
             friend.handle_message(1, "a", frame[:-1])
+
+
+def faulty(good: dict[str, Any], fault: dict[str, Any]) -> dict[str, Any]:
+    """Return the good bundle with one fault."""
+    bundle: Any = copy.deepcopy(good)
+    holder = bundle
+    *path, field = fault["at"].split("/")[1:]
+    for name in path:
+        holder = holder[int(name) if isinstance(holder, list) else name]
+    place = int(field) if isinstance(holder, list) else field
+    if fault.get("is") == "missing":
+        del holder[place]
+    elif "nested" in fault:
+        holder[place] = json.loads("[" * fault["nested"] + "]" * fault["nested"])
+    else:
+        holder[place] = fault["value"]
+    return bundle
+
+
+class MalformedBundles(unittest.TestCase):
+    def test_the_malformed_bundles_of_all_clients_are_refused_whole(self) -> None:
+        vectors = json.loads((GOLDEN / "malformed-bundles" / "refused.json").read_text())
+        client = Client()
+        client.open("c:0")
+        client.apply(vectors["good"])
+        counts = client.counts
+        self.assertIsNotNone(counts)
+        for fault in vectors["refused"]:
+            bundle = faulty(vectors["good"], fault)
+            for form in (bundle, json.dumps(bundle)):
+                with self.subTest(fault), self.assertRaises(headcount.DecodeError):
+                    client.apply(form)
+                self.assertEqual(client.counts, counts)
 
 
 if __name__ == "__main__":

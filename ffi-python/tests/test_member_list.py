@@ -133,6 +133,23 @@ class Writes(unittest.TestCase):
         with self.assertRaises(headcount.ListError):
             ml.add_group("x\n")
 
+    def test_reordering_names_each_group_once(self) -> None:
+        ml = people()
+        ml.add_group("staff")
+        ml.reorder_groups(iter(["staff", "offline", "online"]))
+        names = ["staff", "offline", "online"]
+        self.assertEqual([g.name for g in ml.groups()], names)
+        self.assertEqual((ml.index(9), ml.header_index("online")), (1, 2))
+        for order in (["online"], ["online", "online", "staff"], ["online", "offline", "staff", "online"]):
+            with self.subTest(order), self.assertRaises(headcount.ListError) as caught:
+                ml.reorder_groups(order)
+            self.assertEqual(caught.exception.kind, "bad_group_order")
+        with self.assertRaises(headcount.UnknownGroup):
+            ml.reorder_groups(["online", "offline", "nobody"])
+        with self.assertRaises(TypeError):
+            ml.reorder_groups("online")
+        self.assertEqual([g.name for g in ml.groups()], names)
+
     def test_payloads(self) -> None:
         ml = MemberList(groups=["online"], payloads="raw")
         ml.upsert("u1", "online", "Ann")

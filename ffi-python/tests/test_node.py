@@ -24,7 +24,7 @@ from headcount import (
 from waiting import keys, until, wait_until
 
 FAST: dict[str, Any] = {"heartbeat": 0.05, "down_after": 1.0}
-SLOW: dict[str, Any] = {"heartbeat": 600.0, "down_after": 6_000.0}
+SLOW: dict[str, Any] = {"heartbeat": 600.0, "down_after": 6_000.0, "forget_after": 9_000.0}
 """What arrives between such nodes was not carried by a heartbeat."""
 
 

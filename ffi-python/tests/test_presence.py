@@ -362,8 +362,13 @@ class Refusals(unittest.TestCase):
         for option in ("heartbeat", "vacate_after", "ready_after"):
             with self.assertRaises(ValueError):
                 Presence("a", **{option: -1})  # type: ignore[arg-type]
-        with self.assertRaises(headcount.LimitError):
-            p.signal("room", "ann", 1, bytes(1_000))
+        for times in ({"forget_after": 5.0}, {"down_after": 1_200.0}, {"heartbeat": 600.0}):
+            with self.assertRaisesRegex(ValueError, "forget_after is .*, it must be above down_after"):
+                Presence("a", **times)  # type: ignore[arg-type]
+        for topic, key, length in (("r" * 257, "ann", 0), ("room", "a" * 257, 0), ("room", "ann", 257)):
+            with self.assertRaisesRegex(headcount.LimitError, "of a signal has 257 bytes, at most 256") as caught:
+                p.signal(topic, key, 1, bytes(length))
+            self.assertEqual(caught.exception.limit, 256)
         with self.assertRaises(OverflowError):
             p.signal("room", "ann", 256)
         with self.assertRaises(OverflowError):

@@ -56,6 +56,21 @@ class Rosters(unittest.TestCase):
         self.assertEqual((roster.status("ann"), roster.own_status("ann")), ("offline", "invisible"))
         self.assertNotIn("ann", self.ml)
 
+    def test_times_of_others_are_noted(self) -> None:
+        roster = self.roster(offline="offline")
+        roster.note_last_seen("ann", 50)
+        roster.note_last_seen("ann", 40.5)
+        self.assertEqual((roster.last_seen("ann"), roster.is_visible("ann")), (50, False))
+        self.t.track("room", "ann", "phone")
+        roster.apply(self.diff(), now=60)
+        roster.note_last_seen("ann", 70)
+        self.assertEqual((roster.last_seen("ann"), roster.is_visible("ann")), (None, True))
+        self.t.update("room", "ann", "phone", status=3)
+        roster.apply(self.diff(), now=80)
+        self.assertEqual((roster.last_seen("ann"), roster.is_visible("ann")), (80, False))
+        with self.assertRaises(ValueError):
+            roster.note_last_seen("ann", -1)
+
     def test_the_priority_is_an_option(self) -> None:
         roster = self.roster(priority=["idle", "online"])
         self.t.track("room", "ann", "phone", status=1)

@@ -40,6 +40,19 @@ class Operations(unittest.TestCase):
         self.assertEqual(self.t.get_by_key("room", "bob"), [])
         self.assertEqual(self.t.list("hall"), [])
 
+    def test_own_entries_are_those_of_this_replica(self) -> None:
+        self.t.track("room", "ann", "c", {"device": "phone"})
+        other = Tracker("b")
+        other.track("room", "ann", "c")
+        self.t.apply(delta(other))
+        own = self.t.get_own("room", "ann", "c")
+        assert own is not None
+        self.assertEqual((own.node, own.json()), ("a", {"device": "phone"}))
+        self.assertEqual((self.t.count("room"), self.t.count_own("room")), (2, 1))
+        self.assertIsNone(self.t.get_own("room", "ann", "d"))
+        self.assertIsNone(self.t.get_own("hall", "ann", "c"))
+        self.assertEqual(self.t.count_own("hall"), 0)
+
     def test_update_gives_the_entry_another_reference(self) -> None:
         first = self.t.track("room", "ann", "c")
         second = self.t.update("room", "ann", "c", {"away": True})

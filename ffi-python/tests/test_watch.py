@@ -39,6 +39,11 @@ class SansIo(Carried):
                     read("room")
         with self.assertRaises(NotWatched):
             c.get_by_key("room", "ann 1")
+        own = a.get_own("room", "ann 1", "conn")
+        assert own is not None
+        self.assertEqual((own.key, own.node, a.count_own("room"), c.count_own("room")), ("ann 1", "a", 100, 0))
+        self.assertIsNone(c.get_own("room", "ann 1", "conn"))
+        self.assertEqual((a.topics(), c.topics()), (["room"], []))
         with self.assertRaises(NotWatched):
             print(("room", "ann 1") in c)
         c.watch(self.now, "room")
@@ -241,7 +246,8 @@ class Memory(unittest.IsolatedAsyncioTestCase):
 
     async def test_a_wait_ends_with_its_watch_and_with_the_node(self) -> None:
         network = MemoryNetwork()
-        never = {"heartbeat": 600.0, "down_after": 6_000.0}  # It is ready after two heartbeats.
+        # It is ready after two heartbeats.
+        never = {"heartbeat": 600.0, "down_after": 6_000.0, "forget_after": 9_000.0}
         async with connect(network, "a", **never) as a:
             watch = a.watch("room")
             waiting = asyncio.create_task(watch.ready())
@@ -260,7 +266,7 @@ class Memory(unittest.IsolatedAsyncioTestCase):
             other.close()
 
     async def test_cancelled_watchers_leave_nothing_behind(self) -> None:
-        never = {"heartbeat": 600.0, "down_after": 6_000.0}
+        never = {"heartbeat": 600.0, "down_after": 6_000.0, "forget_after": 9_000.0}
         async with connect(MemoryNetwork(), "a", **never) as a:
 
             async def look(topic: str) -> None:
@@ -325,7 +331,7 @@ class Threads(unittest.TestCase):
             self.assertEqual(b.stats()["watches"], 0)
 
     def test_a_wait_has_a_timeout_and_ends_with_the_watch(self) -> None:
-        never = {**FAST, "heartbeat": 600.0, "down_after": 6_000.0}
+        never = {**FAST, "heartbeat": 600.0, "down_after": 6_000.0, "forget_after": 9_000.0}
         with headcount.connect(MemoryNetwork(), name="a", **never) as a:
             watch = a.watch("room")
             with self.assertRaises(TimeoutError):

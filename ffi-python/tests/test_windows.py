@@ -339,6 +339,12 @@ class EndToEnd(unittest.TestCase):
         assert bundle is not None
         ops = json.loads(bundle.to_discord("77"))["ops"]
         self.assertIn({"op": "DELETE", "index": 1}, ops)
+        viewer.close("c:0")
+        event = json.loads(viewer.invalidate(0, "77"))
+        self.assertEqual(event["ops"], [{"op": "INVALIDATE", "range": [0, 99]}])
+        self.assertEqual((event["guild_id"], event["id"]), ("77", "everyone"))
+        with self.assertRaises(OverflowError):
+            viewer.invalidate(-1, "77")
         with self.assertRaises(headcount.WindowError) as caught:
             viewer.open("a:2:1:1")
         self.assertEqual(caught.exception.kind, "unsupported")

@@ -11,7 +11,7 @@ use std::{
 
 use headcount::Status;
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::{sync::SetOnce, time::sleep};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
@@ -67,6 +67,8 @@ pub(crate) struct App {
     pub(crate) started: Instant,
     /// Tasks that a stop waits for: sockets, and changes that must not be interrupted.
     pub(crate) tasks: TaskTracker,
+    /// Names a task that has ended and without which the server cannot go on.
+    pub(crate) ended: SetOnce<&'static str>,
     pub(crate) ready: AtomicBool,
     /// True once the server closes its connections.
     pub(crate) is_draining: AtomicBool,

@@ -37,6 +37,7 @@ mod room;
 mod server;
 mod socket;
 mod talkers;
+mod tasks;
 mod validate;
 mod web;
 mod webhook_calls;

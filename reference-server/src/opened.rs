@@ -11,7 +11,7 @@ use std::{
 };
 
 use headcount::{member_list::Collation, runtime::Node};
-use tokio::time;
+use tokio::{sync::SetOnce, time};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -81,6 +81,9 @@ pub enum ServerError {
     /// A setting is invalid.
     #[error("{0}")]
     Config(String),
+    /// A task ended without which the server cannot go on. The log says more.
+    #[error("the task {0:?} has ended, without which the server cannot go on")]
+    TaskEnded(&'static str),
 }
 
 impl ServerError {
@@ -160,11 +163,9 @@ impl Opened {
     pub(crate) async fn join(&self) -> Option<(Cluster, Node)> {
         let config = &self.config;
         let url = config.nats.as_ref()?;
-        let down_after = Duration::from_millis(config.down_after_ms);
         loop {
             let metrics = self.metrics.cluster.clone();
-            let options = config.nats_access.options();
-            match Cluster::connect(url, options, &config.cluster, down_after, metrics).await {
+            match Cluster::connect(url, config, metrics).await {
                 Ok(joined) => return Some(joined),
                 Err(error) => tracing::error!(%url, %error, "waiting for NATS"),
             }
@@ -213,6 +214,7 @@ impl Opened {
             talkers: Talkers::new(Instant::now()),
             started: Instant::now(),
             tasks: TaskTracker::new(),
+            ended: SetOnce::new(),
             ready: AtomicBool::new(false),
             is_draining: AtomicBool::new(false),
             grace_ms: AtomicU64::new(config.grace_ms),

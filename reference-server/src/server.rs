@@ -7,9 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::FutureExt as _;
 use parking_lot::Mutex;
-use tokio::{net::TcpListener, time};
+use tokio::{net::TcpListener, task::JoinHandle, time};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
@@ -22,6 +21,7 @@ use crate::{
     opened::{Opened, ServerError, lock_data_dir},
     room::Hub,
     socket::{CloseReason, longpoll::Polls},
+    tasks::{keep, supervise},
     webhook_calls,
 };
 
@@ -174,26 +174,14 @@ async fn run_app(
     stopping: CancellationToken,
 ) -> Result<(), ServerError> {
     let polls = Arc::new(Polls::new(Arc::clone(&app)));
-    let pulse = {
-        let app = Arc::clone(&app);
-        let polls = Arc::clone(&polls);
-        let stopping = stopping.clone();
-        move || pulse(Arc::clone(&app), Arc::clone(&polls), stopping.clone())
-    };
-    let rooms = app.tasks.spawn(supervise("pulse", pulse));
-    app.tasks.spawn(start(Arc::clone(&app), shutdown.clone()));
-    let calls = {
-        let app = Arc::clone(&app);
-        let stopping = stopping.clone();
-        move || webhook_calls::run(Arc::clone(&app), stopping.clone())
-    };
-    app.tasks.spawn(supervise("webhook", calls));
-    app.tasks
-        .spawn(cluster::run(Arc::clone(&app), stopping.clone()));
+    let rooms = spawn_tasks(&app, &polls, &shutdown, &stopping);
     doors.users.open(api::router(&app, &polls));
     doors.operators.open(admin::router(Arc::clone(&app)));
     let drained = async {
-        shutdown.cancelled().await;
+        tokio::select! {
+            () = shutdown.cancelled_owned() => {}
+            _ = app.ended.wait() => {}
+        }
         tracing::info!("draining");
         app.is_draining.store(true, Ordering::Release);
         drain(&app).await;
@@ -218,8 +206,53 @@ async fn run_app(
     // Both use the state, which the end needs for itself.
     drop((doors, polls));
     app.db.close().await;
+    let ended = app.ended.get().copied();
     leave(app).await;
-    Ok(())
+    ended.map_or(Ok(()), |name| Err(ServerError::TaskEnded(name)))
+}
+
+/// Spawns the tasks that run until `stopping`, and the work that precedes readiness. Returns the one that publishes.
+fn spawn_tasks(
+    app: &Arc<App>,
+    polls: &Arc<Polls>,
+    shutdown: &CancellationToken,
+    stopping: &CancellationToken,
+) -> JoinHandle<()> {
+    let begin = {
+        let app = Arc::clone(app);
+        let shutdown = shutdown.clone();
+        move || start(Arc::clone(&app), shutdown.clone())
+    };
+    app.tasks.spawn(supervise("start", begin));
+    if app.webhook_site.is_some() {
+        let state = Arc::clone(app);
+        let stop = stopping.clone();
+        let calls = move || webhook_calls::run(Arc::clone(&state), stop.clone());
+        keep(app, "webhook", stopping, calls);
+    }
+    if app.cluster.is_some() {
+        let state = Arc::clone(app);
+        let stop = stopping.clone();
+        let events = move || cluster::run(Arc::clone(&state), stop.clone());
+        keep(app, "cluster", stopping, events);
+        let state = Arc::clone(app);
+        let stop = stopping.clone();
+        let presence = move || presence_runs(Arc::clone(&state), stop.clone());
+        keep(app, "presence", stopping, presence);
+    }
+    let state = Arc::clone(app);
+    let polls = Arc::clone(polls);
+    let stop = stopping.clone();
+    let pulse = move || pulse(Arc::clone(&state), Arc::clone(&polls), stop.clone());
+    keep(app, "pulse", stopping, pulse)
+}
+
+/// Waits until `stopping`, or until the node of presence has stopped by itself.
+async fn presence_runs(app: Arc<App>, stopping: CancellationToken) {
+    tokio::select! {
+        () = stopping.cancelled() => {}
+        () = app.hub.presence.stopped() => {}
+    }
 }
 
 /// Tells the other nodes that this one stops, once nothing else uses it.
@@ -310,14 +343,6 @@ pub async fn run(
     server.serve(&Reloader::default(), shutdown).await
 }
 
-/// Runs a task to its end, and begins it again after each fault.
-async fn supervise<F: Future<Output = ()>>(name: &str, task: impl Fn() -> F) {
-    while AssertUnwindSafe(task()).catch_unwind().await.is_err() {
-        tracing::error!(name, "a task was cut short by a fault, and begins again");
-        time::sleep(RETRY).await;
-    }
-}
-
 /// Does the work that precedes readiness.
 async fn start(app: Arc<App>, shutdown: CancellationToken) {
     app.purge_rooms().await;
@@ -380,17 +405,22 @@ async fn pulse(app: Arc<App>, polls: Arc<Polls>, shutdown: CancellationToken) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU32;
-
     use super::*;
 
+    /// It went on without the task: a node of a cluster was deaf.
     #[tokio::test]
-    async fn a_task_that_a_fault_ends_begins_again() {
-        let begun = AtomicU32::new(0);
-        supervise("test", || async {
-            assert_ne!(begun.fetch_add(1, Ordering::Relaxed), 0, "a fault");
-        })
-        .await;
-        assert_eq!(begun.load(Ordering::Relaxed), 2);
+    async fn a_task_that_ends_stops_the_server_which_says_that_it_failed() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config {
+            data_dir: dir.path().into(),
+            ..Config::default()
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Server::open(listener, config).await.unwrap();
+        let app = Arc::new(server.opened.into_app(None).await.unwrap());
+        let shutdown = CancellationToken::new();
+        keep(&app, "sample", &server.stopping, || async {});
+        let ended = run_app(app, server.doors, shutdown, server.stopping).await;
+        assert!(matches!(ended, Err(ServerError::TaskEnded("sample"))));
     }
 }

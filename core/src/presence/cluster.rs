@@ -16,7 +16,7 @@ use super::control::{Control, WatchedTopics};
 use crate::codec::DecodeError;
 use crate::fault::{Fault, is_broken};
 use crate::id::ReplicaId;
-use crate::replica::{Address, Event, Signal, Transmit};
+use crate::replica::{Address, Event, Signal, SignalError, Transmit};
 use crate::tracker::Diff;
 
 /// Replication, without I/O: the caller moves frames and tells the time. `now` is the time since
@@ -204,8 +204,8 @@ impl Presence {
     /// Sends a short-lived sign, such as typing, to all peers; nothing is stored.
     ///
     /// # Errors
-    /// When the topic, the key or the payload exceeds 256 bytes.
-    pub fn signal(&self, signal: Signal) -> Result<(), DecodeError> {
+    /// [`SignalError`] when the topic, the key or the payload has more than 256 bytes.
+    pub fn signal(&self, signal: Signal) -> Result<(), SignalError> {
         self.control.lock().replica.signal(signal)
     }
 

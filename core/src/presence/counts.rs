@@ -116,7 +116,7 @@ impl Presence {
         // Of two watches that are not ready one is enough to wait for.
         counted.map_err(|of_counts| match of_counts {
             ReadError::NotReady { .. } => of_counts,
-            ReadError::NotWatched { .. } => error,
+            _ => error,
         })
     }
 

@@ -67,6 +67,22 @@ impl Presence {
         shard.tracker(topic).get_own(topic, key, owner)
     }
 
+    /// Returns whether this replica tracks entries of an owner, in any topic. O(partitions).
+    ///
+    /// ```
+    /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
+    /// let presence = Presence::new(ReplicaId::new("a", 1, 0)?, PresenceConfig::default());
+    /// presence.track(&NewEntry::new("room", "ann", "conn-1"))?;
+    /// assert!(presence.has_owner("conn-1") && !presence.has_owner("conn-2"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn has_owner(&self, owner: impl AsRef<[u8]>) -> bool {
+        let owner = owner.as_ref();
+        let mut shards = self.shards.iter();
+        shards.any(|shard| shard.read_recursive().has_owner(owner))
+    }
+
     /// Returns the number of entries that this replica tracks in a topic, whether the topic is watched
     /// or not. O(origins of the topic).
     #[must_use]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Presence;
-use crate::replica::Subscription;
+use crate::replica::GroupSubscription;
 
 /// Interest: what this node holds of others, in mode [`Interest`](crate::replica::Mode::Interest).
 impl Presence {
@@ -64,7 +64,7 @@ impl Presence {
     /// Ask for it before [`poll_transmit`](Self::poll_transmit), so that the answers to a question
     /// and what changes meanwhile both arrive.
     #[must_use = "it is handed out once"]
-    pub fn poll_subscription(&self) -> Option<Subscription> {
+    pub fn poll_subscription(&self) -> Option<GroupSubscription> {
         self.control.lock().replica.poll_subscription()
     }
 }

@@ -1,5 +1,6 @@
 //! The settings of replication.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::codec::{Mode, PARTITIONS_MAX, Shape, SharedKey};
@@ -180,11 +181,42 @@ impl Config {
         self
     }
 
-    /// Sets the silence after which a replica and its entries are dropped. Default 20 min.
+    /// Sets the silence after which a replica and its entries are dropped. Default 20 min. It must be
+    /// above [`down_after`](Self::down_after), which [`check`](Self::check) checks; a presence takes
+    /// what is below for `down_after`.
     #[must_use]
     pub fn forget_after(mut self, forget_after: Duration) -> Self {
         self.forget_after = forget_after;
         self
+    }
+
+    /// Checks that the times fit each other, for programs that read them from people or files. O(1).
+    ///
+    /// ```
+    /// use headcount::replica::Config;
+    /// use std::time::Duration;
+    ///
+    /// let config = Config::default().down_after(Duration::from_secs(1_800));
+    /// let error = config.check().unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "forget_after is 1200s, it must be above down_after, which is 1800s"
+    /// );
+    /// assert!(config.forget_after(Duration::from_secs(3_600)).check().is_ok());
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConfigError`]: a replica would be dropped before it is hidden.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let forget_after = self.forget_after;
+        let down_after = self.down_after.max(self.heartbeat.saturating_mul(2));
+        if forget_after > down_after {
+            return Ok(());
+        }
+        Err(ConfigError::ForgetTooSoon {
+            forget_after,
+            down_after,
+        })
     }
 
     /// Sets how long own operations wait, to travel together. Default 5 ms.
@@ -279,6 +311,35 @@ impl Config {
     }
 }
 
+/// The reason why a [`Config`] is of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A replica would be dropped before it is hidden.
+    ForgetTooSoon {
+        /// The silence after which a replica is dropped.
+        forget_after: Duration,
+        /// The silence after which a replica is hidden: at least two heartbeats.
+        down_after: Duration,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ForgetTooSoon {
+                forget_after,
+                down_after,
+            } => write!(
+                f,
+                "forget_after is {forget_after:?}, it must be above down_after, which is {down_after:?}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
 /// Times inside a replica start here, so that subtracting a duration never meets zero.
 pub(super) const EPOCH: u64 = 1 << 50;
 
@@ -305,11 +366,12 @@ impl Timing {
             micros.clamp(1, EPOCH / 8)
         };
         let beat = micros(config.heartbeat).max(1_000);
+        // A replica that beats in time is never down.
+        let down = micros(config.down_after).max(2 * beat);
         Self {
             beat,
-            // A replica that beats in time is never down.
-            down: micros(config.down_after).max(2 * beat),
-            forget: micros(config.forget_after),
+            down,
+            forget: micros(config.forget_after).max(down),
             push: micros(config.push_after),
             retry: micros(config.pull_retry),
             pull: micros(config.pull_timeout),
@@ -321,6 +383,43 @@ impl Timing {
             } else {
                 micros(config.grace)
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_is_hidden_before_it_is_dropped() {
+        let seconds = Duration::from_secs;
+        let times = |heartbeat, down, forget| {
+            Config::default()
+                .heartbeat(seconds(heartbeat))
+                .down_after(seconds(down))
+                .forget_after(seconds(forget))
+        };
+        assert_eq!(Config::default().check(), Ok(()));
+        assert_eq!(times(1, 5, 6).check(), Ok(()));
+        for (config, down) in [
+            (times(1, 5, 5), 5),
+            (times(1, 5, 2), 5),
+            (times(4, 5, 7), 8),
+        ] {
+            let refused = config.check();
+            let forget_after = config.forget_after;
+            let down_after = seconds(down);
+            let too_soon = ConfigError::ForgetTooSoon {
+                forget_after,
+                down_after,
+            };
+            assert_eq!(refused, Err(too_soon));
+            let timing = Timing::new(&config);
+            assert_eq!(
+                (timing.down, timing.forget),
+                (down * 1_000_000, down * 1_000_000)
+            );
         }
     }
 }

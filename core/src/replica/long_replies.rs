@@ -139,7 +139,7 @@ impl LongReplies {
         }
     }
 
-    /// Returns whether somebody draws a capture.
+    /// Returns whether an asker draws a capture.
     pub(super) fn is_drawn(&self, capture: Capture) -> bool {
         self.captured.contains_key(&capture)
     }

@@ -60,11 +60,12 @@ mod tally;
 mod throttle;
 mod watches;
 
-pub use config::Config;
-pub use output::{Address, Destination, Event, PeerStats, Signal, Subscription, Transmit};
+pub use config::{Config, ConfigError};
+pub use output::{Address, Destination, Event, GroupSubscription, PeerStats, Signal, Transmit};
 pub use tally::{Tally, Traffic};
 
 pub use crate::codec::{Mode, Shape};
+pub use crate::error::SignalError;
 
 #[cfg(feature = "tokio")]
 pub(crate) use events::Events;

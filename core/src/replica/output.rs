@@ -30,7 +30,7 @@ pub enum Destination {
 /// A change of what this node is to be sent, in mode [`Interest`](super::Mode::Interest). It may
 /// take effect late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subscription {
+pub enum GroupSubscription {
     /// Frames to the group of this partition are wanted.
     Subscribe(u16),
     /// Frames to the group of this partition are no longer wanted.

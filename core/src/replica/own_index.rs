@@ -177,7 +177,7 @@ impl OwnIndex {
             .collect()
     }
 
-    /// Shows the position of a partition anew, after Beat number `seq`: a holder that asked may have
+    /// Shows the position of a partition again, after Beat number `seq`: a holder that asked may have
     /// missed what came meanwhile, or have something else.
     pub(super) fn touch(&mut self, partition: u16, seq: u64) {
         if let Some(shown) = self.shown.get_mut(&partition)

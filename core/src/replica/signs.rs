@@ -6,8 +6,10 @@ use std::collections::{BTreeSet, HashMap};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::handle::Handle;
-use super::message::Sign;
+use super::message::{SIGN_FIELD_MAX, Sign};
+use super::output::Signal;
 use crate::codec::Writer;
+use crate::error::SignalError;
 
 /// The most signs remembered, over all senders; beyond it the one that ends first is forgotten.
 const SIGNS_MAX: usize = 4_096;
@@ -62,6 +64,24 @@ fn about(sender: Handle, sign: &Sign) -> About {
     fields.bytes(&sign.key);
     fields.u8(sign.kind);
     xxh3_128(fields.as_slice())
+}
+
+/// Checks that the fields of a signal fit a Sign.
+pub(super) fn check_signal(signal: &Signal) -> Result<(), SignalError> {
+    let max = SIGN_FIELD_MAX;
+    let topic = signal.topic.len();
+    let key = signal.key.len();
+    let payload = signal.payload.len();
+    if topic > max {
+        return Err(SignalError::TopicTooLong { len: topic, max });
+    }
+    if key > max {
+        return Err(SignalError::KeyTooLong { len: key, max });
+    }
+    if payload > max {
+        return Err(SignalError::PayloadTooLong { len: payload, max });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

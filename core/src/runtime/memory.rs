@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::{Incoming, Transport};
-use crate::replica::{Address, Destination, Subscription, Transmit};
+use crate::replica::{Address, Destination, GroupSubscription, Transmit};
 
 /// The frames that may wait for a slow node; more are lost.
 const QUEUE: usize = 4096;
@@ -112,11 +112,13 @@ impl Transport for MemoryTransport {
         }
     }
 
-    async fn subscribe(&mut self, change: Subscription) {
+    async fn subscribe(&mut self, change: GroupSubscription) {
         let groups = &mut self.network.0.lock().groups;
         match change {
-            Subscription::Subscribe(partition) => groups.insert((partition, self.address.clone())),
-            Subscription::Unsubscribe(partition) => {
+            GroupSubscription::Subscribe(partition) => {
+                groups.insert((partition, self.address.clone()))
+            }
+            GroupSubscription::Unsubscribe(partition) => {
                 groups.remove(&(partition, self.address.clone()))
             }
         };

@@ -25,6 +25,8 @@
 //! # Ok(())
 //! # }
 //! ```
+#![cfg_attr(feature = "metrics", doc = "")]
+#![cfg_attr(feature = "metrics", doc = include_str!("../../docs/metrics.md"))]
 
 mod backlog;
 mod drive;
@@ -34,6 +36,7 @@ pub mod nats;
 mod node;
 mod shared;
 mod stats;
+mod stopped;
 mod subscription;
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 mod telemetry;
@@ -46,6 +49,7 @@ use bytes::Bytes;
 pub use node::Node;
 pub use shared::Refusal;
 pub use stats::NodeStats;
+pub use stopped::Stopped;
 pub use subscription::{Lagged, Subscription};
 pub use watch::Watch;
 
@@ -84,7 +88,7 @@ pub trait Transport: Send + 'static {
     /// Changes what this node is sent, in mode [`Interest`](crate::replica::Mode::Interest): frames to
     /// a [`Group`](crate::replica::Destination::Group) go to its subscribers. It may take effect
     /// late. Does nothing unless it is overridden: then frames to groups must go to all.
-    fn subscribe(&mut self, change: replica::Subscription) -> impl Future<Output = ()> + Send {
+    fn subscribe(&mut self, change: replica::GroupSubscription) -> impl Future<Output = ()> + Send {
         let _ = change;
         ready(())
     }

@@ -23,7 +23,7 @@ use futures_util::stream::{AbortHandle, Abortable, SelectAll, abortable, select_
 use self::refusals::Refusals;
 use self::room::Room;
 use super::{Incoming, Transport};
-use crate::replica::{Destination, Subscription, Transmit};
+use crate::replica::{Destination, GroupSubscription, Transmit};
 
 /// The bytes of a message that NATS needs beside the payload.
 const RESERVE: usize = 1024;
@@ -290,17 +290,17 @@ impl Transport for NatsTransport {
         self.unsent += u64::from(!matches!(published, Some(Ok(()))));
     }
 
-    async fn subscribe(&mut self, change: Subscription) {
+    async fn subscribe(&mut self, change: GroupSubscription) {
         match change {
-            Subscription::Unsubscribe(partition) => {
+            GroupSubscription::Unsubscribe(partition) => {
                 self.pending.remove(&partition);
                 // Dropping a subscriber ends it.
                 if let Some(end) = self.subscribed.remove(&partition) {
                     end.abort();
                 }
             }
-            Subscription::Subscribe(_) if self.is_in_all => {}
-            Subscription::Subscribe(partition) => {
+            GroupSubscription::Subscribe(_) if self.is_in_all => {}
+            GroupSubscription::Subscribe(partition) => {
                 self.pending.insert(partition);
                 self.subscribe_pending().await;
             }

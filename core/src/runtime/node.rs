@@ -11,13 +11,13 @@ use super::Transport;
 use super::drive::{Running, drive};
 use super::shared::{Level, Refusal, Shared};
 use super::stats::NodeStats;
+use super::stopped::Stopped;
 use super::subscription::Subscription;
 use super::watch::Watch;
-use crate::codec::DecodeError;
 use crate::error::{ReadError, TrackError};
 use crate::id::{EntryRef, ReplicaId};
 use crate::presence::{Keys, Presence, PresenceConfig, RestoreError};
-use crate::replica::{Event, Signal};
+use crate::replica::{Event, Signal, SignalError};
 use crate::tracker::{Diff, EntryBuf, Key, NewEntry};
 
 /// A running node, which replicates its entries to all other nodes and theirs to this one.
@@ -59,7 +59,7 @@ impl Node {
     /// where that fails, by a hash of `id`, which differs at every start.
     ///
     /// The node stops with its runtime, and if the transport panics: subscriptions end then as they do
-    /// after [`leave`](Self::leave).
+    /// after [`leave`](Self::leave), and calls return [`Stopped`].
     ///
     /// # Panics
     /// Outside a tokio runtime, and in one without a clock
@@ -112,7 +112,15 @@ impl Node {
         self.shared.presence.id()
     }
 
-    /// Returns the presence itself, for calls that only read.
+    /// Returns whether the node has stopped: its transport panicked, or its runtime ended. Its verbs
+    /// return [`Stopped`] then.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.shared.check().is_err()
+    }
+
+    /// Returns the presence itself, for calls that only read. It can be read after the node has
+    /// stopped, too.
     #[must_use]
     pub fn presence(&self) -> &Presence {
         &self.shared.presence
@@ -121,89 +129,107 @@ impl Node {
     /// Tracks an entry. See [`Tracker::track`](crate::Tracker::track).
     ///
     /// # Errors
-    /// If it is tracked already or breaks a bound.
+    /// If it is tracked already or breaks a bound, or the node has stopped.
     pub fn track(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
-        self.woken(self.shared.presence.track(put))
+        self.write(|presence| presence.track(put))?
     }
 
     /// Gives a tracked entry a new meta and status.
     ///
     /// # Errors
-    /// If it is not tracked or breaks a bound.
+    /// If it is not tracked or breaks a bound, or the node has stopped.
     pub fn update(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
-        self.woken(self.shared.presence.update(put))
+        self.write(|presence| presence.update(put))?
     }
 
     /// Tracks an entry, or updates it if it is tracked already.
     ///
     /// # Errors
-    /// If it breaks a bound.
+    /// If it breaks a bound, or the node has stopped.
     pub fn upsert(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
-        self.woken(self.shared.presence.upsert(put))
+        self.write(|presence| presence.upsert(put))?
     }
 
     /// Removes one entry of this node. Returns whether there was one.
+    ///
+    /// # Errors
+    /// If the node has stopped: its entries are gone, or about to go, at all others.
     pub fn untrack<'a>(
         &self,
         topic: &str,
         key: impl Into<Key<'a>>,
         owner: impl AsRef<[u8]>,
-    ) -> bool {
-        self.woken(self.shared.presence.untrack(topic, key, owner))
+    ) -> Result<bool, Stopped> {
+        self.write(|presence| presence.untrack(topic, key, owner))
     }
 
     /// Removes all entries of an owner. Returns how many.
-    pub fn untrack_owner(&self, owner: impl AsRef<[u8]>) -> usize {
-        self.woken(self.shared.presence.untrack_owner(owner))
+    ///
+    /// # Errors
+    /// If the node has stopped, as [`untrack`](Self::untrack).
+    pub fn untrack_owner(&self, owner: impl AsRef<[u8]>) -> Result<usize, Stopped> {
+        self.write(|presence| presence.untrack_owner(owner))
     }
 
     /// Starts or renews the lease of one entry: unless it is renewed within `ttl`, the entry leaves.
     /// Returns whether it is tracked. O(log leases).
+    ///
+    /// # Errors
+    /// If the node has stopped.
     pub fn lease<'a>(
         &self,
         topic: &str,
         key: impl Into<Key<'a>>,
         owner: impl AsRef<[u8]>,
         ttl: Duration,
-    ) -> bool {
+    ) -> Result<bool, Stopped> {
         let now = self.shared.now();
-        self.woken(self.shared.presence.lease(now, topic, key, owner, ttl))
+        self.write(|presence| presence.lease(now, topic, key, owner, ttl))
     }
 
     /// Starts or renews the lease of an owner: unless it is renewed within `ttl`, all its entries
     /// leave. O(log leases).
-    pub fn lease_owner(&self, owner: impl AsRef<[u8]>, ttl: Duration) {
+    ///
+    /// # Errors
+    /// If the node has stopped.
+    pub fn lease_owner(&self, owner: impl AsRef<[u8]>, ttl: Duration) -> Result<(), Stopped> {
         let now = self.shared.now();
-        self.shared.presence.lease_owner(now, owner, ttl);
-        self.shared.wake.notify_one();
+        self.write(|presence| presence.lease_owner(now, owner, ttl))
     }
 
     /// Reports that an owner was lost unexpectedly. See [`Presence::owner_lost`]. O(its entries).
-    pub fn owner_lost(&self, owner: impl AsRef<[u8]>) {
+    ///
+    /// # Errors
+    /// If the node has stopped.
+    pub fn owner_lost(&self, owner: impl AsRef<[u8]>) -> Result<(), Stopped> {
         let now = self.shared.now();
-        self.shared.presence.owner_lost(now, owner);
-        self.shared.wake.notify_one();
+        self.write(|presence| presence.owner_lost(now, owner))
     }
 
     /// Reports that a lost owner is back. Returns whether its grace was not over.
-    pub fn owner_back(&self, owner: impl AsRef<[u8]>) -> bool {
-        self.shared.presence.owner_back(owner)
+    ///
+    /// # Errors
+    /// If the node has stopped.
+    pub fn owner_back(&self, owner: impl AsRef<[u8]>) -> Result<bool, Stopped> {
+        self.write(|presence| presence.owner_back(owner))
     }
 
     /// Sends a short-lived sign, such as typing, to all peers; nothing is stored.
     ///
     /// # Errors
-    /// If the topic, the key or the payload exceeds 256 bytes.
-    pub fn signal(&self, signal: Signal) -> Result<(), DecodeError> {
-        self.woken(self.shared.presence.signal(signal))
+    /// [`SignalError`] if the topic, the key or the payload has more than 256 bytes, or the node has
+    /// stopped.
+    pub fn signal(&self, signal: Signal) -> Result<(), SignalError> {
+        self.write(|presence| presence.signal(signal))?
     }
 
     /// Returns the visible entries of a topic, of all nodes. O(entries of the topic).
     ///
     /// # Errors
     /// [`ReadError`] if the topic is not watched, or not ready, in mode
-    /// [`Interest`](crate::replica::Mode::Interest).
+    /// [`Interest`](crate::replica::Mode::Interest), or the node has stopped.
     pub fn list(&self, topic: &str) -> Result<Vec<EntryBuf>, ReadError> {
+        self.shared.check()?;
         self.shared.presence.list(topic)
     }
 
@@ -211,12 +237,13 @@ impl Node {
     ///
     /// # Errors
     /// [`ReadError`] if the topic is not watched, or not ready, in mode
-    /// [`Interest`](crate::replica::Mode::Interest).
+    /// [`Interest`](crate::replica::Mode::Interest), or the node has stopped.
     pub fn get_by_key<'k>(
         &self,
         topic: &str,
         key: impl Into<Key<'k>>,
     ) -> Result<Vec<EntryBuf>, ReadError> {
+        self.shared.check()?;
         self.shared.presence.get_by_key(topic, key)
     }
 
@@ -236,8 +263,9 @@ impl Node {
     ///
     /// # Errors
     /// [`ReadError`] if neither the topic nor its counts are watched, or none is ready, in mode
-    /// [`Interest`](crate::replica::Mode::Interest).
+    /// [`Interest`](crate::replica::Mode::Interest), or the node has stopped.
     pub fn count(&self, topic: &str) -> Result<usize, ReadError> {
+        self.shared.check()?;
         self.shared.presence.count(topic)
     }
 
@@ -246,8 +274,9 @@ impl Node {
     ///
     /// # Errors
     /// [`ReadError`] if neither the topic nor its counts are watched, or none is ready, in mode
-    /// [`Interest`](crate::replica::Mode::Interest).
+    /// [`Interest`](crate::replica::Mode::Interest), or the node has stopped.
     pub fn count_keys(&self, topic: &str) -> Result<Keys, ReadError> {
+        self.shared.check()?;
         self.shared.presence.count_keys(topic)
     }
 
@@ -258,11 +287,17 @@ impl Node {
     }
 
     /// Waits until this node has caught up, once, with everything its known peers advertised;
-    /// returns at once if it has, and when the node stops.
-    pub fn synced(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut is_settled = self.shared.is_settled.subscribe();
+    /// returns at once if it has.
+    ///
+    /// # Errors
+    /// If the node has stopped, or stops meanwhile.
+    pub fn synced(&self) -> impl Future<Output = Result<(), Stopped>> + Send + use<> {
+        let shared = Arc::clone(&self.shared);
         async move {
-            let _ = is_settled.wait_for(|is_settled| *is_settled).await;
+            let mut news = shared.is_settled.subscribe();
+            let is_over = |is_settled: &bool| *is_settled || shared.check().is_err();
+            let _ = news.wait_for(is_over).await;
+            shared.check()
         }
     }
 
@@ -297,7 +332,7 @@ impl Node {
     /// a.track(&NewEntry::new("room", "ann", "phone"))?;
     /// a.track(&NewEntry::new("room", "ann", "laptop"))?;
     /// let watch = b.watch_counts("room");
-    /// watch.ready().await;
+    /// watch.ready().await?;
     /// assert_eq!(b.count("room")?, 2);
     /// assert_eq!(b.count_keys("room")?.exact(), Some(1));
     /// assert_eq!(b.stats().entries, 0);
@@ -312,8 +347,8 @@ impl Node {
     /// [`Interest`](crate::replica::Mode::Interest) the subscription ends with the last watch of the topic.
     ///
     /// # Errors
-    /// [`ReadError::NotWatched`] in mode [`Interest`](crate::replica::Mode::Interest). A topic that is
-    /// watched need not be ready.
+    /// [`ReadError::NotWatched`] in mode [`Interest`](crate::replica::Mode::Interest), and
+    /// [`ReadError::Stopped`]. A topic that is watched need not be ready.
     pub fn subscribe(&self, topic: &str) -> Result<Subscription, ReadError> {
         self.shared.subscribe(topic)
     }
@@ -333,7 +368,7 @@ impl Node {
     /// node.track(&NewEntry::new("room", "ann", "conn-1"))?;
     /// let (entries, mut changes) = node.list_and_subscribe("room")?;
     /// assert_eq!(entries.len(), 1);
-    /// node.untrack("room", "ann", "conn-1");
+    /// node.untrack("room", "ann", "conn-1")?;
     /// let change = changes.next().await?.expect("the node runs");
     /// assert_eq!((change.joins.len(), change.leaves.len()), (0, 1));
     /// # Ok(())
@@ -342,7 +377,7 @@ impl Node {
     ///
     /// # Errors
     /// [`ReadError`] if the topic is not watched, or not ready, in mode
-    /// [`Interest`](crate::replica::Mode::Interest).
+    /// [`Interest`](crate::replica::Mode::Interest), or the node has stopped.
     pub fn list_and_subscribe(
         &self,
         topic: &str,
@@ -371,9 +406,12 @@ impl Node {
         let _ = (&mut self.task).await;
     }
 
-    fn woken<R>(&self, result: R) -> R {
+    /// Makes a write, and wakes the driver for it.
+    fn write<R>(&self, write: impl FnOnce(&Presence) -> R) -> Result<R, Stopped> {
+        self.shared.check()?;
+        let written = write(&self.shared.presence);
         self.shared.wake.notify_one();
-        result
+        Ok(written)
     }
 }
 

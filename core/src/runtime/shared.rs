@@ -1,7 +1,7 @@
 //! The state that a node, its driver and its subscribers share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::backlog::Changes;
 use super::stats::{Counts, NodeStats};
+use super::stopped::Stopped;
 use super::subscription::{Hub, Readers, Subscription, Wakers};
 use crate::codec::DecodeError;
 use crate::error::ReadError;
@@ -52,12 +53,13 @@ pub(super) struct Shared {
     start: Instant,
     /// Notified after a local operation.
     pub(super) wake: Notify,
-    /// True once the node has caught up, or has stopped.
+    is_stopped: AtomicBool,
+    /// True once the node has caught up; told once more when it has stopped.
     pub(super) is_settled: watch::Sender<bool>,
     /// The watches that have not ended.
     pub(super) watches: AtomicUsize,
-    /// Told when topics can be read; true once the node has stopped.
-    pub(super) topics_ready: watch::Sender<bool>,
+    /// Told when topics can be read, and when the node has stopped.
+    pub(super) topics_ready: watch::Sender<()>,
     pub(super) counts: Counts,
     /// When the metrics were last measured.
     #[cfg(feature = "metrics")]
@@ -75,9 +77,10 @@ impl Shared {
             presence,
             start: Instant::now(),
             wake: Notify::new(),
+            is_stopped: AtomicBool::new(false),
             is_settled: watch::Sender::new(false),
             watches: AtomicUsize::new(0),
-            topics_ready: watch::Sender::new(false),
+            topics_ready: watch::Sender::new(()),
             counts: Counts::default(),
             #[cfg(feature = "metrics")]
             measured: Mutex::default(),
@@ -103,7 +106,16 @@ impl Shared {
         self.start + at
     }
 
+    /// Checks that the node has not stopped.
+    pub(super) fn check(&self) -> Result<(), Stopped> {
+        match self.is_stopped.load(Ordering::Acquire) {
+            true => Err(Stopped),
+            false => Ok(()),
+        }
+    }
+
     pub(super) fn subscribe(&self, topic: &str) -> Result<Subscription, ReadError> {
+        self.check()?;
         let mut readers = self.changes.lock();
         match self.presence.check_readable(topic) {
             Err(error @ ReadError::NotWatched { .. }) => Err(error),
@@ -142,6 +154,7 @@ impl Shared {
         &self,
         topic: &str,
     ) -> Result<(Vec<EntryBuf>, Subscription), ReadError> {
+        self.check()?;
         let mut wakers = Wakers::default();
         let mut readers = self.changes.lock();
         let (entries, before) = self.presence.list_with_diffs(topic)?;
@@ -187,7 +200,7 @@ impl Shared {
             self.counts.event(&event);
             let is_ready = matches!(event, Event::TopicReady { .. } | Event::CountsReady { .. });
             if is_ready {
-                self.topics_ready.send_modify(|_| {});
+                self.topics_ready.send_modify(|()| {});
             }
             if event == Event::DiffsDropped {
                 self.changes.lock().lose(&mut wakers);
@@ -216,14 +229,15 @@ impl Shared {
         }
     }
 
-    /// Ends all subscriptions, and all that waits for this node.
+    /// Ends all subscriptions, and all that waits for this node; refuses calls from now on.
     pub(super) fn close(&self) {
+        self.is_stopped.store(true, Ordering::Release);
         let mut wakers = Wakers::default();
         self.changes.lock().close(&mut wakers);
         self.events.lock().close(&mut wakers);
         self.refusals.lock().close(&mut wakers);
-        self.topics_ready.send_modify(|is_closed| *is_closed = true);
-        self.is_settled.send_modify(|is_settled| *is_settled = true);
+        self.topics_ready.send_modify(|()| {});
+        self.is_settled.send_modify(|_| {});
         wakers.wake();
     }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::watch;
 
 use super::shared::{Level, Shared};
+use crate::error::ReadError;
 
 /// A watch of a topic, or of its counts, by a [`Node`](super::Node). Dropping it ends it.
 ///
@@ -33,7 +34,7 @@ use super::shared::{Level, Shared};
 /// a.track(&NewEntry::new("room", "ann", "conn-1"))?;
 /// assert!(b.list("room").is_err());
 /// let watch = b.watch("room");
-/// watch.ready().await;
+/// watch.ready().await?;
 /// assert_eq!(b.list("room")?.len(), 1);
 /// drop(watch);
 /// assert!(b.list("room").is_err());
@@ -76,21 +77,24 @@ impl Watch {
 
     /// Waits until the topic can be read, or counted: normally one round trip after the watch began,
     /// at most [`ready_after`](crate::replica::Config::ready_after) and two heartbeats. Returns at once
-    /// if it can, when the watch ends, and when the node stops. The event
-    /// [`TopicReady`](crate::replica::Event::TopicReady), or
+    /// if it can. The event [`TopicReady`](crate::replica::Event::TopicReady), or
     /// [`CountsReady`](crate::replica::Event::CountsReady), has the replicas that are missing then.
-    pub fn ready(&self) -> impl Future<Output = ()> + Send + use<> {
+    ///
+    /// # Errors
+    /// [`ReadError::NotWatched`] when the watch ended before, [`ReadError::Stopped`] when the node
+    /// stopped.
+    pub fn ready(&self) -> impl Future<Output = Result<(), ReadError>> + Send + use<> {
         let shared = Arc::clone(&self.shared);
         let topic = self.topic.clone();
         let level = self.level;
         let mut life = self.life.subscribe();
         async move {
             let mut news = shared.topics_ready.subscribe();
-            let is_over = |is_closed: &bool| *is_closed || level.is_ready(&shared, &topic);
+            let is_over = |(): &()| shared.check().is_err() || level.is_ready(&shared, &topic);
             tokio::select! {
                 biased;
-                _ = news.wait_for(is_over) => {}
-                _ = life.changed() => {}
+                _ = news.wait_for(is_over) => Ok(shared.check()?),
+                _ = life.changed() => Err(ReadError::NotWatched { topic }),
             }
         }
     }

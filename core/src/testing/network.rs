@@ -12,7 +12,7 @@ use super::run::Run;
 use super::sight::Seen;
 use super::stats::Incident;
 use super::weather::Weather;
-use crate::replica::Subscription;
+use crate::replica::GroupSubscription;
 
 /// A frame between two places.
 #[derive(Clone)]
@@ -81,13 +81,18 @@ impl Network {
     }
 
     /// Notes that a place subscribes to a partition, which takes effect late, or no longer.
-    pub(super) fn subscribe(&mut self, run: &Run<'_, Plan>, place: usize, change: Subscription) {
+    pub(super) fn subscribe(
+        &mut self,
+        run: &Run<'_, Plan>,
+        place: usize,
+        change: GroupSubscription,
+    ) {
         match change {
-            Subscription::Subscribe(partition) => {
+            GroupSubscription::Subscribe(partition) => {
                 let from_ms = run.now_ms + run.plan.subscribe_ms;
                 self.groups.insert((place, partition), from_ms);
             }
-            Subscription::Unsubscribe(partition) => {
+            GroupSubscription::Unsubscribe(partition) => {
                 self.groups.remove(&(place, partition));
             }
         }

@@ -11,7 +11,7 @@ use super::process::{Process, Settings};
 use crate::codec::Kind;
 use crate::id::ReplicaId;
 use crate::replica::rng::Rng;
-use crate::replica::{Address, Config, Destination, Mode, Subscription};
+use crate::replica::{Address, Config, Destination, GroupSubscription, Mode};
 use crate::tracker::NewEntry;
 
 /// A second, in the milliseconds of the simulation.
@@ -395,10 +395,10 @@ impl Cluster {
         while presence.poll_diff().is_some() || presence.poll_event().is_some() {}
         while let Some(change) = self.nodes[from].presence.poll_subscription() {
             match change {
-                Subscription::Subscribe(partition) => {
+                GroupSubscription::Subscribe(partition) => {
                     self.groups.entry(partition).or_default().push(from);
                 }
-                Subscription::Unsubscribe(partition) => {
+                GroupSubscription::Unsubscribe(partition) => {
                     let group = self.groups.entry(partition).or_default();
                     group.retain(|place| *place != from);
                 }

@@ -215,6 +215,11 @@ impl Tracker {
         (index != NIL).then(|| self.state.row(index).birth)
     }
 
+    /// Returns whether an owner has own entries. O(1).
+    pub(crate) fn has_owner(&self, owner: &[u8]) -> bool {
+        self.state.locate_owner(owner).first() != NIL
+    }
+
     /// Returns the own sessions of an owner with their versions. O(its entries).
     pub(crate) fn sessions_of(&self, owner: &[u8]) -> Vec<(SessionName, u64)> {
         let mut sessions = Vec::new();

@@ -129,7 +129,7 @@ async fn run(settings: Settings) -> Result<(), Failure> {
             Command::Track(write) => write.entry(|entry| node.track(entry).is_ok()).to_string(),
             Command::Update(write) => write.entry(|entry| node.update(entry).is_ok()).to_string(),
             Command::Untrack(write) => node
-                .untrack(&write.topic, &*write.key, &write.owner)
+                .untrack(&write.topic, &*write.key, &write.owner)?
                 .to_string(),
             Command::State => {
                 let seen = std::mem::take(&mut *seen.lock().unwrap());

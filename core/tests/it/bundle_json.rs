@@ -6,6 +6,8 @@ use headcount::member_list::{Bundle, Frame, FrameChange, FrameRow, Shared, TextI
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::support::sources;
+
 fn read(json: &Value) -> Result<Bundle<TextId>, headcount::codec::DecodeError> {
     Bundle::from_json(json.to_string().as_bytes())
 }
@@ -99,6 +101,42 @@ fn any_missing_or_mistyped_field_refuses_the_whole_bundle() {
         }
     }
     assert!(refused > 150, "{refused}");
+}
+
+/// Returns the text of the good bundle of the vectors with one of their faults.
+fn faulty(good: &Value, fault: &Value) -> String {
+    let mut bundle = good.clone();
+    let at = fault["at"].as_str().expect("a path");
+    let (holder, field) = at.rsplit_once('/').expect("a path begins with a slash");
+    let holder = bundle.pointer_mut(holder).expect("a part of the bundle");
+    let value = match fault["nested"] {
+        Value::Null => fault["value"].clone(),
+        _ => json!("NESTED"),
+    };
+    match holder {
+        Value::Object(fields) if fault["is"] == "missing" => drop(fields.remove(field)),
+        Value::Object(fields) => drop(fields.insert(field.into(), value)),
+        items => items[field.parse::<usize>().expect("a position")] = value,
+    }
+    let depth = fault["nested"].as_u64().unwrap_or_default() as usize;
+    let nested = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    bundle.to_string().replacen("\"NESTED\"", &nested, 1)
+}
+
+#[test]
+fn the_malformed_bundles_of_all_clients_are_refused_whole() {
+    let file = sources::root().join("core/tests/golden/malformed-bundles/refused.json");
+    let vectors: Value = serde_json::from_str(&sources::read(&file)).expect("JSON");
+    let good = &vectors["good"];
+    assert!(read(good).is_ok());
+    let refused = vectors["refused"].as_array().expect("the faults");
+    assert!(refused.len() >= 88);
+    let is_taken = |fault: &&Value| {
+        let text = faulty(good, fault);
+        Bundle::<TextId>::from_json(text.as_bytes()).is_ok()
+    };
+    let taken: Vec<_> = refused.iter().filter(is_taken).collect();
+    assert!(taken.is_empty(), "{taken:#?}");
 }
 
 /// Returns whether a path leads to a body or into a patch, where any value may be.

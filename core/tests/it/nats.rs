@@ -163,7 +163,7 @@ async fn nodes_are_sent_what_they_watch() {
     let b = watcher(port, "b").await;
     a.track(&NewEntry::new("room", "ann", "conn")).unwrap();
     let watch = b.watch("room");
-    watch.ready().await;
+    watch.ready().await.unwrap();
     assert_eq!(b.count("room"), Ok(1));
     let (_, mut changes) = b.list_and_subscribe("room").unwrap();
     a.track(&NewEntry::new("room", "bob", "conn")).unwrap();
@@ -187,9 +187,9 @@ async fn nodes_are_sent_what_they_watch() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let before = deltas(&b);
-    a.untrack("room", "cleo", "conn");
+    a.untrack("room", "cleo", "conn").unwrap();
     let again = b.watch("hall");
-    again.ready().await;
+    again.ready().await.unwrap();
     assert_eq!((b.count("hall"), deltas(&b)), (Ok(20), before));
 }
 

@@ -115,7 +115,8 @@ async fn a_server_that_stalls_stops_no_node() {
     stalled
         .track(&NewEntry::new("hall", "bob", "conn"))
         .unwrap();
-    assert!(stalled.lease("hall", "bob", "conn", Duration::from_millis(100)));
+    let ttl = Duration::from_millis(100);
+    assert_eq!(stalled.lease("hall", "bob", "conn", ttl), Ok(true));
     until(|| stalled.count("hall") == Ok(0)).await;
 
     // All comes to those that join after it goes on.
@@ -143,7 +144,7 @@ async fn a_watch_outlasts_a_server_that_stalls() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let watch = watcher.watch("room");
-    watch.ready().await;
+    watch.ready().await.unwrap();
     signal(&server, "CONT");
     let writer = node(join(port, "full").await.unwrap(), "b", Mode::Interest);
     writer.track(&NewEntry::new("room", "bob", "conn")).unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use headcount::codec::{DecodeErrorKind, Kind, SharedKey};
-use headcount::replica::{Event, Signal};
+use headcount::replica::{Event, Signal, SignalError};
 use headcount::{NewEntry, Presence};
 
 use crate::support::mesh::{Mesh, events, node, seconds};
@@ -178,11 +178,8 @@ fn signals_arrive_and_are_bounded() {
         seen.iter()
             .any(|e| matches!(e, Event::Signal { signal: s, .. } if *s == signal(256)))
     );
-    let refused = mesh.nodes[0].signal(signal(257)).unwrap_err();
-    assert_eq!(
-        refused.kind,
-        DecodeErrorKind::TooLong { len: 257, max: 256 }
-    );
+    let too_long = SignalError::PayloadTooLong { len: 257, max: 256 };
+    assert_eq!(mesh.nodes[0].signal(signal(257)), Err(too_long));
 }
 
 /// Lets node 0 send these signals, and node 1 receive them in the order `arrival`. Returns the

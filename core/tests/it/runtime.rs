@@ -53,7 +53,7 @@ async fn three_nodes_converge_and_notify_their_subscribers() {
         room.next().await.unwrap().unwrap().updates[0].new.meta(),
         b"away"
     );
-    assert_eq!(nodes[0].untrack_owner("phone"), 1);
+    assert_eq!(nodes[0].untrack_owner("phone"), Ok(1));
     assert_eq!(room.next().await.unwrap().unwrap().leaves.len(), 1);
     assert!(nodes.iter().all(|node| node.presence().is_synced()));
 }
@@ -70,7 +70,7 @@ async fn a_cut_node_is_hidden_everywhere_and_comes_back_whole() {
     let mut events = nodes[0].events();
     network.cut("a", "c");
     network.cut("b", "c");
-    nodes[2].untrack("room", "cat", "conn");
+    nodes[2].untrack("room", "cat", "conn").unwrap();
     nodes[2]
         .track(&NewEntry::new("room", "dan", "conn"))
         .unwrap();
@@ -265,7 +265,7 @@ async fn a_list_with_its_changes_has_no_double_and_no_gap() {
         let entry = NewEntry::new("room", &key, "other");
         for node in [&a, &b] {
             match round % 3 {
-                0 => drop(node.untrack("room", &key[..], "other")),
+                0 => drop(node.untrack("room", &key[..], "other").unwrap()),
                 _ => drop(node.upsert(&entry).unwrap()),
             }
         }
@@ -301,7 +301,7 @@ fn threads_that_write_are_listed_and_reported_once() {
             let owner = format!("{thread}");
             drop(node.upsert(&NewEntry::new("room", &key, &owner)).unwrap());
             if n % 5 == 0 {
-                node.untrack("room", &key[..], &owner);
+                node.untrack("room", &key[..], &owner).unwrap();
             }
         }
     };
@@ -334,17 +334,18 @@ async fn leases_and_lost_owners_leave_by_themselves() {
         a.track(&NewEntry::new("room", key, key)).unwrap();
     }
     sleep(Duration::from_secs(3)).await;
-    assert!(a.lease("room", "ann", "ann", Duration::from_secs(2)));
-    assert!(!a.lease("room", "ann", "bob", Duration::from_secs(2)));
-    a.lease_owner("bob", Duration::from_secs(2));
+    let two = Duration::from_secs(2);
+    assert_eq!(a.lease("room", "ann", "ann", two), Ok(true));
+    assert_eq!(a.lease("room", "ann", "bob", two), Ok(false));
+    a.lease_owner("bob", two).unwrap();
     sleep(Duration::from_secs(1)).await;
-    a.lease_owner("bob", Duration::from_secs(2));
+    a.lease_owner("bob", two).unwrap();
     sleep(Duration::from_millis(1_500)).await;
     assert_eq!(keys(&b, "room"), ["bob", "cat"]);
-    a.owner_lost("cat");
+    a.owner_lost("cat").unwrap();
     sleep(Duration::from_secs(2)).await;
     assert_eq!(keys(&b, "room"), ["cat"]);
-    assert!(a.owner_back("cat"));
+    assert_eq!(a.owner_back("cat"), Ok(true));
     sleep(Duration::from_secs(4)).await;
     assert_eq!(
         (
@@ -354,7 +355,7 @@ async fn leases_and_lost_owners_leave_by_themselves() {
         (1, Some(1))
     );
     assert_eq!(b.get_by_key("room", "cat").unwrap().len(), 1);
-    a.owner_lost("cat");
+    a.owner_lost("cat").unwrap();
     sleep(Duration::from_secs(4)).await;
     assert_eq!(b.count("room").unwrap(), 0);
 }
@@ -365,7 +366,7 @@ async fn signals_refusals_and_counts_are_told() {
     let [a, b] = ["a", "b"].map(|name| start(&network, name));
     let mut stranger = network.join("stranger");
     a.track(&NewEntry::new("room", "ann", "conn")).unwrap();
-    b.synced().await;
+    b.synced().await.unwrap();
     sleep(Duration::from_secs(3)).await;
     let mut events = b.events();
     let signal = Signal {
@@ -450,7 +451,7 @@ async fn a_node_starts_from_a_snapshot() {
             let key = entry.key_str().unwrap();
             b.track(&NewEntry::new("room", key, "phone")).unwrap();
             let ttl = Duration::from_secs(60);
-            assert!(b.lease("room", key, "phone", ttl));
+            assert_eq!(b.lease("room", key, "phone", ttl), Ok(true));
         }
     }
     sleep(Duration::from_secs(3)).await;
@@ -467,14 +468,14 @@ async fn a_wait_for_a_watch_ends_with_the_watch_and_keeps_none_alive() {
     let ready = tokio::spawn(watch.ready());
     assert_eq!(a.stats().watches, 1);
     drop(watch);
-    ready.await.unwrap();
-    assert_eq!(a.stats().watches, 0);
     let not_watched = ReadError::NotWatched {
         topic: "room".into(),
     };
+    assert_eq!(ready.await.unwrap(), Err(not_watched.clone()));
+    assert_eq!(a.stats().watches, 0);
     assert_eq!(a.list("room"), Err(not_watched));
     let watch = a.watch("room");
-    watch.ready().await;
+    watch.ready().await.unwrap();
     assert_eq!(a.list("room"), Ok(Vec::new()));
 }
 
@@ -488,11 +489,11 @@ async fn a_subscription_ends_with_the_last_watch_of_its_topic() {
     a.track(&NewEntry::new("room", "ann", "phone")).unwrap();
     let first = b.watch("room");
     let second = b.watch("room");
-    first.ready().await;
+    first.ready().await.unwrap();
     let (entries, mut changes) = b.list_and_subscribe("room").unwrap();
     assert_eq!(entries.len(), 1);
     drop(first);
-    a.untrack("room", "ann", "phone");
+    a.untrack("room", "ann", "phone").unwrap();
     let left = changes.next().await.unwrap().expect("it is watched still");
     assert_eq!(left.leaves.len(), 1);
     drop(second);

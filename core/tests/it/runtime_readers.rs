@@ -4,9 +4,9 @@
 use std::future::pending;
 use std::time::{Duration, SystemTime};
 
-use headcount::replica::{Config, Event, Mode, Signal, Transmit};
-use headcount::runtime::{Incoming, Lagged, Node, Transport, memory::Network};
-use headcount::{NewEntry, PresenceConfig, ReplicaId};
+use headcount::replica::{Config, Event, Mode, Signal, SignalError, Transmit};
+use headcount::runtime::{Incoming, Lagged, Node, Stopped, Transport, memory::Network};
+use headcount::{NewEntry, PresenceConfig, ReadError, ReplicaId, TrackError};
 use tokio::time::sleep;
 
 fn new_id(name: &str) -> ReplicaId {
@@ -52,7 +52,7 @@ async fn a_node_leaves_though_its_transport_stalls() {
     let synced = node.synced();
     sleep(Duration::from_secs(5)).await;
     node.leave().await;
-    synced.await;
+    assert_eq!(synced.await, Err(Stopped));
     assert_eq!(changes.next().await, Ok(None));
 }
 
@@ -62,13 +62,55 @@ async fn a_panic_of_a_transport_ends_what_waits_for_the_node() {
     let mut changes = node.subscribe("room").unwrap();
     let mut events = node.events();
     let mut refusals = node.refusals();
-    let synced = node.synced();
-    synced.await;
+    assert_eq!(node.synced().await, Err(Stopped));
     assert_eq!(changes.next().await, Ok(None));
     assert_eq!(refusals.next().await, Ok(None));
     while events.next().await.unwrap().is_some() {}
-    assert_eq!(node.subscribe("room").unwrap().next().await, Ok(None));
+    assert_eq!(node.events().next().await, Ok(None));
     node.leave().await;
+}
+
+/// Nobody would send what it takes, and nobody would bring what it shows up to date.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_has_stopped_refuses_all_verbs_and_changes_nothing() {
+    let node = start(Broken::Panics);
+    let entry = NewEntry::new("room", "ann", "conn");
+    let tracked = node.track(&entry);
+    assert!(tracked.is_ok() && !node.is_stopped());
+    let ready = node.watch("room").ready();
+    assert_eq!(node.synced().await, Err(Stopped));
+    assert!(node.is_stopped());
+
+    let second = Duration::from_secs(1);
+    for write in [Node::track, Node::update, Node::upsert] {
+        assert_eq!(write(&node, &entry), Err(TrackError::Stopped));
+    }
+    assert_eq!(node.untrack("room", "ann", "conn"), Err(Stopped));
+    assert_eq!(node.untrack_owner("conn"), Err(Stopped));
+    assert_eq!(node.lease("room", "ann", "conn", second), Err(Stopped));
+    assert_eq!(node.lease_owner("conn", second), Err(Stopped));
+    assert_eq!(node.owner_lost("conn"), Err(Stopped));
+    assert_eq!(node.owner_back("conn"), Err(Stopped));
+    let signal = Signal {
+        topic: "room".into(),
+        key: Vec::new(),
+        kind: 1,
+        ttl_ms: 1,
+        payload: Vec::new(),
+    };
+    assert_eq!(node.signal(signal), Err(SignalError::Stopped));
+    let own = node.get_own("room", "ann", "conn");
+    assert_eq!(own.map(|entry| entry.entry_ref()), tracked.ok());
+
+    let stopped = ReadError::Stopped;
+    assert_eq!(node.list("room").unwrap_err(), stopped);
+    assert_eq!(node.get_by_key("room", "ann").unwrap_err(), stopped);
+    assert_eq!(node.count("room").unwrap_err(), stopped);
+    assert_eq!(node.count_keys("room").unwrap_err(), stopped);
+    assert_eq!(node.subscribe("room").unwrap_err(), stopped);
+    assert_eq!(node.list_and_subscribe("room").unwrap_err(), stopped);
+    assert_eq!(ready.await, Err(stopped.clone()));
+    assert_eq!(node.watch_counts("room").ready().await, Err(stopped));
 }
 
 #[test]
@@ -89,8 +131,8 @@ fn the_end_of_a_runtime_ends_what_waits_for_its_nodes() {
     of_node.shutdown_background();
     of_readers.block_on(async {
         assert_eq!(changes.next().await, Ok(None));
-        node.synced().await;
-        watch.ready().await;
+        assert_eq!(node.synced().await, Err(Stopped));
+        assert_eq!(watch.ready().await, Err(ReadError::Stopped));
     });
 }
 
@@ -114,8 +156,8 @@ async fn the_wait_for_a_node_to_be_synced_ends_with_it_though_a_watch_lives() {
             true => drop(node),
             false => node.leave().await,
         }
-        synced.await;
-        watch.ready().await;
+        assert_eq!(synced.await, Err(Stopped));
+        assert_eq!(watch.ready().await, Err(ReadError::Stopped));
     }
 }
 
@@ -131,13 +173,13 @@ async fn a_subscription_ends_with_the_last_watch_of_the_counts_of_its_topic() {
     let a = join("a");
     let b = join("b");
     let watch = b.watch_counts("room");
-    watch.ready().await;
+    watch.ready().await.unwrap();
     let mut changes = b.subscribe("room").unwrap();
     drop(watch);
     a.track(&NewEntry::new("room", "bob", "conn")).unwrap();
     sleep(Duration::from_secs(3)).await;
     let again = b.watch("room");
-    again.ready().await;
+    again.ready().await.unwrap();
     a.track(&NewEntry::new("room", "cy", "conn")).unwrap();
     sleep(Duration::from_secs(3)).await;
     assert_eq!(changes.next().await, Ok(None));
@@ -188,7 +230,7 @@ async fn each_of_many_topics_that_are_ready_at_once_is_told() {
     let watch = |number| node.watch(&format!("topic {number}"));
     let watches: Vec<_> = (0..5_000).map(watch).collect();
     for watch in &watches {
-        watch.ready().await;
+        watch.ready().await.unwrap();
     }
     sleep(Duration::from_secs(1)).await;
     let mut told = 0;

@@ -1,5 +1,6 @@
 //! Lines and metrics of nodes.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,8 @@ use headcount::{NewEntry, PresenceConfig, ReplicaId};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use parking_lot::Mutex;
 use tokio::time::sleep;
+
+use crate::support::sources::{read, root};
 
 /// Keeps the lines that are written.
 #[derive(Clone, Default)]
@@ -137,4 +140,53 @@ async fn nodes_write_lines_and_measure() {
     let measured = metrics.render();
     let refused = r#"headcount_node_frames_refused_total{reason="#;
     assert!(measured.contains(refused), "{measured}");
+}
+
+/// Lists the metrics in the table of the page, each with its kind and labels.
+fn metrics_in_page() -> BTreeMap<String, (String, String)> {
+    let page = read(&root().join("core/docs/metrics.md"));
+    let rows = page.lines().filter(|line| line.starts_with("| `headcount"));
+    let cells = rows.map(|row| row.split('|').map(|cell| cell.replace('`', "")));
+    cells
+        .map(|cells| {
+            let cells: Vec<_> = cells.map(|cell| cell.trim().to_owned()).collect();
+            assert!(
+                cells.iter().skip(4).take(2).all(|cell| !cell.is_empty()),
+                "{cells:?}"
+            );
+            (cells[1].clone(), (cells[2].clone(), cells[3].clone()))
+        })
+        .collect()
+}
+
+/// Lists the names in the calls of a macro of the code, each with the text of the call after it.
+fn calls<'a>(code: &'a str, kind: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let begin = format!("{kind}!(\"");
+    let calls: Vec<_> = code.match_indices(&begin).map(|(at, _)| at).collect();
+    calls.into_iter().filter_map(move |at| {
+        let (name, rest) = code[at + kind.len() + 3..].split_once('"')?;
+        Some((name, rest.split_once(')')?.0))
+    })
+}
+
+#[test]
+fn the_page_of_metrics_names_those_of_the_code() {
+    let code = read(&root().join("core/src/runtime/telemetry.rs"));
+    let mut metrics = BTreeMap::new();
+    for kind in ["counter", "gauge", "histogram"] {
+        for (name, labels) in calls(&code, kind) {
+            let labels = match labels {
+                "" => String::new(),
+                ", &labels" => "direction, kind".to_owned(),
+                one => one
+                    .split('"')
+                    .nth(1)
+                    .expect("the name of a label")
+                    .to_owned(),
+            };
+            metrics.insert(name.to_owned(), (kind.to_owned(), labels));
+        }
+    }
+    assert_eq!(metrics.len(), 13);
+    assert_eq!(metrics_in_page(), metrics);
 }

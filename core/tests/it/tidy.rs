@@ -13,7 +13,7 @@ const COLUMNS_MAX: usize = 120;
 /// Comments whose first word names no agent. Lower it with each one that is rewritten.
 const OPENERS_MAX: usize = 48;
 /// Bindings that pack several values into one line. Lower it with each one that is rewritten.
-const PACKED_LETS_MAX: usize = 28;
+const PACKED_LETS_MAX: usize = 10;
 
 /// The modules of core that a module may name, besides itself (ARCHITECTURE.md, "Code map"). Within
 /// a module `tidy_circles` holds the order.

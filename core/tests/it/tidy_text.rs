@@ -9,18 +9,6 @@ const MARKDOWN_COLUMNS_MAX: usize = 120;
 /// Words that name no agent, or no English reader expects. Say which part acts, and "again".
 const FOREIGN: &[&str] = &["anew", "somebody", "whoever", "what is where"];
 
-/// Lines with such words in [`REWRITTEN_LATER`]. Lower it with each one that is rewritten.
-const FOREIGN_MAX: usize = 7;
-
-/// Files that a rewrite of their code will take along, as beginnings of paths.
-const REWRITTEN_LATER: &[&str] = &[
-    "core/src/replica/",
-    "core/src/presence/jobs.rs",
-    "core/src/presence/cluster.rs",
-    "ffi-python/",
-    "ffi-elixir/",
-];
-
 #[test]
 fn markdown_fits_the_screen() {
     let mut wrong = Vec::new();
@@ -35,24 +23,12 @@ fn markdown_fits_the_screen() {
 #[test]
 fn sentences_name_their_agents() {
     let mut wrong = Vec::new();
-    let mut allowed = 0;
     for file in files(&root(), "md").into_iter().chain(files(&root(), "rs")) {
-        let is_allowed = REWRITTEN_LATER
-            .iter()
-            .any(|beginning| show(&file).starts_with(beginning));
         for (number, word) in foreign_lines(&file) {
-            if is_allowed {
-                allowed += 1;
-            } else {
-                wrong.push(format!("{}:{number}: \"{word}\"", show(&file)));
-            }
+            wrong.push(format!("{}:{number}: \"{word}\"", show(&file)));
         }
     }
     assert_none("words that name no agent", &wrong);
-    assert!(
-        allowed <= FOREIGN_MAX,
-        "{allowed} lines with words that name no agent, at most {FOREIGN_MAX}"
-    );
 }
 
 /// Lists the lines with more columns than fit, except tables, code, and lines that only a link

@@ -63,7 +63,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             Command::Watch { topics } => {
                 watches.extend(topics.iter().map(|topic| node.watch(topic)));
                 for watch in &watches {
-                    watch.ready().await;
+                    watch.ready().await?;
                 }
                 json!(true)
             }
@@ -91,8 +91,8 @@ fn answer(node: &Node, command: Command) -> Result<Value, Box<dyn std::error::Er
     let is_done = match command {
         Command::Track(write) => write.with_entry(|entry| node.track(entry).is_ok()),
         Command::Update(write) => write.with_entry(|entry| node.update(entry).is_ok()),
-        Command::Untrack(write) => node.untrack(&write.topic, &*write.key, &write.owner),
-        Command::Gone { owner } => node.untrack_owner(owner) > 0,
+        Command::Untrack(write) => node.untrack(&write.topic, &*write.key, &write.owner)?,
+        Command::Gone { owner } => node.untrack_owner(owner)? > 0,
         Command::State { topics } => return state(node, topics),
         Command::Signal { topic, key } => {
             let signal = Signal {

@@ -262,6 +262,32 @@ defmodule Headcount.Roster do
   def own_status(%__MODULE__{ref: ref}, id), do: found(call(:roster_own_status, [ref, id]), id)
 
   @doc """
+  Returns whether others see that the user is here. Ask it before you pass on that they type.
+  O(log sessions of the user).
+
+      iex> list = Headcount.MemberList.new(groups: ["here"])
+      iex> roster = Headcount.Roster.new(list, fn key, _meta -> [group: "here", key: key] end)
+      iex> Headcount.Roster.visible?(roster, 7)
+      false
+  """
+  @spec visible?(t(), MemberList.id()) :: boolean()
+  def visible?(%__MODULE__{ref: ref}, id), do: found(call(:roster_visible, [ref, id]), id)
+
+  @doc """
+  Notes a time at which a user was last seen, in seconds since 1970, from a database or another node; the newest
+  stays. That of a user who is visible is not kept. O(log times).
+
+      iex> list = Headcount.MemberList.new(groups: ["here"])
+      iex> roster = Headcount.Roster.new(list, fn key, _meta -> [group: "here", key: key] end)
+      iex> Headcount.Roster.note_last_seen(roster, 7, 1_700_000_000)
+      iex> Headcount.Roster.last_seen(roster, 7)
+      1_700_000_000
+  """
+  @spec note_last_seen(t(), MemberList.id(), non_neg_integer()) :: :ok
+  def note_last_seen(%__MODULE__{ref: ref}, id, time) when time in 0..0xFFFF_FFFF_FFFF_FFFF,
+    do: found(Native.roster_note_last_seen(ref, id, time), id)
+
+  @doc """
   Returns the time at which the user was last seen, in seconds since 1970; `nil` while the user is visible, and
   when it is not known. O(1).
 

@@ -87,7 +87,7 @@ defmodule Headcount.Tracker do
       entry over, which is an update for everyone (0)
     * `:link` - link tracked processes to a shard while they have entries, as `Phoenix.Tracker` does
       (`false`). A process whose entries left without `untrack` (a lease that ran out, `owner_lost/2`, another process
-      that took them over) stays linked until its end
+      that took them over) is unlinked within a minute
     * `:report_events_to` - a process that gets the events of "What an operator sees" below, as tuples: a pid, a
       registered name or `{name, node}`. What comes while no process has the name is not kept
     * `:node_name` - the name of this replica, 64 bytes at most (the name of the node, cut if it is longer)
@@ -114,8 +114,8 @@ defmodule Headcount.Tracker do
       `Headcount.Tracker.State` that are no pids too (64 bytes); beyond them the call returns
       `{:error, {what, length, limit}}`. They are written out first: a meta of 100 MB holds a scheduler for a tenth of
       a second before it is refused.
-    * Keys are compared by their external format, in which OTP 26 and newer write atoms otherwise than OTP 25 and
-      older: in a cluster of both use strings or numbers as keys, no atoms, pids or maps with atom keys.
+    * Keys are compared by their external format, which is the same on every release of OTP: `1` and `1.0` are two
+      keys. A function is the same key only where it was made.
     * A meta or key that a node cannot decode is listed there as `{:undecodable, binary}`. Over a
       transport that is not trusted no atoms are created.
 
@@ -243,6 +243,10 @@ defmodule Headcount.Tracker do
   The state lives in the NIF, not in a process: it stays when shards and callbacks restart or are
   upgraded. The NIF itself cannot be replaced while it runs: a reload of its module is refused with a
   warning, and the old code stays with all entries. For a new version of the NIF restart the VM.
+
+  `:cluster`, `:key`, `:partitions`, `:mode`, `:counts`, `:relay` and `:codec` are equal on all nodes. How to change
+  them, and how a mistake shows in each language, is in the page
+  [Upgrades](https://github.com/headcount-rs/headcount/blob/main/core/docs/upgrades.md).
   """
 
   import Headcount.Bang, only: [bang: 1]

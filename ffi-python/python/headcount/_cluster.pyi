@@ -286,6 +286,16 @@ class NodeBase:
     def get_by_key(self, topic: str, key: _Name) -> _list[Entry]:
         """Return the visible entries of a key in a topic. O(entries of the key)."""
 
+    def get_own(self, topic: str, key: _Name, owner: _Name) -> Entry | None:
+        """Return an entry of this replica, `None` if it is not tracked. The topic need not be
+        watched. O(1).
+        """
+
+    def count_own(self, topic: str) -> int:
+        """Return how many entries this replica tracks in a topic, which need not be watched.
+        O(replicas).
+        """
+
     def count(self, topic: str) -> int:
         """Return how many visible entries a topic has: of those that are held, or by what each
         replica counts, where its counts are watched. O(replicas).

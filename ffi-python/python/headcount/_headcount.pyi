@@ -10,6 +10,7 @@ from uuid import UUID
 from _typeshed import SupportsRead, SupportsWrite
 from typing_extensions import Buffer, disjoint_base
 
+from headcount._client import BundleReport, Client, ListRequest, Window
 from headcount._cluster import (
     Bridge, Event, Feed, GroupSubscription, Keys, MemoryNetwork, NodeBase, Signal, Transmit, WatchHandle,
 )  # fmt: skip
@@ -309,6 +310,16 @@ class Tracker:
     def get_by_key(self, topic: str, key: _Name) -> _list[Entry]:
         """Return the visible entries of a key in a topic. O(entries of the key)."""
 
+    def get_own(self, topic: str, key: _Name, owner: _Name) -> Entry | None:
+        """Return an entry of this replica, `None` if it is not tracked. The topic need not be
+        watched. O(1).
+        """
+
+    def count_own(self, topic: str) -> int:
+        """Return how many entries this replica tracks in a topic, which need not be watched.
+        O(replicas).
+        """
+
     def count(self, topic: str) -> int:
         """Return how many visible entries a topic has: of those that are held, or by what each
         replica counts, where its counts are watched. O(replicas).
@@ -464,6 +475,12 @@ class MemberList(Generic[_I]):
 
     def move_group(self, name: str, to: int) -> None:
         """Move a group to an index in the order; an index past the end means the end."""
+
+    def reorder_groups(self, names: Iterable[str]) -> None:
+        """Put all groups in this order.
+
+        Raises `ListError` unless each group is named once.
+        """
 
     def set_group_hidden(self, name: str, hidden: bool = True) -> None:
         """Take a group out of the index space, header included, or put it back."""
@@ -802,8 +819,9 @@ class Presence:
     node can count topics whose entries it does not hold: see `watch_counts`.
 
     Raises `ValueError` for a name of more than 64 bytes, a key of another length, a number of
-    partitions that is not a power of two, an unknown mode, and counts in mode "all";
-    `LimitError` for more than 65,536 partitions, or 32,768 with counts.
+    partitions that is not a power of two, an unknown mode, counts in mode "all", and a
+    `forget_after` that is not above `down_after`; `LimitError` for more than 65,536 partitions,
+    or 32,768 with counts.
     """
 
     def __new__(
@@ -950,6 +968,9 @@ class Presence:
         advertised.
         """
 
+    def topics(self) -> _list[str]:
+        """Return the topics that have entries, hidden ones included, sorted. O(topics)."""
+
     def replicas(self) -> _list[tuple[Replica, bool]]:
         """Return the other replicas known, each with whether it is up."""
 
@@ -1002,6 +1023,16 @@ class Presence:
 
     def get_by_key(self, topic: str, key: _Name) -> _list[Entry]:
         """Return the visible entries of a key in a topic. O(entries of the key)."""
+
+    def get_own(self, topic: str, key: _Name, owner: _Name) -> Entry | None:
+        """Return an entry of this replica, `None` if it is not tracked. The topic need not be
+        watched. O(1).
+        """
+
+    def count_own(self, topic: str) -> int:
+        """Return how many entries this replica tracks in a topic, which need not be watched.
+        O(replicas).
+        """
 
     def count(self, topic: str) -> int:
         """Return how many visible entries a topic has: of those that are held, or by what each
@@ -1157,6 +1188,11 @@ class Viewer:
     def windows(self) -> list[str]:
         """Return the present names of the windows of the viewer."""
 
+    def invalidate(self, chunk: int, guild: str, list: str = "everyone") -> bytes:
+        """Return the event by which a client of Discord drops a chunk of rows, in JSON; send it after
+        `close`.
+        """
+
 _Place: TypeAlias = tuple[str, _Key] | tuple[str, _Key, int] | tuple[str, _Key, int, _Meta]
 _TablePlace: TypeAlias = (
     tuple[_Key, Unpack[tuple[_Key | Iterable[int], ...]]]
@@ -1247,6 +1283,15 @@ class Roster(Generic[_I]):
     def own_status(self, id: _I) -> _Status:
         """Return the status that the user's own sessions see: as `status`, or `invisible`."""
 
+    def is_visible(self, id: _I) -> bool:
+        """Return whether others see that the user is here. Ask it before you pass on that they type.
+        """
+
+    def note_last_seen(self, id: _I, time: float) -> None:
+        """Note a time at which a user was last seen, in seconds since 1970, from a database or
+        another node; the newest stays. That of a user who is visible is not kept. O(log times).
+        """
+
     def last_seen(self, id: _I) -> int | None:
         """Return the time at which the user was last seen, in seconds since 1970; `None` while the
         user is visible, or when it is not known.
@@ -1256,100 +1301,3 @@ class Roster(Generic[_I]):
         """Return the number of users that others see online. O(1)."""
 
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
-
-@final
-class Client:
-    """The windows of one list, held as the server of the list says they are. No I/O, no timers.
-
-    Call `open` and `close` when you ask the server for these, pass every bundle to `apply`, and ask
-    the server for what `apply` returns. `MemberList.viewer` is the other side. The rules are in
-    `core/docs/list-frames.md`, section 7.
-    """
-    def __new__(cls) -> Client: ...
-    @property
-    def windows(self) -> dict[str, Window]:
-        """The windows by name, as they are now."""
-    @property
-    def counts(self) -> dict[str, Any] | None:
-        """The totals and the full table of groups, as a dict; `None` before the first."""
-    def open(self, window: str, request: ListRequest | None = None) -> None:
-        """Note that the server is asked to open this window. `request` is the request of a search whose
-        answer has come and told this name: pass that answer to `apply` next.
-        """
-    def switch(self, windows: Iterable[str]) -> ListRequest:
-        """Note that the server is asked for another list, with these windows there. The windows of
-        the old list are gone; frames of it that are on their way are ignored. Only the answer to the
-        request that is returned takes the client to the other list: `apply(answer, request)`.
-        """
-    def request(self) -> ListRequest:
-        """Note any other request to the server, to be passed to `apply` with its answer."""
-    def reconnect(self) -> tuple[ListRequest, list[dict[str, Any]]]:
-        """Note that a connection begins. Return its first request and the windows to resume by it,
-        as `Viewer.resume` takes them: `[{"window", "epoch": {"node", "number"}, "version"}]`. The
-        rows stay; bundles of the former connection, answers too, are not taken any more.
-        """
-    def close(self, window: str) -> None:
-        """Note that the server is told to close this window. Frames on their way are ignored."""
-    def apply(
-        self, bundle: Bundle | Mapping[str, Any] | Buffer | str, request: ListRequest | None = None
-    ) -> BundleReport:
-        """Apply a bundle: a `Bundle`, its JSON or its dict. O(rows of its windows). `request` is the
-        request that it answers; `None` for one that the server sent by itself.
-
-        Raises `DecodeError` when it is not a well-formed bundle; nothing has changed then. A frame
-        that does not fit is no error: its window stays as it was and is among those to `resync`.
-        """
-
-@final
-class ListRequest:
-    """A request of a `Client` to its server; see `Client.apply`."""
-    def __eq__(self, other: object, /) -> bool: ...
-    def __hash__(self) -> int: ...
-
-@final
-class Window:
-    """A window of a `Client`, as it was when `Client.windows` was read."""
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """The rows in order: `{"group", "count"}` or `{"id", "revision", "attrs"?, "body"?}`. Rows
-        that are equal may be the same dict at the next read, so do not change them.
-        """
-    @property
-    def version(self) -> int:
-        """The version of the rows."""
-    @property
-    def base_index(self) -> int:
-        """The absolute index of the first row."""
-    @property
-    def matches(self) -> int | None:
-        """The number of members that match, on all pages, in the window of a search; else `None`."""
-    @property
-    def waiting(self) -> bool:
-        """True while the window waits for a SYNC; until then the rows are what they were."""
-
-    __hash__: ClassVar[None]  # type: ignore[assignment]
-    def __eq__(self, other: object, /) -> bool: ...
-
-@final
-class BundleReport:
-    """The effect of a bundle on a `Client`, and the requests that it calls for."""
-    @property
-    def changed(self) -> list[str]:
-        """The windows whose rows or place changed, by their present names."""
-    @property
-    def renamed(self) -> list[tuple[str, str]]:
-        """The old and new names of windows whose anchor was replaced."""
-    @property
-    def counts(self) -> bool:
-        """True if the counts changed."""
-    @property
-    def resync(self) -> list[str]:
-        """The windows to ask the server for, by `resync`."""
-    @property
-    def resync_counts(self) -> bool:
-        """True if the counts must be asked for: by `resync`, without windows if it needs nothing
-        else.
-        """
-
-    __hash__: ClassVar[None]  # type: ignore[assignment]
-    def __eq__(self, other: object, /) -> bool: ...

@@ -13,12 +13,11 @@ use headcount::{
     ReplicaId,
     runtime::{
         Node,
-        nats::{NatsError, NatsOptions, NatsOptionsError, NatsTransport, with_user_of},
+        nats::{NatsError, NatsOptionsError, NatsTransport, with_user_of},
     },
 };
-use parking_lot::Mutex;
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::{Mutex, Notify, mpsc},
     time,
 };
 use tokio_util::sync::CancellationToken;
@@ -27,8 +26,9 @@ use uuid::Uuid;
 use super::{
     Event, NatsUrl,
     event::{EVENT_BYTES_MAX, Envelope, VERSION},
+    seal::{EventSeal, presence_key},
 };
-use crate::{metrics::ClusterMetrics, room::RoomPresence};
+use crate::{config::Config, metrics::ClusterMetrics, room::RoomPresence};
 
 /// Events that may wait for NATS. Over it new ones are dropped, and the other nodes read the database instead.
 const QUEUE_MAX: usize = 4_096;
@@ -42,6 +42,7 @@ const PING: Duration = Duration::from_secs(5);
 pub(crate) struct Cluster {
     node: Uuid,
     subject: String,
+    pub(super) seal: EventSeal,
     client: Client,
     queue: mpsc::Sender<Event>,
     /// Events that were dropped; each leaves a gap in the numbers.
@@ -49,16 +50,24 @@ pub(crate) struct Cluster {
     /// The connections to NATS until this node had joined.
     connects: u64,
     pub(super) metrics: ClusterMetrics,
-    ends: Mutex<Option<Ends>>,
+    /// Held by the task that serves them.
+    pub(super) ends: Mutex<Ends>,
     /// Notified when events were missed.
     pub(super) missed: Arc<Notify>,
 }
 
-/// The ends of the queue and of the subscription, for the tasks that serve them.
+/// The ends of the queue and of the subscription.
 #[derive(Debug)]
 pub(super) struct Ends {
-    outgoing: mpsc::Receiver<Event>,
+    pub(super) outgoing: Outgoing,
     pub(super) incoming: Subscriber,
+}
+
+/// The events that wait to be sent, and the number of the last one that was.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    queue: mpsc::Receiver<Event>,
+    number: u64,
 }
 
 /// The error of a node that could not join its cluster.
@@ -79,17 +88,17 @@ pub(crate) enum ConnectError {
 }
 
 impl Cluster {
-    /// Joins the cluster of that name, to count in `metrics`. Also returns the node of its presence, for which others
-    /// are down after that silence.
+    /// Joins the cluster that the settings name, by the NATS servers at `url`, to count in `metrics`. Also returns the
+    /// node of its presence.
     pub(crate) async fn connect(
         url: &NatsUrl,
-        options: NatsOptions,
-        name: &str,
-        down_after: Duration,
+        config: &Config,
         metrics: ClusterMetrics,
     ) -> Result<(Self, Node), ConnectError> {
+        let name = &config.cluster;
+        let secret = config.cluster_key.as_ref();
         let missed = Arc::new(Notify::new());
-        let options = options.read().await?;
+        let options = config.nats_access.options().read().await?;
         let client = connect(url, options, name, Arc::clone(&missed)).await?;
         let subject = format!("headcount-server.{name}.events");
         let incoming = client.subscribe(subject.clone()).await?;
@@ -99,17 +108,24 @@ impl Cluster {
         // are in the order of the starts.
         let id = ReplicaId::generate(&Uuid::now_v7().to_string(), SystemTime::now())
             .map_err(|_| ConnectError::Random)?;
-        let node = Node::start(id, RoomPresence::config(down_after), transport);
-        let (queue, outgoing) = mpsc::channel(QUEUE_MAX);
+        let down_after = Duration::from_millis(config.down_after_ms);
+        let presence = RoomPresence::config(down_after, secret.map(presence_key));
+        let node = Node::start(id, presence, transport);
+        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        let outgoing = Outgoing {
+            queue: waiting,
+            number: 0,
+        };
         let cluster = Self {
             node: Uuid::new_v4(),
+            seal: EventSeal::new(name, secret),
             subject,
             connects: connects(&client),
             client,
             queue,
             dropped: AtomicU64::new(0),
             metrics,
-            ends: Mutex::new(Some(Ends { outgoing, incoming })),
+            ends: Mutex::new(Ends { outgoing, incoming }),
             missed,
         };
         Ok((cluster, node))
@@ -149,39 +165,29 @@ impl Cluster {
         }
     }
 
-    /// Returns the ends of queue and subscription, once.
-    pub(super) fn take_ends(&self) -> Option<Ends> {
-        self.ends.lock().take()
-    }
-
     /// Returns the id of this node.
     pub(super) fn node(&self) -> Uuid {
         self.node
     }
 
     /// Sends the queued events and the beats until `shutdown`, then the rest of the queue.
-    pub(super) async fn publish(
-        &self,
-        outgoing: &mut mpsc::Receiver<Event>,
-        shutdown: &CancellationToken,
-    ) {
+    pub(super) async fn publish(&self, outgoing: &mut Outgoing, shutdown: &CancellationToken) {
         let mut beat = time::interval(BEAT);
         beat.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
-        let mut number = 0;
         loop {
             let event = tokio::select! {
                 biased;
-                event = outgoing.recv() => event,
+                event = outgoing.queue.recv() => event,
                 _ = beat.tick() => None,
                 () = shutdown.cancelled() => break,
             };
-            number += self.dropped.swap(0, Ordering::Relaxed);
-            number += u64::from(event.is_some());
-            self.publish_one(number, event).await;
+            outgoing.number += self.dropped.swap(0, Ordering::Relaxed);
+            outgoing.number += u64::from(event.is_some());
+            self.publish_one(outgoing.number, event).await;
         }
-        while let Ok(event) = outgoing.try_recv() {
-            number += 1;
-            self.publish_one(number, Some(event)).await;
+        while let Ok(event) = outgoing.queue.try_recv() {
+            outgoing.number += 1;
+            self.publish_one(outgoing.number, Some(event)).await;
         }
         if time::timeout(BEAT, self.client.flush()).await.is_err() {
             tracing::warn!("NATS did not take the last events");
@@ -196,7 +202,8 @@ impl Cluster {
             number,
             event,
         };
-        let bytes = serde_json::to_vec(&envelope).expect("an event always serialises");
+        let event = serde_json::to_vec(&envelope).expect("an event always serialises");
+        let bytes = self.seal.close(event);
         // One that is not sent leaves a gap, for which the others read the database.
         if bytes.len() > EVENT_BYTES_MAX {
             tracing::error!(bytes = bytes.len(), "an event is too large for the cluster");
@@ -214,13 +221,6 @@ impl Cluster {
                 tracing::warn!(%error, "an event did not reach NATS");
             }
         }
-    }
-}
-
-impl Ends {
-    /// Splits into the queue and the subscription.
-    pub(super) fn split(self) -> (mpsc::Receiver<Event>, Subscriber) {
-        (self.outgoing, self.incoming)
     }
 }
 

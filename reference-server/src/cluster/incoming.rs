@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    mem,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,6 +15,7 @@ use uuid::Uuid;
 
 use super::{
     Cluster, Event,
+    bus::Ends,
     event::{EVENT_BYTES_MAX, Envelope, VERSION},
 };
 use crate::{
@@ -26,40 +28,40 @@ use crate::{
 const SILENCE_MAX: Duration = Duration::from_secs(600);
 /// Users who are told of a room and are read at once.
 const TOLD_PAGE: u32 = 1_000;
+/// The pause between two lines of the log about refused events.
+const STRANGERS_PAUSE: Duration = Duration::from_secs(60);
 /// Nodes whose numbers are kept.
 const PEERS_MAX: usize = 10_000;
 
-/// Sends and takes events until `shutdown`. Returns at once on a server without a cluster.
+/// Sends and takes events until `shutdown`, and the rest of the queue then; or until the client of NATS ends. It can
+/// begin again after a fault. Returns at once on a server without a cluster.
 pub(crate) async fn run(app: Arc<App>, shutdown: CancellationToken) {
     let Some(cluster) = &app.cluster else {
         return;
     };
-    let Some((mut outgoing, incoming)) = cluster.take_ends().map(|ends| ends.split()) else {
-        return;
-    };
-    let stop = shutdown.clone();
-    let taken = async {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = take_all(&app, cluster, incoming) => {}
-        }
-    };
-    let repaired = async {
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = app.repair_when_missed(cluster) => {}
-        }
-    };
-    tokio::join!(cluster.publish(&mut outgoing, &shutdown), taken, repaired);
+    let mut ends = cluster.ends.lock().await;
+    let Ends { outgoing, incoming } = &mut *ends;
+    tokio::select! {
+        () = cluster.publish(outgoing, &shutdown) => {}
+        () = take_all(&app, cluster, incoming) => {}
+        () = app.repair_when_missed(cluster) => {}
+    }
 }
 
-async fn take_all(app: &Arc<App>, cluster: &Cluster, mut incoming: Subscriber) {
+/// Takes events until the client of NATS ends.
+async fn take_all(app: &Arc<App>, cluster: &Cluster, incoming: &mut Subscriber) {
     let mut peers = Peers::default();
+    let mut strangers = Strangers::default();
     while let Some(message) = incoming.next().await {
         if message.payload.len() > EVENT_BYTES_MAX {
             continue;
         }
-        let Ok(envelope) = serde_json::from_slice::<Envelope>(&message.payload) else {
+        let Some(event) = cluster.seal.open(&message.payload) else {
+            cluster.metrics.refused.increment(1);
+            strangers.note(Instant::now());
+            continue;
+        };
+        let Ok(envelope) = serde_json::from_slice::<Envelope>(event) else {
             // Also an event of a newer kind comes to this.
             tracing::warn!("an event of the cluster cannot be read");
             cluster.metrics.gaps.increment(1);
@@ -76,6 +78,28 @@ async fn take_all(app: &Arc<App>, cluster: &Cluster, mut incoming: Subscriber) {
         if let Some(event) = envelope.event.filter(|_| envelope.version == VERSION) {
             cluster.metrics.received.increment(1);
             app.take_event(event);
+        }
+    }
+}
+
+/// The events that were not sealed with the key of the cluster, of which the log is told now and then.
+#[derive(Debug, Default)]
+struct Strangers {
+    untold: u64,
+    told_at: Option<Instant>,
+}
+
+impl Strangers {
+    fn note(&mut self, now: Instant) {
+        self.untold += 1;
+        let is_due = |at| now.duration_since(at) >= STRANGERS_PAUSE;
+        if self.told_at.is_none_or(is_due) {
+            self.told_at = Some(now);
+            let count = mem::take(&mut self.untold);
+            tracing::warn!(
+                count,
+                "events were refused: a node has another --cluster-key"
+            );
         }
     }
 }

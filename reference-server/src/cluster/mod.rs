@@ -8,6 +8,7 @@ mod event;
 mod incoming;
 mod outgoing;
 mod resync;
+mod seal;
 mod url;
 
 pub(crate) use bus::Cluster;

@@ -28,6 +28,7 @@ impl Config {
     fn check_needs(&self) -> Result<(), String> {
         let nats = &self.nats_access;
         let has_nats = self.nats.is_some();
+        let has_key = self.cluster_key.is_some();
         for (is_given, flag, has_needed, needed) in [
             (
                 self.database.is_some(),
@@ -36,6 +37,7 @@ impl Config {
                 "--jwt-secret",
             ),
             (has_nats, "--nats", self.database.is_some(), "--database"),
+            (has_key, "--cluster-key", has_nats, "--nats"),
             (
                 nats.nats_credentials.is_some(),
                 "--nats-credentials",
@@ -96,6 +98,7 @@ impl Config {
     fn check_secrets(&self) -> Result<(), String> {
         for (flag, secret) in [
             ("--admin-token", &self.admin_token),
+            ("--cluster-key", &self.cluster_key),
             ("--jwt-secret", &self.jwt_secret),
             ("--webhook-secret", &self.webhook_secret),
         ] {

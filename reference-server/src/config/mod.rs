@@ -112,6 +112,11 @@ pub struct Config {
     )]
     pub cluster: String,
 
+    /// The secret with which the nodes of the cluster seal what they send each other, at least 32 characters: nodes
+    /// with another one, or none, are not heard. All nodes need the same.
+    #[arg(long, env = "HEADCOUNT_CLUSTER_KEY", hide_env_values = true)]
+    pub cluster_key: Option<Secret>,
+
     /// The silence after which the users of another node are gone, in milliseconds; nodes speak five times as often.
     #[arg(
         long,

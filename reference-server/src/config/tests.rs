@@ -109,6 +109,24 @@ fn the_access_to_nats_is_whole() {
 }
 
 #[test]
+fn the_key_of_a_cluster_is_long_goes_with_nats_and_is_not_printed() {
+    let long = "k".repeat(32);
+    let secret = format!("--jwt-secret={}", "x".repeat(32));
+    let nats = ["--nats=bus", "--database=postgres://db/chat", &secret];
+    let parse = |key: &str, more: &[&str]| {
+        let key = ["headcount-server", "--cluster-key", key];
+        Config::load(key.iter().chain(more)).map_err(|error| error.to_string())
+    };
+    let config = parse(&long, &nats).unwrap();
+    assert!(!format!("{config:?}").contains("kkk"));
+    let short = parse(&"k".repeat(31), &nats).unwrap_err();
+    assert!(short.contains("--cluster-key") && short.contains("31 characters, at least 32"));
+    assert!(!short.contains("kkk"), "{short}");
+    let alone = parse(&long, &[]).unwrap_err();
+    assert!(alone.contains("--cluster-key needs --nats"), "{alone}");
+}
+
+#[test]
 fn a_locale_is_one() {
     let parse = |locale: &str| Config::try_parse_from(["headcount-server", "--locale", locale]);
     assert!(parse("de-u-co-phonebk").is_ok());

@@ -186,3 +186,60 @@ impl From<std::io::Error> for StorageError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each SQLSTATE by which PostgreSQL refuses leads to what helps.
+    #[test]
+    fn faults_of_postgresql_have_their_hints() {
+        for (codes, fault, hint) in [
+            (&["53100"][..], StorageFault::Full, "free space"),
+            (
+                &["55P03", "57014", "40001", "40P01"],
+                StorageFault::Busy,
+                "a lock was not free in time",
+            ),
+            (&["25006"], StorageFault::ReadOnly, "name the primary"),
+            (
+                &["53300", "57P01", "57P02", "57P03", "08006", "08P01"],
+                StorageFault::Unreachable,
+                "raise its max_connections",
+            ),
+            (
+                &["XX001", "XX002"],
+                StorageFault::Damaged,
+                "restore a backup",
+            ),
+            (
+                &["3D000", "28000", "28P01"],
+                StorageFault::Refused,
+                "check the user",
+            ),
+            (&["23505", "42P01", ""], StorageFault::Failed, "see the log"),
+        ] {
+            for code in codes {
+                assert_eq!(StorageFault::from_postgres(code), fault, "{code}");
+            }
+            let text = StorageError::from(fault).to_string();
+            assert!(
+                text.starts_with(fault.reason()) && text.contains(hint),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_pool_and_the_network_refuse_has_its_fault() {
+        let lost = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        for (error, fault) in [
+            (sqlx::Error::Io(lost), StorageFault::Unreachable),
+            (sqlx::Error::PoolTimedOut, StorageFault::Busy),
+            (sqlx::Error::PoolClosed, StorageFault::Closed),
+            (sqlx::Error::WorkerCrashed, StorageFault::Failed),
+        ] {
+            assert_eq!(StorageError::from(error).fault, fault);
+        }
+    }
+}

@@ -14,7 +14,7 @@ use super::{StorageError, WAIT_MAX, sql::name_lost};
 const CONNECTIONS: u32 = 20;
 /// A connection that was idle for longer than this is closed.
 const IDLE_MAX: Duration = Duration::from_secs(600);
-/// The time in which an idle connection must answer before it is used. One whose other end is gone without a word
+/// The time in which a connection must answer before and after it is used. One whose other end is gone without a word
 /// would take the whole wait for a connection.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 
@@ -39,7 +39,7 @@ const PARAMETERS: &[&str] = &[
 const SETTINGS: [(&str, &str); 4] = [
     ("synchronous_commit", "on"),
     ("lock_timeout", "5s"),
-    ("statement_timeout", "60s"),
+    ("statement_timeout", "30s"),
     ("idle_in_transaction_session_timeout", "30s"),
 ];
 
@@ -111,17 +111,32 @@ pub(super) async fn connect(url: &DatabaseUrl) -> Result<PgPool, StorageError> {
     if options.get_application_name().is_none() {
         options = options.application_name("headcount-server");
     }
+    migrate(options.clone()).await?;
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(WAIT_MAX)
         .idle_timeout(IDLE_MAX)
         .test_before_acquire(false)
         .before_acquire(|connection, _| Box::pin(is_alive(connection)))
+        // The pool itself would wait for ever for the answer to the statement that was given up.
+        .after_release(|connection, _| Box::pin(is_alive(connection)))
         .connect_with(options)
         .await
         .map_err(name_lost)?;
-    sqlx::migrate!("./migrations/postgres").run(&pool).await?;
     Ok(pool)
+}
+
+/// Brings the tables up to date. A statement for that may take longer than others.
+async fn migrate(options: PgConnectOptions) -> Result<(), StorageError> {
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(WAIT_MAX)
+        .connect_with(options.options([("statement_timeout", "0")]))
+        .await
+        .map_err(name_lost)?;
+    sqlx::migrate!("./migrations/postgres").run(&pool).await?;
+    pool.close().await;
+    Ok(())
 }
 
 /// Checks that the other end of a connection answers. After an error the pool makes a new connection in its place.

@@ -1,7 +1,7 @@
 //! `Statement`: a statement that runs on SQLite and PostgreSQL alike. Its text names parameters `$1`, `$2`, which both
 //! understand, and avoids what only one of them knows.
 
-use std::io;
+use std::{io, time::Duration};
 
 use sqlx::{
     Arguments as _, FromRow, PgConnection, PgPool, Postgres, SqliteConnection, SqlitePool,
@@ -9,7 +9,11 @@ use sqlx::{
     postgres::{PgArguments, PgRow},
     sqlite::{SqliteArguments, SqliteRow},
 };
+use tokio::time::timeout;
 use uuid::Uuid;
+
+/// The longest wait for PostgreSQL: more than that for a connection and the limit of a statement together.
+const STATEMENT_MAX: Duration = Duration::from_secs(40);
 
 /// A value that both databases can read from a row.
 pub(super) trait FromEither:
@@ -196,12 +200,12 @@ macro_rules! run {
             On::PostgresPool(pool) => {
                 let arguments = $statement.postgres_arguments()?;
                 let query = sqlx::$query($statement.text, arguments);
-                query.$method(pool).await.map_err(name_lost)
+                answered(query.$method(pool)).await.map_err(name_lost)
             }
             On::Postgres(connection) => {
                 let arguments = $statement.postgres_arguments()?;
                 let query = sqlx::$query($statement.text, arguments);
-                query.$method(connection).await
+                answered(query.$method(connection)).await
             }
         }
     };
@@ -230,12 +234,13 @@ impl Statement {
             On::Postgres(connection) => {
                 let arguments = self.postgres_arguments()?;
                 let query = sqlx::query_with(self.text, arguments);
-                Ok(query.execute(connection).await?.rows_affected())
+                let done = answered(query.execute(connection)).await?;
+                Ok(done.rows_affected())
             }
             On::PostgresPool(pool) => {
                 let arguments = self.postgres_arguments()?;
                 let query = sqlx::query_with(self.text, arguments);
-                let done = query.execute(pool).await.map_err(name_lost)?;
+                let done = answered(query.execute(pool)).await.map_err(name_lost)?;
                 Ok(done.rows_affected())
             }
         }
@@ -321,6 +326,16 @@ impl Statement {
     }
 }
 
+/// Waits for what PostgreSQL does, which ends each statement itself before the wait is over: if not, its host is gone.
+pub(super) async fn answered<T>(
+    done: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    timeout(STATEMENT_MAX, done).await.unwrap_or_else(|_| {
+        let text = "the database server did not answer in time";
+        Err(io::Error::new(io::ErrorKind::TimedOut, text).into())
+    })
+}
+
 /// Names the usual reason for a pool that gave no connection in time: the server of the database does not answer.
 pub(super) fn name_lost(error: sqlx::Error) -> sqlx::Error {
     match error {
@@ -329,5 +344,24 @@ pub(super) fn name_lost(error: sqlx::Error) -> sqlx::Error {
             io::Error::new(io::ErrorKind::TimedOut, text).into()
         }
         error => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future;
+
+    use super::*;
+    use crate::db::{StorageError, StorageFault};
+
+    /// It waited for ever.
+    #[tokio::test(start_paused = true)]
+    async fn a_database_that_does_not_answer_is_unreachable() {
+        let error = answered::<()>(future::pending()).await.unwrap_err();
+        let error = StorageError::from(error);
+        assert_eq!(error.fault, StorageFault::Unreachable);
+        let text = error.to_string();
+        assert!(text.contains("did not answer in time") && text.contains("start it"));
+        assert_eq!(answered(future::ready(Ok(7))).await.unwrap(), 7);
     }
 }

@@ -10,7 +10,7 @@ use sqlx::PgPool;
 
 use super::{
     StorageError,
-    sql::{Link, name_lost},
+    sql::{Link, answered, name_lost},
     sqlite::{SqliteTurn, SqliteWriter},
 };
 use crate::metrics::DatabaseMetrics;
@@ -58,7 +58,7 @@ impl Writer {
                 (Link::Sqlite(turn.begin().await?), Some(turn), begun)
             }
             Store::Postgres(pool) => {
-                let begun = pool.begin().await.map_err(name_lost)?;
+                let begun = answered(pool.begin()).await.map_err(name_lost)?;
                 self.metrics.waits.record(asked.elapsed());
                 (Link::Postgres(begun), None, Instant::now())
             }
@@ -101,7 +101,7 @@ impl Write<'_> {
         match (self.link, self.turn) {
             (Link::Sqlite(connection), Some(turn)) => turn.commit(connection).await?,
             (Link::Sqlite(_), None) => unreachable!("SQLite begins with a turn"),
-            (Link::Postgres(transaction), _) => transaction.commit().await?,
+            (Link::Postgres(transaction), _) => answered(transaction.commit()).await?,
         }
         self.attempt.succeeded(self.begun.elapsed());
         Ok(())

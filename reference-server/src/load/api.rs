@@ -1,28 +1,37 @@
 //! The preparation of a run by the HTTP API: a user that owns the rooms, and the tokens of the guests.
 
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::{Client, Method, header};
 use serde_json::{Value, json};
+use sha2::Sha256;
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::{Load, LoadError};
 use crate::{
     auth::{Identity, Tokens},
+    config::Secret,
     http_client,
 };
+
+/// The answer about a name that another user has.
+const TAKEN: &str = "has already been taken";
 
 /// The API of the server, as the owner of the rooms.
 pub(super) struct Api {
     client: Client,
     base: String,
     tenant: String,
-    /// The number of the run, which is in all its names.
+    /// The number of the run, which is in the names of its rooms.
     run: String,
     owner: String,
     tokens: Option<Tokens>,
 }
 
 impl Api {
-    /// Registers the user that owns the rooms of this run.
+    /// Signs in as the user that owns the rooms of this run.
     pub(super) async fn connect(load: &Load) -> Result<Self, LoadError> {
         let client = http_client::builder().build();
         let mut api = Self {
@@ -36,13 +45,29 @@ impl Api {
             owner: String::new(),
             tokens: load.jwt_secret.as_ref().map(Tokens::new),
         };
-        let body = json!({
-            "username": format!("load-{}", api.run),
-            "password": Uuid::new_v4().to_string(),
-        });
-        let answer = api.call(Method::POST, "/auth/register", Some(body)).await?;
-        api.owner = answer.text("token")?;
+        api.owner = api.sign_in(load).await?;
         Ok(api)
+    }
+
+    /// Signs in as the user that owns the rooms, which the first run registers. Returns its token.
+    async fn sign_in(&self, load: &Load) -> Result<String, LoadError> {
+        let body = json!({ "username": load.owner, "password": password(load) });
+        let known = self
+            .call(Method::POST, "/auth/login", Some(body.clone()))
+            .await;
+        let answer = match known {
+            Err(LoadError::Refused { status: 401, .. }) => {
+                let made = self.call(Method::POST, "/auth/register", Some(body));
+                made.await.map_err(|error| match error {
+                    LoadError::Refused { text, .. } if text.contains(TAKEN) => {
+                        LoadError::OwnerTaken(load.owner.clone())
+                    }
+                    error => error,
+                })
+            }
+            known => known,
+        };
+        answer?.text("token")
     }
 
     /// Creates rooms. Returns their ids.
@@ -51,7 +76,7 @@ impl Api {
         for n in 0..rooms {
             let body = json!({ "name": format!("load-{}-{n}", self.run) });
             let id = self
-                .call(Method::POST, "/rooms", Some(body))
+                .call_patiently(Method::POST, "/rooms", Some(body))
                 .await
                 .and_then(|answer| answer.text("id"));
             match id {
@@ -69,7 +94,7 @@ impl Api {
     pub(super) async fn delete_rooms(&self, rooms: &[String]) {
         for room in rooms {
             let path = format!("/rooms/{room}");
-            if let Err(error) = self.call(Method::DELETE, &path, None).await {
+            if let Err(error) = self.call_patiently(Method::DELETE, &path, None).await {
                 tracing::warn!(%error, "a room of the run could not be deleted");
             }
         }
@@ -91,6 +116,27 @@ impl Api {
     pub(super) fn socket_url(&self, token: &str) -> String {
         let base = self.base.replacen("http", "ws", 1);
         format!("{base}/chat/socket/websocket?vsn=2.0.0&token={token}")
+    }
+
+    /// Calls again whenever the owner has made or deleted too many rooms lately.
+    async fn call_patiently(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Answer, LoadError> {
+        loop {
+            match self.call(method.clone(), path, body.clone()).await {
+                Err(LoadError::Refused {
+                    status: 429, text, ..
+                }) => {
+                    let answer: Value = serde_json::from_str(&text).unwrap_or_default();
+                    let wait = answer["retry_after_ms"].as_u64().unwrap_or(1_000);
+                    sleep(Duration::from_millis(wait)).await;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     async fn call(
@@ -128,6 +174,16 @@ impl Api {
             text,
         })
     }
+}
+
+/// Returns the password of the owner, which all runs with the same secret know.
+fn password(load: &Load) -> String {
+    let secret = load.jwt_secret.as_ref().map(Secret::as_bytes);
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(secret.unwrap_or_default()).expect("any length is a key");
+    mac.update(b"headcount-server load");
+    let digest = mac.finalize().into_bytes();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The answer to a request that was not refused.

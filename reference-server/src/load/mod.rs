@@ -57,6 +57,11 @@ pub enum LoadError {
         /// The answer.
         text: String,
     },
+    /// The user that was to own the rooms is another's.
+    #[error(
+        "the user {0:?} has another password than this runner gives it: name another one by --owner"
+    )]
+    OwnerTaken(String),
     /// An answer of the preparation is none of this server's.
     #[error("{what}: not an answer of this server: {text}")]
     Malformed {

@@ -48,6 +48,11 @@ pub struct Load {
     #[arg(long, env = "HEADCOUNT_JWT_SECRET", hide_env_values = true)]
     pub jwt_secret: Option<Secret>,
 
+    /// User that owns the rooms: registered by the first run, and used by the next ones with the same secret. Runs at
+    /// the same time may share it while they make no more than 100 rooms.
+    #[arg(long, default_value = "load-runner", value_name = "NAME")]
+    pub owner: String,
+
     /// Tenant of the clients.
     #[arg(long, default_value = "default")]
     pub tenant: String,

@@ -19,9 +19,10 @@ const DIVERGENCES: &str = "headcount_cluster_divergences_total";
 
 const EVENTS: Causes = Causes {
     name: "headcount_cluster_events_total",
-    meaning: "Events between the nodes; `dropped` are those of this node that NATS did not take.",
+    meaning: "Events between the nodes; `dropped` are those of this node that NATS did not take, \
+              `refused` those of nodes with another key.",
     label: "outcome",
-    values: &["sent", "dropped", "received"],
+    values: &["sent", "dropped", "received", "refused"],
 };
 const REPAIRS: Causes = Causes {
     name: "headcount_cluster_repairs_total",
@@ -32,6 +33,9 @@ const REPAIRS: Causes = Causes {
 
 /// The kinds of frames of presence that are there before one of them is sent: digests, changes, requests, states.
 const FRAMES: &[&str] = &["beat", "delta", "pull", "repair"];
+
+/// The reasons to refuse a frame that are there before one is: those of nodes with another key.
+const REASONS: &[&str] = &["bad_checksum", "mac_mismatch"];
 
 /// The names and meanings of the frames and their bytes, sent and received.
 const SENT: [(&str, &str); 2] = [
@@ -61,6 +65,8 @@ pub(crate) struct ClusterMetrics {
     pub(crate) sent: Counter,
     pub(crate) dropped: Counter,
     pub(crate) received: Counter,
+    /// Events without the seal of the cluster.
+    pub(crate) refused: Counter,
     /// The times that events of another node were missed.
     pub(crate) gaps: Counter,
     pub(crate) repairs: Counter,
@@ -78,6 +84,7 @@ impl ClusterMetrics {
             sent: EVENTS.counter("sent"),
             dropped: EVENTS.counter("dropped"),
             received: EVENTS.counter("received"),
+            refused: EVENTS.counter("refused"),
             gaps: causes::counter(
                 "headcount_cluster_gaps_total",
                 "The times that events of another node were missed.",
@@ -114,7 +121,10 @@ fn describe() {
     }
     for (name, meaning) in [
         (UNSENT, "Frames of presence that NATS did not take."),
-        (REFUSED, "Frames of presence that could not be read."),
+        (
+            REFUSED,
+            "Frames of presence that could not be read; `mac_mismatch` and `bad_checksum` come of another key.",
+        ),
         (
             DIVERGENCES,
             "The times that entries differed from those of their node, and were asked for again.",
@@ -139,7 +149,10 @@ pub(super) fn set(stats: &NodeStats) {
     gauge!(SILENCE).set(silence.unwrap_or_default().as_secs_f64());
     gauge!(BEHIND).set(behind as f64);
     counter!(UNSENT).absolute(stats.unsent);
-    counter!(REFUSED).absolute(stats.refused.values().sum());
+    let none = REASONS.iter().map(|reason| (*reason, 0));
+    for (reason, frames) in none.chain(stats.refused.clone()) {
+        counter!(REFUSED, "reason" => reason).absolute(frames);
+    }
     counter!(DIVERGENCES).absolute(stats.divergences);
     set_traffic(SENT, &stats.sent);
     set_traffic(RECEIVED, &stats.received);

@@ -13,6 +13,8 @@ use headcount::{
     tracker::{Leave, LeaveReason},
 };
 
+use super::readable::readable;
+
 /// The changes of a topic, and its entries as those taken have left them. The topic is watched as long as it lives.
 #[derive(Debug)]
 pub(super) struct TopicChanges {
@@ -34,9 +36,10 @@ impl TopicChanges {
         }
     }
 
-    /// Waits until the topic can be read.
+    /// Waits until the topic can be read, or the node stops.
     pub(super) fn ready(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.watch.ready()
+        let ready = self.watch.ready();
+        async move { readable(ready.await) }
     }
 
     /// Returns whether the entries that were there have been taken.

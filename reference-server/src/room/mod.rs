@@ -27,6 +27,7 @@ mod readable;
 mod refused;
 mod server_roles;
 mod server_table;
+mod sessions;
 mod shown_changes;
 mod subscribers;
 mod subscription_id;

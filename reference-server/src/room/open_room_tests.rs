@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use headcount::member_list::{BundleFormat, Epoch, HeldWindow};
+use headcount::{
+    Status,
+    member_list::{BundleFormat, Epoch, HeldWindow},
+};
 
 use super::*;
-use crate::room::ListFormat;
 use crate::room::{
+    ListFormat, Visitor,
     presence_feed::{CALM, COUNT_PERIOD},
     published::PublishedPresence,
 };

@@ -11,10 +11,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use headcount::codec::SharedKey;
 use headcount::id::Dot;
 use headcount::{
-    Diff, Entry, EntryBuf, NewEntry, Presence, PresenceConfig, ReplicaId, Status, TopicDiff,
-    TrackError,
+    Diff, Entry, EntryBuf, NewEntry, Presence, PresenceConfig, ReadError, ReplicaId, Status,
+    TopicDiff, TrackError,
     replica::{Config, Mode},
     runtime::{Node, NodeStats},
 };
@@ -155,11 +156,12 @@ impl RoomPresence {
     }
 
     /// Returns what all nodes of a cluster agree on: a node holds the rooms that its own users have open, and counts
-    /// the others. Other nodes are down after that silence.
-    pub(crate) fn config(down_after: Duration) -> PresenceConfig {
+    /// the others. Other nodes are down after that silence. With a key, nodes with another one are not heard.
+    pub(crate) fn config(down_after: Duration, key: Option<SharedKey>) -> PresenceConfig {
         let replication = Config::default()
             .heartbeat(down_after / 5)
             .down_after(down_after)
+            .key(key)
             .mode(Mode::Interest)
             .counts(true)
             .partitions(PARTITIONS)
@@ -208,10 +210,20 @@ impl RoomPresence {
     /// Waits until this node knows the others, their users and their occupied rooms.
     pub(crate) async fn synced(&self) {
         if let Source::Cluster(clustered) = &self.source {
-            clustered.node.synced().await;
+            readable(clustered.node.synced().await.map_err(ReadError::from));
             let ready = clustered.watch.lock().ready();
             ready.await;
         }
+    }
+
+    /// Waits until the node of the cluster has stopped by itself; for ever without a cluster.
+    pub(crate) async fn stopped(&self) {
+        let Some(node) = self.node() else {
+            return std::future::pending().await;
+        };
+        let mut events = node.events();
+        // Only the end counts, also of one that reads too slowly.
+        while !matches!(events.next().await, Ok(None)) {}
     }
 
     /// Returns whether this node is still to be sent something of a node that it hears.
@@ -383,7 +395,8 @@ impl RoomPresence {
 
     fn remove(&self, topic: &str, key: &str, owner: &str) -> bool {
         match self.node() {
-            Some(node) => node.untrack(topic, key, owner),
+            // The entries of a node that has stopped end without it.
+            Some(node) => node.untrack(topic, key, owner).unwrap_or(false),
             None => self.presence().untrack(topic, key, owner),
         }
     }
@@ -409,7 +422,7 @@ impl RoomPresence {
     pub(super) async fn online_len(&self, topic: &str) -> usize {
         let watch = self.node().map(|node| node.watch_counts(topic));
         if let Some(watch) = &watch {
-            watch.ready().await;
+            readable(watch.ready().await);
         }
         let counted = self.presence().count_keys(topic);
         counted.map_or_else(|error| not_readable(&error), |keys| keys.at_most)

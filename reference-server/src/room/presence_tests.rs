@@ -15,7 +15,11 @@ async fn cluster() -> [RoomPresence; 3] {
 async fn cluster_on(network: &Network) -> [RoomPresence; 3] {
     let nodes = ["a", "b", "c"].map(|name| {
         let id = ReplicaId::generate(name, SystemTime::now()).expect("a short name");
-        let node = Node::start(id, RoomPresence::config(DOWN_AFTER), network.join(name));
+        let node = Node::start(
+            id,
+            RoomPresence::config(DOWN_AFTER, None),
+            network.join(name),
+        );
         RoomPresence::of_node(node, DOWN_AFTER)
     });
     for node in &nodes {

@@ -1,4 +1,4 @@
-//! NATS servers that let nobody in without credentials, or are spoken to by TLS only.
+//! NATS servers that let nobody in without credentials, or are spoken to by TLS only; clusters with a key.
 
 use std::{path::Path, process::Command};
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     nodes::{Nats, Node},
-    postgres::{Postgres, free_port},
+    postgres::{Postgres, SECRET, free_port},
     until,
     viewer::{User, Viewer},
 };
@@ -128,4 +128,37 @@ async fn nodes_with_a_password_chat_and_one_with_another_says_that_it_is_refused
     let refused = launch("wr0ng");
     refused.says(REFUSED).await;
     assert_eq!(refused.probe("readyz").await.unwrap().0, 503);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_with_the_key_of_the_cluster_chat_and_hear_no_others() {
+    let nats = Nats::start().await;
+    let postgres = Postgres::start().await;
+    let database = postgres.create().await;
+    let launch = |key: &[&str]| Node::launch_with(&database, &nats.url, key);
+    let other = "k".repeat(32);
+    let nodes = [
+        launch(&["--cluster-key", SECRET]),
+        launch(&["--cluster-key", SECRET]),
+    ];
+    let strangers = [launch(&[]), launch(&["--cluster-key", &other])];
+    for node in nodes.iter().chain(&strangers) {
+        is_ready(node).await;
+    }
+    chat(&nodes[0], &nodes[1]).await;
+
+    let with_key = nodes.iter().map(|node| (node, 1.0));
+    let others = strangers.iter().map(|node| (node, 0.0));
+    for (node, up) in with_key.chain(others) {
+        node.says("frames cannot be read").await;
+        node.says("a node has another --cluster-key").await;
+        let others = node.metric("headcount_cluster_nodes{state=\"up\"}").await;
+        assert_eq!(others, up, "{}", node.address);
+        let refused = node.metric("headcount_cluster_events_total{outcome=\"refused\"}");
+        assert!(refused.await > 0.0);
+    }
+    for reason in ["bad_checksum", "mac_mismatch"] {
+        let refused = format!("headcount_cluster_frames_refused_total{{reason=\"{reason}\"}}");
+        assert!(nodes[0].metric(&refused).await > 0.0, "{reason}");
+    }
 }

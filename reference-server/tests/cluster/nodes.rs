@@ -168,6 +168,15 @@ impl Node {
         value.expect("a metric of that name").parse().unwrap()
     }
 
+    /// Returns the sum of a metric over its labels.
+    pub(crate) async fn metric_sum(&self, name: &str) -> f64 {
+        let text = self.operators_read("metrics").await;
+        let labelled = format!("{name}{{");
+        let lines = text.lines().filter(|line| line.starts_with(&labelled));
+        let values = lines.map(|line| line.rsplit_once(' ').unwrap().1);
+        values.map(|value| value.parse::<f64>().unwrap()).sum()
+    }
+
     /// Returns a page for operators.
     pub(crate) async fn operators_read(&self, page: &str) -> String {
         let url = format!("http://{}/{page}", self.admin);

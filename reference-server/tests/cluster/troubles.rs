@@ -449,7 +449,7 @@ async fn frames_that_no_node_sends_are_refused_and_counted() {
     stranger.flush().await.unwrap();
     for node in &cluster.nodes {
         until("the frames are counted", || async {
-            (node.metric(refused).await == 4.0).then_some(())
+            (node.metric_sum(refused).await == 4.0).then_some(())
         })
         .await;
         assert_eq!(node.probe("readyz").await.unwrap().0, 200);

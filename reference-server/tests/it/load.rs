@@ -69,9 +69,9 @@ const CHANGES: &[(&str, Change)] = &[
         AtLeast(3.0 * CLIENTS + 11.0 * MESSAGES),
     ),
     ("headcount_frames_dropped_total", MOVED),
-    // Register; create, delete and two rooms; the handshakes.
-    ("headcount_http_request_seconds", By(5.0 + CLIENTS)),
-    ("headcount_http_requests_total", By(5.0 + CLIENTS)),
+    // Sign in and register; create, delete and two rooms; the handshakes.
+    ("headcount_http_request_seconds", By(6.0 + CLIENTS)),
+    ("headcount_http_requests_total", By(6.0 + CLIENTS)),
     ("headcount_joins_refused_total", METRICS),
     ("headcount_joins_total", By(CLIENTS)),
     ("headcount_limited_total", METRICS),
@@ -185,4 +185,32 @@ async fn a_server_that_is_not_there_or_refuses_is_named() {
         let text = error.unwrap_err().to_string();
         assert!(text.contains(reason), "{text}");
     }
+}
+
+/// Each run left a user behind.
+#[tokio::test]
+async fn all_runs_have_one_owner() {
+    let server = Server::start_with(|config| config.jwt_secret = SECRET.parse().ok()).await;
+    let url = format!("http://{}", server.address);
+    let run = async |more: &[&str]| {
+        let args = ["load", "--quiet", "--connections", "2", "--duration", "1"];
+        let at = ["--url", &url];
+        let args = args.iter().chain(&at).chain(more);
+        run_load(&Load::try_parse_from(args).unwrap()).await
+    };
+    let secret = ["--jwt-secret", SECRET];
+    for _ in 0..2 {
+        run(&secret).await.unwrap();
+    }
+    let ada = server.register("ada").await;
+    let (_, stats) = server.get(&ada, "/stats").await;
+    assert_eq!(stats["data"]["user_count"], 2, "{stats}");
+
+    // Without the secret its password is another one.
+    let refused = run(&[]).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("load-runner") && refused.contains("--owner"),
+        "{refused}"
+    );
+    run(&["--owner", "load-two"]).await.unwrap();
 }

@@ -13,8 +13,11 @@ mod life;
 mod limits;
 mod load;
 mod longpoll;
+mod lost_database;
 mod member_list;
 mod member_search;
+#[cfg(target_os = "linux")]
+mod memory;
 mod mentions;
 mod metrics;
 mod metrics_moved;

@@ -165,6 +165,13 @@ impl Partitions {
             .collect()
     }
 
+    /// Returns whether an owner has own entries. O(partitions).
+    pub(crate) fn has_owner(&self, owner: &[u8]) -> bool {
+        let partitions = self.partitions_of(owner).into_iter();
+        let mut parts = partitions.filter_map(|partition| self.parts.get(&partition));
+        parts.any(|part| part.tracker.has_owner(owner))
+    }
+
     /// Returns the changes of own entries since the last call. O(changes).
     pub(crate) fn take_diff(&mut self) -> Diff {
         let mut diff = Diff::default();

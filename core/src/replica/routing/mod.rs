@@ -23,7 +23,7 @@ use super::identity::OwnIdentity;
 use super::long_replies::LongReplies;
 use super::message::{self, List, Message, Sender};
 use super::outbox::Outbox;
-use super::output::{Action, Address, Destination, Event, PeerStats, Subscription, Transmit};
+use super::output::{Action, Address, Destination, Event, GroupSubscription, PeerStats, Transmit};
 use super::own_index::OwnIndex;
 use super::own_partitions::OwnPartitions;
 use super::peers::{Bounds, KnownReplica, Peers, Verdict};
@@ -89,7 +89,7 @@ pub(crate) struct Replica {
     out: Outbox,
     /// The frames sent lately, unless all come back in a partial mesh.
     own_frames: SeenFrames,
-    subscriptions: VecDeque<Subscription>,
+    subscriptions: VecDeque<GroupSubscription>,
     actions: VecDeque<Action>,
     events: Events,
 }

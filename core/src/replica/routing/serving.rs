@@ -4,19 +4,20 @@ use std::time::Duration;
 
 use super::Replica;
 use crate::codec::FRAME_OVERHEAD_MAX;
-use crate::codec::{DecodeError, DecodeErrorKind};
+use crate::error::SignalError;
 use crate::replica::Signal;
 use crate::replica::handle::Handle;
 use crate::replica::long_replies::{CREDIT, PartOf};
 use crate::replica::message::{
     Answer, BEAT_TOGGLES_MAX, Beat, Data, Delta, INDEX_TOGGLES_MAX, List, Mark, Message, PullItem,
-    SIGN_FIELD_MAX, Same, Sign, TooLong,
+    Same, Sign, TooLong,
 };
 use crate::replica::output::{
     Action, Address, Event, Found, Long, Pushed, Serve, Served, ServedPart,
 };
 use crate::replica::refusals::Peer;
 use crate::replica::relay;
+use crate::replica::signs::check_signal;
 use crate::replica::throttle::Limited;
 
 /// The most bytes that a frame has beside the records, rows or answers in it.
@@ -200,14 +201,9 @@ impl Replica {
     /// O(length).
     ///
     /// # Errors
-    /// When a topic, key or payload has more than 256 bytes.
-    pub(crate) fn signal(&mut self, signal: Signal) -> Result<(), DecodeError> {
-        let lens = [signal.topic.len(), signal.key.len(), signal.payload.len()];
-        if let Some(len) = lens.into_iter().find(|len| *len > SIGN_FIELD_MAX) {
-            let len = len as u64;
-            let max = SIGN_FIELD_MAX as u64;
-            return Err(DecodeError::new(0, DecodeErrorKind::TooLong { len, max }));
-        }
+    /// [`SignalError`] when the topic, key or payload has more than 256 bytes.
+    pub(crate) fn signal(&mut self, signal: Signal) -> Result<(), SignalError> {
+        check_signal(&signal)?;
         self.sign_seq += 1;
         if self.own.is_speaking() && !self.out.is_busy() {
             let partition = self.config.shape.partition_of(&signal.topic);

@@ -5,12 +5,12 @@ mod bounds;
 use super::*;
 use crate::codec::{Mode, Shape};
 use crate::id::OP_MAX;
-use crate::replica::Signal;
 use crate::replica::message::{
     Answer, Beat, Data, Delta, Mark, Part, Position, PullItem, Repair, Row, Same, TooLong,
 };
 use crate::replica::output::{Found, Outcome, Pushed, Report, Served};
 use crate::replica::partition_set::PartitionSet;
+use crate::replica::{Signal, SignalError};
 
 const PARTITION: u16 = 3;
 
@@ -513,8 +513,22 @@ fn a_sign_reaches_users_of_replicas_that_know_its_sender() {
     };
     let mut a = replica("a", Config::default());
     let mut b = replica("b", Config::default());
-    let refused = a.signal(signal(&"x".repeat(257))).unwrap_err();
-    assert!(refused.to_string().contains("257"), "{refused}");
+    let too_long = SignalError::TopicTooLong { len: 257, max: 256 };
+    assert_eq!(a.signal(signal(&"x".repeat(257))), Err(too_long));
+    for (key, payload) in [(257, 0), (256, 257)] {
+        let long = Signal {
+            key: vec![b'k'; key],
+            payload: vec![b'p'; payload],
+            ..signal("room")
+        };
+        let (len, max) = (257, 256);
+        let too_long = if payload == 0 {
+            SignalError::KeyTooLong { len, max }
+        } else {
+            SignalError::PayloadTooLong { len, max }
+        };
+        assert_eq!(a.signal(long), Err(too_long));
+    }
     sent(&mut a);
     a.signal(signal("room")).unwrap();
     let signs = sent(&mut a);

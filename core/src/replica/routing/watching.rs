@@ -6,7 +6,7 @@ use super::Replica;
 use crate::fault::{Fault, is_broken};
 use crate::replica::handle::Handle;
 use crate::replica::message::{Answer, Data, Message};
-use crate::replica::output::{Access, Action, Destination, Event, Subscription};
+use crate::replica::output::{Access, Action, Destination, Event, GroupSubscription};
 use crate::replica::pulls::Reason;
 use crate::replica::watches::ReadyTopic;
 
@@ -44,7 +44,7 @@ impl Replica {
             let young_until = self.now + 2 * self.timing.forget;
             self.watches.begin_young(partition, young_until);
             self.subscriptions
-                .push_back(Subscription::Subscribe(partition));
+                .push_back(GroupSubscription::Subscribe(partition));
         }
         if begun.is_new {
             let known = self.peers.iter();
@@ -112,7 +112,7 @@ impl Replica {
     }
 
     /// Returns the next thing to subscribe to, or no longer.
-    pub(crate) fn poll_subscription(&mut self) -> Option<Subscription> {
+    pub(crate) fn poll_subscription(&mut self) -> Option<GroupSubscription> {
         self.subscriptions.pop_front()
     }
 
@@ -140,7 +140,7 @@ impl Replica {
     pub(super) fn end_watches(&mut self) {
         for partition in self.watches.expire(self.now) {
             self.subscriptions
-                .push_back(Subscription::Unsubscribe(partition));
+                .push_back(GroupSubscription::Unsubscribe(partition));
             if is_broken(Fault::UnwatchKeeps) {
                 continue;
             }

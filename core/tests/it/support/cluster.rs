@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headcount::replica::{Config, Destination, Event, Mode, Subscription};
+use headcount::replica::{Config, Destination, Event, GroupSubscription, Mode};
 use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
 
 pub(crate) fn seconds(seconds: u64) -> Duration {
@@ -80,8 +80,8 @@ impl Cluster {
     fn carry(&mut self, from: usize) {
         while let Some(change) = self.nodes[from].poll_subscription() {
             match change {
-                Subscription::Subscribe(partition) => self.groups[from].push(partition),
-                Subscription::Unsubscribe(partition) => {
+                GroupSubscription::Subscribe(partition) => self.groups[from].push(partition),
+                GroupSubscription::Unsubscribe(partition) => {
                     self.groups[from].retain(|held| *held != partition);
                 }
             }

@@ -16,8 +16,11 @@ defmodule Headcount.Tracker.Shard do
   # The most signals that wait for a shard.
   @signals_max 4_096
 
-  # Exits taken together.
+  # Exits taken together, and owners asked about together.
   @exits_max 1_000
+
+  # The pause between two looks for owners whose entries left by themselves, as a lease ran out or a grace ended.
+  @idle_ms 30_000
 
   @doc """
   Returns the entries of a topic, those of nodes that are down too. O(entries of the topic).
@@ -120,6 +123,7 @@ defmodule Headcount.Tracker.Shard do
           signals?: function_exported?(module, :handle_signal, 2)
         }
 
+        look_later()
         {:ok, watch_again(state, shard), {:continue, :changes}}
 
       other ->
@@ -197,6 +201,12 @@ defmodule Headcount.Tracker.Shard do
 
   def handle_info({__MODULE__, :unwatched, topic}, state) do
     {:noreply, handle_unwatched(topic, state)}
+  end
+
+  def handle_info({__MODULE__, :look}, state) do
+    look_later()
+    owners = Enum.chunk_every(Map.keys(state.monitors), @exits_max)
+    {:noreply, Enum.reduce(owners, state, &unwatch_idle/2)}
   end
 
   def handle_info({:DOWN, ref, :process, owner, _reason} = message, state) do
@@ -374,6 +384,20 @@ defmodule Headcount.Tracker.Shard do
     if ref, do: Process.demonitor(ref, [:flush])
     if ref && state.link, do: Process.unlink(owner)
     %{state | monitors: monitors}
+  end
+
+  defp look_later, do: Process.send_after(self(), {__MODULE__, :look}, @idle_ms)
+
+  # The count goes before the owner is asked about again: an entry that is written from then on has it watched again.
+  defp unwatch_idle(owners, %{config: %{owners: table, presence: presence}} = state) do
+    idle = Native.presence_idle_owners(presence, owners)
+    counts = Map.new(for owner <- idle, do: {owner, :ets.take(table, owner)})
+    gone = Native.presence_idle_owners(presence, idle)
+
+    for {owner, [{_, entries}]} <- Map.drop(counts, gone),
+        do: :ets.update_counter(table, owner, {2, entries}, {owner, 0})
+
+    Enum.reduce(gone, state, &unwatch/2)
   end
 
   # An owner that has ended cannot be linked; its monitor reports that.

@@ -1,9 +1,10 @@
 //! Presence entries from terms and to terms.
 //!
-//! An entry from Elixir has the encoding `Term`: owner and meta are in Erlang's external term format; so is the key,
-//! except that a UTF-8 binary stands for itself (the format starts with 131, which starts no UTF-8 text). With the
-//! codec `:json` it has the encoding `Text`: the key is text, the meta JSON, and an owner that is no text stands behind
-//! [`OWNER_PREFIX`]: a pid as its numbers, any other term as its external format in base 64. See `owner` for pids.
+//! An entry from Elixir has the encoding `Term`: owner and meta are in Erlang's external term format; so is the key, in
+//! its portable form, except that a UTF-8 binary stands for itself (the format starts with 131, which starts no UTF-8
+//! text). With the codec `:json` it has the encoding `Text`: the key is text, the meta JSON, and an owner that is no
+//! text stands behind [`OWNER_PREFIX`]: a pid as its numbers, any other term as its external format in base 64. See
+//! `owner` for pids.
 
 use headcount::id::EntryRef;
 use headcount::tracker::{Encoding, Key, LeaveReason, Limits, Update};
@@ -16,6 +17,7 @@ use crate::atoms;
 use crate::errors;
 use crate::json;
 use crate::owner;
+use crate::portable;
 
 /// The mark before an owner that is no text, where entries are text.
 const OWNER_PREFIX: &str = "erlang:";
@@ -121,7 +123,7 @@ impl Codec {
         match text(term) {
             Some(text) => Ok(Bytes::Borrowed(text)),
             None if self.json => Err(json::Error::KeyNotText),
-            None => Ok(external(term)),
+            None => Ok(portable(external(term))),
         }
     }
 
@@ -211,6 +213,11 @@ fn text(term: Term<'_>) -> Option<Binary<'_>> {
 
 fn external(term: Term<'_>) -> Bytes<'_> {
     Bytes::Owned(term.to_binary())
+}
+
+/// Returns a key as every other node writes it.
+fn portable(external: Bytes<'_>) -> Bytes<'_> {
+    portable::portable(&external).map_or(external, Bytes::Written)
 }
 
 pub(crate) fn binary<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {

@@ -13,6 +13,7 @@ mod keys;
 mod member_list;
 mod nats;
 mod owner;
+mod portable;
 mod presence;
 mod shared;
 mod sorted_set;

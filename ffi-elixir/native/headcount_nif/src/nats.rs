@@ -171,12 +171,12 @@ fn nats_frame_max(connection: ResourceArc<Connection>) -> usize {
 #[cfg(feature = "nats")]
 #[rustler::nif]
 fn nats_subscribe(connection: ResourceArc<Connection>, partition: u16, wanted: bool) -> bool {
-    use headcount::replica::Subscription;
+    use headcount::replica::GroupSubscription;
 
     let change = if wanted {
-        Subscription::Subscribe(partition)
+        GroupSubscription::Subscribe(partition)
     } else {
-        Subscription::Unsubscribe(partition)
+        GroupSubscription::Unsubscribe(partition)
     };
     let command = thread::Command::Subscribe(change);
     connection.commands.try_send(command).is_ok()
@@ -184,7 +184,7 @@ fn nats_subscribe(connection: ResourceArc<Connection>, partition: u16, wanted: b
 
 #[cfg(feature = "nats")]
 mod thread {
-    use headcount::replica::{Subscription, Transmit};
+    use headcount::replica::{GroupSubscription, Transmit};
     use headcount::runtime::nats::async_nats::{Event, ServerAddr};
     use headcount::runtime::nats::{NatsOptions, NatsTransport};
     use headcount::runtime::{Incoming, Transport};
@@ -204,7 +204,7 @@ mod thread {
     /// An order to the transport.
     pub(super) enum Command {
         Send(Transmit),
-        Subscribe(Subscription),
+        Subscribe(GroupSubscription),
     }
 
     /// The state of the connection, which the thread tells.
@@ -332,7 +332,7 @@ mod thread {
                 match self.during(target.join(*to)).await? {
                     Ok(mut transport) => {
                         for partition in self.wanted.drain() {
-                            let change = Subscription::Subscribe(partition);
+                            let change = GroupSubscription::Subscribe(partition);
                             transport.subscribe(change).await;
                         }
                         let frame_max = transport.frame_max();
@@ -365,10 +365,10 @@ mod thread {
                     Command::Send(_) => {
                         self.of.unsent.fetch_add(1, Ordering::Relaxed);
                     }
-                    Command::Subscribe(Subscription::Subscribe(partition)) => {
+                    Command::Subscribe(GroupSubscription::Subscribe(partition)) => {
                         self.wanted.insert(partition);
                     }
-                    Command::Subscribe(Subscription::Unsubscribe(partition)) => {
+                    Command::Subscribe(GroupSubscription::Unsubscribe(partition)) => {
                         self.wanted.remove(&partition);
                     }
                 }

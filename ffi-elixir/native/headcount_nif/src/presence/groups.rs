@@ -1,7 +1,7 @@
 //! The partitions whose frames the transport is to bring, in mode `interest`.
 
 use headcount::Presence;
-use headcount::replica::Subscription;
+use headcount::replica::GroupSubscription;
 use parking_lot::Mutex;
 use rustler::LocalPid;
 use std::collections::BTreeSet;
@@ -23,11 +23,11 @@ impl Groups {
     pub(super) fn take(&self, presence: &Presence, taker: LocalPid) -> Vec<(u16, bool)> {
         let state = &mut *self.0.lock();
         while let Some(change) = presence.poll_subscription() {
-            let (Subscription::Subscribe(partition) | Subscription::Unsubscribe(partition)) =
-                change;
+            let (GroupSubscription::Subscribe(partition)
+            | GroupSubscription::Unsubscribe(partition)) = change;
             match change {
-                Subscription::Subscribe(_) => state.wanted.insert(partition),
-                Subscription::Unsubscribe(_) => state.wanted.remove(&partition),
+                GroupSubscription::Subscribe(_) => state.wanted.insert(partition),
+                GroupSubscription::Unsubscribe(_) => state.wanted.remove(&partition),
             };
             state.changed.insert(partition);
         }

@@ -1,7 +1,6 @@
 //! Short-lived signs such as typing.
 
-use headcount::codec::DecodeErrorKind;
-use headcount::replica;
+use headcount::replica::{self, SignalError};
 use rustler::{Binary, Encoder, Env, ResourceArc, Term};
 
 use super::Cluster;
@@ -34,12 +33,12 @@ fn presence_signal<'a>(
             cluster.watch.wake(env);
             atoms::ok().encode(env)
         }
-        Err(error) => match error.kind {
-            DecodeErrorKind::TooLong { len, max } => {
-                (atoms::error(), (atoms::signal_too_long(), len, max)).encode(env)
-            }
-            _ => errors::described(env, &error),
-        },
+        Err(
+            SignalError::TopicTooLong { len, max }
+            | SignalError::KeyTooLong { len, max }
+            | SignalError::PayloadTooLong { len, max },
+        ) => (atoms::error(), (atoms::signal_too_long(), len, max)).encode(env),
+        Err(error) => errors::described(env, &error),
     }
 }
 

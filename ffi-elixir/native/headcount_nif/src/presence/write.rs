@@ -321,6 +321,13 @@ fn presence_owner_back(cluster: ResourceArc<Cluster>, owner: Term<'_>) -> bool {
     cluster.presence.owner_back(cluster.codec.owner(owner))
 }
 
+/// Returns those of these owners that have no entries.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn presence_idle_owners<'a>(cluster: ResourceArc<Cluster>, owners: Vec<Term<'a>>) -> Vec<Term<'a>> {
+    let is_idle = |owner: &Term<'a>| !cluster.presence.has_owner(cluster.codec.owner(*owner));
+    owners.into_iter().filter(is_idle).collect()
+}
+
 /// Removes all entries of these owners and returns their number.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_untrack_owners(

@@ -136,6 +136,30 @@ twins! {
 }
 
 twins! {
+    /// Returns whether others see that the user is here.
+    fn roster_visible / "roster_visible_dirty" [env, patience] (over: Over, id: Term<'a>) {
+        user!(env, patience, over, id, |roster, id| id.is_some_and(|id| roster.is_visible(&id)))
+    }
+}
+
+/// Notes a time at which a user was last seen. Returns `:ok`, or `:bad_id` if the term is no id of the list.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn roster_note_last_seen<'a>(env: Env<'a>, over: Over, id: Term<'a>, wall_s: u64) -> Term<'a> {
+    let noted = with_target!(write, over, Patience::Endless, target => {
+        match TermId::sought(id) {
+            Ok(user) => {
+                if let Some((roster, user)) = target.roster_mut().zip(user) {
+                    roster.note_last_seen(user, wall_s);
+                }
+                atoms::ok().encode(env)
+            }
+            Err(refused) => refused.encode(env),
+        }
+    });
+    answer(env, noted)
+}
+
+twins! {
     /// Returns seconds since 1970, or `nil`.
     fn roster_last_seen / "roster_last_seen_dirty" [env, patience] (over: Over, id: Term<'a>) {
         user!(env, patience, over, id, |roster, id| id.and_then(|id| roster.last_seen(&id)))

@@ -159,6 +159,13 @@ impl<I: Id, L: Target<I>> TargetOrRoster<I, L> {
         }
     }
 
+    pub(super) fn roster_mut(&mut self) -> Option<&mut Roster<I, L>> {
+        match self {
+            Self::Target(_) => None,
+            Self::Roster(roster, _) => Some(roster),
+        }
+    }
+
     /// Puts a roster over the list or table; returns whether it had none.
     pub(super) fn enroll(
         &mut self,
