@@ -357,8 +357,10 @@ function faulty({ at, is, value, nested }) {
 
 test("the malformed bundles of all clients are refused whole", () => {
   const client = new MemberListClient();
+  client.open("c:0");
   client.apply(REFUSED.good);
   const { counts } = client;
+  assert.notEqual(counts, null);
   for (const fault of REFUSED.refused) {
     const isRight = (error) => error instanceof MalformedBundleError;
     assert.throws(() => client.apply(faulty(fault)), isRight, JSON.stringify(fault));
