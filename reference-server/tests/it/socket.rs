@@ -399,9 +399,11 @@ async fn a_socket_has_a_hundred_channels_at_most() {
     for n in 0..=100 {
         let owner = if n < 100 { &ada } else { &bob };
         let room = server.create_room(owner, &format!("r{n}")).await;
-        server
-            .post(&ada, &format!("/rooms/{room}/join"), json!({}))
-            .await;
+        if n == 100 {
+            server
+                .post(&ada, &format!("/rooms/{room}/join"), json!({}))
+                .await;
+        }
         let topic = format!("room:{room}");
         socket
             .send(json!(["1", n.to_string(), topic, "phx_join", {}]))
