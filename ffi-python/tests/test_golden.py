@@ -94,8 +94,8 @@ class Golden(unittest.TestCase):
 
 def faulty(good: dict[str, Any], fault: dict[str, Any]) -> dict[str, Any]:
     """Return the good bundle with one fault."""
-    bundle: Any = copy.deepcopy(good)
-    holder = bundle
+    bundle = copy.deepcopy(good)
+    holder: Any = bundle
     *path, field = fault["at"].split("/")[1:]
     for name in path:
         holder = holder[int(name) if isinstance(holder, list) else name]
