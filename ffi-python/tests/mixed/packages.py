@@ -198,6 +198,8 @@ class Scratch:
         configure(project, f"[patch.crates-io]\nheadcount = {{ path = {crate} }}\n")
         shutil.copy(ROOT / "Cargo.lock", project / "headcount/native/headcount_nif")
         (project / "mix.exs").write_text(MIX_EXS)
+        (project / "lib").mkdir()
+        shutil.copy(ROOT / "ffi-elixir/test/support/phoenix.ex", project / "lib")
         (project / "test").mkdir()
         (project / "test/test_helper.exs").write_text("ExUnit.start()\n")
         shutil.copy(ROOT / "ffi-elixir/test/readme_test.exs", project / "test")
