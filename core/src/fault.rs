@@ -150,6 +150,8 @@ pub enum Fault {
     ForgetBulk,
     /// Take headers as unchanged that have another count.
     MissHeaderCount,
+    /// Take a window as untouched that has the same members, one of them with another content.
+    MissWrittenMember,
     /// Lose the last row that a DELTA deletes.
     LoseDelete,
     /// Lose the last row that a DELTA updates.
@@ -262,6 +264,7 @@ impl Fault {
         Self::MarkNewPlaceOnly,
         Self::ForgetBulk,
         Self::MissHeaderCount,
+        Self::MissWrittenMember,
         Self::LoseDelete,
         Self::LoseUpdate,
         Self::LastFieldsOnly,

@@ -4,6 +4,7 @@
 use std::hint::black_box;
 use std::ops::Range;
 
+use crate::fault::{Fault, is_broken};
 use crate::member_list::Id;
 use crate::member_list::store::list_ref::ListRef;
 use crate::member_list::store::rows::RowRef;
@@ -34,6 +35,28 @@ impl<I> Default for WindowReader<I> {
             old_at: SlotMap::default(),
         }
     }
+}
+
+/// Returns whether the rows of `range` are still `old`: none came, went, moved or was written. Looks
+/// at no member. O(log n + rows).
+pub(crate) fn are_untouched<I: Id>(
+    range: Range<usize>,
+    old: &WindowBase<I>,
+    builder: &FrameBuilder<'_, I>,
+) -> bool {
+    let Some(written) = builder.written().since(old.renumberings) else {
+        return false;
+    };
+    let list = builder.list();
+    let is_written = |slot| written.contains(&slot) && !is_broken(Fault::MissWrittenMember);
+    let is_untouched = |(old, row_ref): (&WindowRow<I>, RowRef)| match row_ref {
+        RowRef::Member(_, slot) => slot == old.slot && !is_written(slot),
+        RowRef::Header(group) => old.is_header_of(&list.groups()[group]),
+    };
+    let mut refs = list.slice(range);
+    let has_as_many = refs.len() == old.rows.len();
+    let refs = std::iter::from_fn(|| refs.next_ref());
+    has_as_many && old.rows.iter().zip(refs).all(is_untouched)
 }
 
 impl<I: Id> WindowReader<I> {

@@ -456,7 +456,11 @@ impl<I: Id> Windows<I> {
             } = it;
             let steps = match outcome {
                 Outcome::Quiet if sync.is_none() => continue,
-                Outcome::Quiet => Vec::new(),
+                Outcome::Slid if sync.is_none() => {
+                    self.note_place(&Watched::lock(&handle));
+                    continue;
+                }
+                Outcome::Quiet | Outcome::Slid => Vec::new(),
                 Outcome::Steps(steps) => steps,
                 Outcome::Left => {
                     left.push(handle.spec().clone());

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::fault::{Fault, is_broken};
 use crate::member_list::Id;
 use crate::member_list::frames::model::RowKey;
-use crate::member_list::store::groups::GroupId;
+use crate::member_list::store::groups::{Group, GroupId};
 use crate::member_list::store::list_ref::ListRef;
 use crate::member_list::store::rows::RowRef;
 use crate::member_list::windows::diff::Diffable;
@@ -64,6 +64,12 @@ impl<I: Id> WindowRow<I> {
 }
 
 impl<I: Id> WindowRow<I> {
+    /// Returns whether it is the header of a group, with the count that the group has.
+    pub(crate) fn is_header_of(&self, group: &Group) -> bool {
+        let is_named = matches!(&self.key, RowKey::Header(name) if **name == *group.name);
+        is_named && self.stamp as usize == group.tree.len()
+    }
+
     /// Returns the memory of the row in bytes, with that of its key.
     pub(crate) fn bytes(&self) -> usize {
         let key = match &self.key {

@@ -14,7 +14,7 @@ use crate::member_list::windows::diff::{Script, positions, script};
 use crate::member_list::windows::handle::{Handle, Published};
 use crate::member_list::windows::history::Retired;
 use crate::member_list::windows::log::{LogStep, Past, fields_between};
-use crate::member_list::windows::reader::WindowReader;
+use crate::member_list::windows::reader::{WindowReader, are_untouched};
 use crate::member_list::windows::render::FrameBuilder;
 use crate::member_list::windows::row::{WindowRow, read_rows, row_index, row_near};
 use crate::member_list::windows::search::Search;
@@ -42,6 +42,8 @@ pub(crate) struct WindowStep<I> {
 pub(crate) enum Outcome<I> {
     /// No change is in reach of it.
     Quiet,
+    /// Its rows are the same; its first index may be another one.
+    Slid,
     /// It was read again: frames for the bases that are out of date.
     Steps(Vec<WindowStep<I>>),
     /// The anchor is gone.
@@ -188,6 +190,9 @@ impl<'a, I: Id> Watched<'a, I> {
         };
         let range = spec.range(index, total);
         self.place(range.start, builder);
+        if self.bases.len() == 1 && are_untouched(range.clone(), self.newest(), builder) {
+            return Outcome::Slid;
+        }
         reader.read(range, self.newest(), builder);
         Outcome::Steps(self.step_to(reader, version, builder))
     }
