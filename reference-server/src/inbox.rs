@@ -53,6 +53,11 @@ impl Inboxes {
         self.0.lock().is_empty()
     }
 
+    /// Returns the users of the clients. O(users).
+    pub(crate) fn users(&self) -> Vec<Uuid> {
+        self.0.lock().keys().copied().collect()
+    }
+
     /// Sends an event to the clients of one user.
     pub(crate) fn send(&self, user: Uuid, event: &str, payload: &str) {
         if let Some(listeners) = self.0.lock().get(&user) {

@@ -96,10 +96,7 @@ impl App {
                     let id = room.id;
                     self.show(move |app| app.announce_dm(id)).await;
                 }
-                self.announce(|| Event::Message {
-                    tenant: room.tenant.clone(),
-                    message: (&message).into(),
-                });
+                self.announce(|| Event::Message((&message).into()));
                 if let Err(error) = open.deliver(&self.db, &message).await {
                     // It is stored: its author is told so, and those before it come with the repair.
                     self.log_missed(Err(error));

@@ -26,6 +26,7 @@ use uuid::Uuid;
 use super::{
     Event, NatsUrl,
     event::{EVENT_BYTES_MAX, Envelope, VERSION},
+    news::ClosedRoomNews,
     seal::{EventSeal, presence_key},
 };
 use crate::{config::Config, metrics::ClusterMetrics, room::RoomPresence};
@@ -54,6 +55,7 @@ pub(crate) struct Cluster {
     pub(super) ends: Mutex<Ends>,
     /// Notified when events were missed.
     pub(super) missed: Arc<Notify>,
+    pub(super) news: ClosedRoomNews,
 }
 
 /// The ends of the queue and of the subscription.
@@ -127,6 +129,7 @@ impl Cluster {
             metrics,
             ends: Mutex::new(Ends { outgoing, incoming }),
             missed,
+            news: ClosedRoomNews::default(),
         };
         Ok((cluster, node))
     }

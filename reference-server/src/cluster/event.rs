@@ -26,10 +26,7 @@ pub(super) struct Envelope {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Event {
     /// A message was stored.
-    Message {
-        tenant: String,
-        message: WireMessage,
-    },
+    Message(WireMessage),
     /// A message was edited or deleted.
     MessageChanged { room: Uuid, message: Uuid },
     /// A user of a room began to type, or ended.

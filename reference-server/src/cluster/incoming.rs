@@ -134,7 +134,7 @@ impl App {
     /// Takes what another node has stored or passes on.
     fn take_event(self: &Arc<Self>, event: Event) {
         match event {
-            Event::Message { tenant, message } => self.take_message(tenant, message.into()),
+            Event::Message(message) => self.take_message(message.into()),
             Event::Typing {
                 room,
                 user,
@@ -296,21 +296,21 @@ impl App {
     }
 
     /// Sends a message of another node to the clients here. One that comes too early waits for those before it.
-    fn take_message(self: &Arc<Self>, tenant: String, message: Message) {
-        if let Some(open) = self.hub.find(message.room_id)
+    fn take_message(self: &Arc<Self>, message: Message) {
+        let open = self.hub.find(message.room_id);
+        if let Some(open) = &open
             && let Ok(_turn) = open.posting.try_lock()
             && open.takes_next(&message)
         {
-            open.publish(&message);
-            return;
+            return open.publish(&message);
         }
-        if !self.hub.is_in_use(message.room_id) && self.inboxes.is_empty() {
+        if !self.hub.is_in_use(message.room_id) {
             // The room is loaded with the message when a client opens it.
-            return;
+            return self.note_closed_room_news(&message);
         }
         let app = Arc::clone(self);
         self.tasks.spawn(async move {
-            let delivered = app.deliver_late(&tenant, &message).await;
+            let delivered = app.deliver_late(&message, open.is_some()).await;
             app.log_missed(delivered);
         });
     }
@@ -326,12 +326,14 @@ impl App {
         Ok(())
     }
 
-    async fn deliver_late(&self, tenant: &str, message: &Message) -> Result<(), StorageError> {
-        let Some(room) = self.db.room(tenant, message.room_id).await? else {
-            return Ok(());
-        };
-        let was_open = self.hub.find(room.id).is_some();
-        let Some(open) = self.hub.open(&self.db, &room).await? else {
+    /// Sends a message as it is stored now: meanwhile it may have been changed, which is shown already.
+    async fn deliver_late(
+        self: &Arc<Self>,
+        message: &Message,
+        was_open: bool,
+    ) -> Result<(), StorageError> {
+        let Some(open) = self.hub.find_loaded(message.room_id).await else {
+            self.note_closed_room_news(message);
             return Ok(());
         };
         let _turn = open.posting.lock().await;
@@ -339,7 +341,10 @@ impl App {
             // It was loaded with the message; its members hear of that.
             open.note_news();
         }
-        open.deliver(&self.db, message).await
+        match self.db.message(message.id).await? {
+            Some(stored) => open.deliver(&self.db, &stored).await,
+            None => Ok(()),
+        }
     }
 
     /// Logs that the database was needed to follow another node and did not answer; it is asked again.

@@ -6,6 +6,7 @@
 mod bus;
 mod event;
 mod incoming;
+mod news;
 mod outgoing;
 mod resync;
 mod seal;

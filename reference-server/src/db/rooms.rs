@@ -9,7 +9,7 @@ use super::{
     mentions::unread_mentions,
     now_micros, rfc3339, rfc3339_or_null,
     servers::{has_server, server_lock},
-    sql::{Link, sql},
+    sql::{Link, Reader, sql},
 };
 
 /// Rows of a deleted room that are removed in one transaction, of messages and of members.
@@ -492,6 +492,33 @@ impl Db {
         .scalar_optional(&self.reader)
         .await?;
         Ok(role.as_deref().map(Role::from))
+    }
+
+    /// Returns those of `users` who are members and whom the roles of the room admit. O(users).
+    pub(crate) async fn members_among(
+        &self,
+        room: Uuid,
+        users: &[Uuid],
+    ) -> Result<Vec<Uuid>, sqlx::Error> {
+        let among = match self.reader {
+            Reader::Sqlite(_) => sql(concat!(
+                "SELECT m.user_id FROM json_each($2) j
+                 JOIN room_members m ON m.user_id = unhex(j.value) JOIN rooms r ON r.id = m.room_id
+                 WHERE m.room_id = $1 AND ",
+                admits!("m.user_id")
+            )),
+            Reader::Postgres(_) => sql(concat!(
+                "SELECT m.user_id FROM json_array_elements_text($2::text::json) j
+                 JOIN room_members m ON m.user_id = j.value::uuid JOIN rooms r ON r.id = m.room_id
+                 WHERE m.room_id = $1 AND ",
+                admits!("m.user_id")
+            )),
+        };
+        let users: Vec<_> = users.iter().map(|user| user.simple().to_string()).collect();
+        let users = serde_json::to_string(&users).unwrap_or_default();
+        let among = among.bind(room).bind(users).fetch_all(&self.reader);
+        let among: Vec<(Uuid,)> = among.await?;
+        Ok(among.into_iter().map(|(user,)| user).collect())
     }
 
     /// Returns up to `limit` members with user ids above `after`, in order of id.

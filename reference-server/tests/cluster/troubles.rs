@@ -223,6 +223,7 @@ async fn counts_rooms_that_are_open_elsewhere(scene: &Scene) {
         (attic["online"] == 1).then_some(())
     })
     .await;
+    hears_of_a_closed_room(scene, id).await;
     // Three users, the lobby with three sessions, its three nodes and the one of the attic; the session there.
     for (node, entries) in [(0, 11.0), (1, 10.0), (2, 10.0)] {
         until("what a node holds", || async {
@@ -231,6 +232,28 @@ async fn counts_rooms_that_are_open_elsewhere(scene: &Scene) {
         })
         .await;
     }
+}
+
+/// A member hears of a message on a node on which nobody has the room open, and the room is not loaded for that.
+async fn hears_of_a_closed_room(scene: &Scene, room: &str) {
+    let nodes = &scene.cluster.nodes;
+    let [ada, carl] = [0, 2].map(|i| scene.viewers[i].user.clone());
+    let (home, rooms) = (&nodes[0].address, format!("/rooms/{room}"));
+    let join = format!("{rooms}/join");
+    let (status, joined) = carl.call(home, "POST", &join, Value::Null).await;
+    assert_eq!(status, 200, "{joined}");
+    let open = nodes[2].metric("headcount_rooms").await;
+    let posts = format!("{rooms}/messages");
+    for content in ["dust", "and cobwebs"] {
+        let (status, posted) = ada
+            .call(home, "POST", &posts, json!({ "content": content }))
+            .await;
+        assert_eq!(status, 201, "{posted}");
+    }
+    scene.viewers[2]
+        .hears("unread", |p| p["room_id"] == room && p["last_seq"] == 2)
+        .await;
+    assert_eq!(nodes[2].metric("headcount_rooms").await, open);
 }
 
 /// Begins a conversation on one node, which another node announces.
