@@ -10,6 +10,7 @@ use std::{
 use async_nats::Subscriber;
 use futures_util::StreamExt as _;
 use serde_json::json;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -26,6 +27,8 @@ use crate::{
 
 /// A node is forgotten when nothing came of it for this long.
 const SILENCE_MAX: Duration = Duration::from_secs(600);
+/// The time for which news of rooms are gathered that are not open here.
+const NEWS_PAUSE: Duration = Duration::from_millis(250);
 /// Users who are told of a room and are read at once.
 const TOLD_PAGE: u32 = 1_000;
 /// The pause between two lines of the log about refused events.
@@ -345,6 +348,38 @@ impl App {
             Some(stored) => open.deliver(&self.db, &stored).await,
             None => Ok(()),
         }
+    }
+
+    /// Tells the members who listen here of a message in a room that is not open here, soon.
+    fn note_closed_room_news(self: &Arc<Self>, message: &Message) {
+        let Some(cluster) = &self.cluster else {
+            return;
+        };
+        if self.inboxes.is_empty() || !cluster.news.note(message) {
+            return;
+        }
+        let app = Arc::clone(self);
+        self.tasks.spawn(async move {
+            sleep(NEWS_PAUSE).await;
+            let told = app.tell_closed_room_news().await;
+            app.log_missed(told);
+        });
+    }
+
+    /// Tells what was noted. O(listening users) for each room.
+    async fn tell_closed_room_news(&self) -> Result<(), StorageError> {
+        let Some(cluster) = &self.cluster else {
+            return Ok(());
+        };
+        for (room, last_seq) in cluster.news.take() {
+            let listening = self.inboxes.users();
+            let members = self.db.members_among(room, &listening).await?;
+            let payload = json!({ "room_id": room, "last_seq": last_seq }).to_string();
+            for member in members {
+                self.inboxes.send(member, "unread", &payload);
+            }
+        }
+        Ok(())
     }
 
     /// Logs that the database was needed to follow another node and did not answer; it is asked again.

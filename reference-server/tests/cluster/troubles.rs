@@ -238,12 +238,12 @@ async fn counts_rooms_that_are_open_elsewhere(scene: &Scene) {
 async fn hears_of_a_closed_room(scene: &Scene, room: &str) {
     let nodes = &scene.cluster.nodes;
     let [ada, carl] = [0, 2].map(|i| scene.viewers[i].user.clone());
-    let (home, rooms) = (&nodes[0].address, format!("/rooms/{room}"));
-    let join = format!("{rooms}/join");
+    let home = &nodes[0].address;
+    let join = format!("/rooms/{room}/join");
     let (status, joined) = carl.call(home, "POST", &join, Value::Null).await;
     assert_eq!(status, 200, "{joined}");
     let open = nodes[2].metric("headcount_rooms").await;
-    let posts = format!("{rooms}/messages");
+    let posts = format!("/rooms/{room}/messages");
     for content in ["dust", "and cobwebs"] {
         let (status, posted) = ada
             .call(home, "POST", &posts, json!({ "content": content }))
