@@ -391,8 +391,8 @@ impl Presence {
             .collect())
     }
 
-    /// Send a short-lived signal, such as typing, to all peers; nothing is stored. `ttl` is in
-    /// seconds.
+    /// Send a short-lived signal, such as typing, to all peers, in mode "interest" to those that
+    /// watch the topic; nothing is stored. `ttl` is in seconds.
     ///
     /// Raises `LimitError` when the topic, the key or the payload has more than 256 bytes.
     #[pyo3(signature = (topic, key, kind, payload = Buffer::empty(), *, ttl = Seconds(SIGNAL_TTL)))]

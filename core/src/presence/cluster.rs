@@ -201,7 +201,8 @@ impl Presence {
         known.map(|(id, _, is_up)| (id.clone(), is_up)).collect()
     }
 
-    /// Sends a short-lived sign, such as typing, to all peers; nothing is stored.
+    /// Sends a short-lived sign, such as typing, to all peers, in mode `interest` to those that watch
+    /// the topic; nothing is stored.
     ///
     /// # Errors
     /// [`SignalError`] when the topic, the key or the payload has more than 256 bytes.

@@ -7,8 +7,8 @@ use crate::codec::{Mode, PARTITIONS_MAX, Shape, SharedKey};
 
 /// The settings of replication: times and bounds.
 ///
-/// All nodes of a cluster must have the same [`cluster`](Self::cluster), [`key`](Self::key) and
-/// [`partitions`](Self::partitions); the rest may differ.
+/// All nodes of a cluster must have the same [`cluster`](Self::cluster), [`key`](Self::key),
+/// [`partitions`](Self::partitions), mode, counts and [`relay`](Self::relay); the rest may differ.
 ///
 /// ```
 /// use headcount::PresenceConfig;

@@ -214,7 +214,8 @@ impl Node {
         self.write(|presence| presence.owner_back(owner))
     }
 
-    /// Sends a short-lived sign, such as typing, to all peers; nothing is stored.
+    /// Sends a short-lived sign, such as typing, to all peers, in mode `interest` to those that watch
+    /// the topic; nothing is stored.
     ///
     /// # Errors
     /// [`SignalError`] if the topic, the key or the payload has more than 256 bytes, or the node has

@@ -1,5 +1,4 @@
-//! Rules that no schedule of the simulator shows to be broken: for each a test that fails without
-//! it.
+//! Rules with a test of their own that fails without them, beside the schedules of the simulator.
 
 use headcount::testing::Fault;
 use headcount::{NewEntry, Presence, PresenceConfig};

@@ -975,8 +975,8 @@ class Presence:
         """Return the other replicas known, each with whether it is up."""
 
     def signal(self, topic: str, key: _Name, kind: int, payload: Buffer = ..., *, ttl: float = ...) -> None:
-        """Send a short-lived signal, such as typing, to all peers; nothing is stored. `ttl` is in
-        seconds.
+        """Send a short-lived signal, such as typing, to all peers, in mode "interest" to those that
+        watch the topic; nothing is stored. `ttl` is in seconds.
 
         Raises `LimitError` when the topic, the key or the payload has more than 256 bytes.
         """
