@@ -201,6 +201,13 @@ impl Connections {
         self.0.lock().get(&user).map(|user| user.status)
     }
 
+    /// Returns the statuses that the connected users have chosen, but for guests. O(users).
+    pub(crate) fn chosen_statuses(&self) -> HashMap<Uuid, Status> {
+        let users = self.0.lock();
+        let registered = users.iter().filter(|(_, user)| !user.guest);
+        registered.map(|(id, user)| (*id, user.status)).collect()
+    }
+
     /// Notes the status that a connected user has chosen.
     pub(crate) fn set_status(&self, user: Uuid, status: Status) {
         if let Some(user) = self.0.lock().get_mut(&user) {

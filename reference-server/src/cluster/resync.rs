@@ -14,7 +14,7 @@ use crate::{
     app::App,
     auth::{TOKEN_LEEWAY_SECONDS, USER_TOKEN_SECONDS},
     db::{self, Cursor, MemberChange, StorageError},
-    room::Room,
+    room::{Room, session_status},
 };
 
 /// The time between two repairs, in which more gaps may be noticed.
@@ -23,6 +23,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 const RETRY: Duration = Duration::from_secs(1);
 /// Stored members, or changes of them, that are read at once.
 const MEMBERS_PAGE: u32 = 5_000;
+/// Users whose statuses are read at once.
+const STATUS_PAGE: usize = 1_000;
 /// The newest messages that are compared.
 const LATEST: u32 = 50;
 
@@ -55,6 +57,8 @@ impl App {
         for (server, rooms) in by_server {
             self.repair_roles(server, &rooms).await?;
         }
+        // One that is chosen while they are read is read again.
+        while self.repair_statuses().await? {}
         self.inboxes.send_where(|_| true, "missed", "{}");
         Ok(())
     }
@@ -74,6 +78,23 @@ impl App {
                 || ended.get(&user).is_some_and(|at| token.issued_at < *at)
         });
         Ok(())
+    }
+
+    /// Shows the statuses that users here have chosen on other nodes; returns whether there were any. O(users here).
+    async fn repair_statuses(&self) -> Result<bool, StorageError> {
+        let shown = self.connections.chosen_statuses();
+        let users: Vec<Uuid> = shown.keys().copied().collect();
+        let mut differed = false;
+        for page in users.chunks(STATUS_PAGE) {
+            for (user, status) in self.db.statuses(page).await? {
+                let chosen = session_status(&status);
+                if let Some(status) = chosen.filter(|it| shown.get(&user) != Some(it)) {
+                    self.show_status_here(user, status);
+                    differed = true;
+                }
+            }
+        }
+        Ok(differed)
     }
 
     async fn repair_room(&self, room: &Arc<Room>) -> Result<(), StorageError> {

@@ -9,7 +9,7 @@ use super::{
     mentions::unread_mentions,
     now_micros, rfc3339, rfc3339_or_null,
     servers::{has_server, server_lock},
-    sql::{Link, Reader, sql},
+    sql::{Link, Reader, id_list, sql},
 };
 
 /// Rows of a deleted room that are removed in one transaction, of messages and of members.
@@ -514,9 +514,10 @@ impl Db {
                 admits!("m.user_id")
             )),
         };
-        let users: Vec<_> = users.iter().map(|user| user.simple().to_string()).collect();
-        let users = serde_json::to_string(&users).unwrap_or_default();
-        let among = among.bind(room).bind(users).fetch_all(&self.reader);
+        let among = among
+            .bind(room)
+            .bind(id_list(users))
+            .fetch_all(&self.reader);
         let among: Vec<(Uuid,)> = among.await?;
         Ok(among.into_iter().map(|(user,)| user).collect())
     }

@@ -183,6 +183,15 @@ pub(super) fn sql(text: &'static str) -> Statement {
     }
 }
 
+/// Writes ids as a list of JSON, in digits alone, which both databases read.
+pub(super) fn id_list(ids: &[Uuid]) -> String {
+    let ids: Vec<_> = ids
+        .iter()
+        .map(|id| format!("\"{}\"", id.simple()))
+        .collect();
+    format!("[{}]", ids.join(","))
+}
+
 /// Calls a method of sqlx on the statement with the arguments of the database at hand.
 macro_rules! run {
     ($statement:ident, $on:ident, $query:ident, $method:ident) => {

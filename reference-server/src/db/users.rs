@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     Db, StorageError, now_micros, rfc3339, rfc3339_or_null,
-    sql::{Link, sql},
+    sql::{Link, Reader, id_list, sql},
 };
 use crate::names::Username;
 
@@ -86,6 +86,21 @@ impl Db {
         .bind(tenant)
         .fetch_optional(&self.reader)
         .await
+    }
+
+    /// Returns the statuses that these users have chosen. O(users).
+    pub(crate) async fn statuses(
+        &self,
+        users: &[Uuid],
+    ) -> Result<Vec<(Uuid, String)>, sqlx::Error> {
+        let among = match self.reader {
+            Reader::Sqlite(_) => sql("SELECT u.id, u.status FROM json_each($1) j
+                 JOIN users u ON u.id = unhex(j.value)"),
+            Reader::Postgres(_) => sql("SELECT u.id, u.status
+                 FROM json_array_elements_text($1::text::json) j
+                 JOIN users u ON u.id = j.value::uuid"),
+        };
+        among.bind(id_list(users)).fetch_all(&self.reader).await
     }
 
     /// Stores the status that a user has chosen.

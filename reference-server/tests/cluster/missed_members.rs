@@ -190,6 +190,20 @@ async fn a_node_that_was_cut_off_reads_the_changes_and_not_all_members() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_status_chosen_while_a_node_was_cut_off_is_shown_there() {
+    let (scene, _) = Scene::set_up(&[]).await;
+    scene.viewer.sees(&[&scene.owner]).await;
+    scene.proxy.cut();
+    let hidden = json!({ "status": "invisible" });
+    let first = &scene.cluster.nodes[0];
+    call(&scene.owner, first, "PUT", "/auth/status", hidden).await;
+    // Presence knows nothing of it: the session is at the node that is cut off.
+    scene.viewer.sees(&[&scene.owner]).await;
+    scene.heal().await;
+    scene.viewer.sees(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_missed_more_changes_than_are_kept_reads_all_members() {
     let (mut scene, users) = Scene::set_up(&["zoë"]).await;
     scene.shows_all_stored().await;
