@@ -45,9 +45,9 @@ export class Api {
     return this.#send("GET", "/auth/me");
   }
 
-  /** The first hundred servers; the default one is the first. */
-  servers() {
-    return this.#send("GET", "/servers");
+  /** The default one is the first. */
+  servers(page) {
+    return this.#send("GET", `/servers?${pageQuery(page)}`);
   }
 
   createServer(name) {
@@ -137,10 +137,6 @@ export class Api {
 
   joinRoom(id) {
     return this.#send("POST", `/rooms/${encodeURIComponent(id)}/join`, {});
-  }
-
-  leaveRoom(id) {
-    return this.#send("DELETE", `/rooms/${encodeURIComponent(id)}/leave`);
   }
 
   /** Notes that the user has read a room, or a conversation, up to this sequence number. */

@@ -1,15 +1,12 @@
 // What is unread on the servers whose rooms are not listed.
 
-import { Listing } from "./listing.mjs";
+import { Listing, readPages } from "./listing.mjs";
 import { Refresh } from "./refresh.mjs";
 import { sumOf } from "./unread.mjs";
 
-const PAGE = 100;
-// Of more rooms only what is said while the page is open is known.
-const PAGES_MAX = 20;
-
 /**
- * Knows the rooms of all servers of which the user is a member. `current()` returns the server whose rooms are listed;
+ * Knows the rooms of all servers of which the user is a member; of very many rooms, those that are not read with the
+ * first ones are known once something is said in them. `current()` returns the server whose rooms are listed;
  * `changed()` is called when something else is unread.
  */
 export class Elsewhere {
@@ -77,16 +74,9 @@ export class Elsewhere {
   async #load() {
     const asked = [...this.#asked];
     this.#asked.clear();
-    await this.#rooms.fetch(() => this.#read());
+    await this.#rooms.fetch(() => readPages((page) => this.api.joinedRooms(page)));
     for (const id of asked) if (!this.find(id)) this.#strangers.add(id);
     this.changed();
-  }
-
-  async #read() {
-    const rooms = [];
-    for (let page = 1; page <= PAGES_MAX && rooms.length === (page - 1) * PAGE; page += 1)
-      rooms.push(...((await this.api.joinedRooms({ limit: PAGE, after: rooms.at(-1)?.id ?? null })) ?? []));
-    return rooms;
   }
 }
 

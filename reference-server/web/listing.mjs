@@ -2,6 +2,16 @@
 
 // The numbers of messages only rise.
 const RISING = ["last_seq", "read_seq"];
+const PAGE = 100;
+const PAGES_MAX = 20;
+
+/** Reads the first two thousand items of a listing; `read({ limit, after })` fetches a page of them. */
+export async function readPages(read) {
+  const items = [];
+  for (let page = 1; page <= PAGES_MAX && items.length === (page - 1) * PAGE; page += 1)
+    items.push(...((await read({ limit: PAGE, after: items.at(-1)?.id ?? null })) ?? []));
+  return items;
+}
 
 /**
  * Items that `key` names. The answer to a fetch may be older than events that came while it was under way, so these are

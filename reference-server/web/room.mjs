@@ -132,14 +132,6 @@ export class Room extends EventTarget {
     return this.#loading;
   }
 
-  /** Loads messages that are missing between two that are held. */
-  fillGap(after, until) {
-    this.#loading ??= this.#fillGap(after, until).finally(() => {
-      this.#loading = null;
-    });
-    return this.#loading;
-  }
-
   /** To be called on every edit of the message box: notifies the others at most every few seconds. */
   typed(isEmpty) {
     if (isEmpty) return this.#sendStopTyping();
@@ -281,7 +273,8 @@ export class Room extends EventTarget {
     return this.store.add(list);
   }
 
-  async #fillGap(after, until) {
+  /** Loads messages that are missing between two that are held. */
+  async fillGap(after, until) {
     let afterSeq = after;
     for (let page = 0; page < GAP_PAGES_MAX && afterSeq < until - 1; page += 1) {
       const list = (await this.api.messages(this.info, { limit: PAGE_MAX, afterSeq })) ?? [];

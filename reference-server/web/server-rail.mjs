@@ -2,7 +2,7 @@
 
 import { bindDialog } from "./dialogs.mjs";
 import { byId, h, paintAvatar, replaceRows } from "./dom.mjs";
-import { Listing } from "./listing.mjs";
+import { Listing, readPages } from "./listing.mjs";
 import { badge, wordsFor } from "./unread.mjs";
 
 /**
@@ -37,7 +37,7 @@ export class ServerRail {
   async load(user) {
     this.user = user;
     byId("new-server").hidden = user.guest;
-    await this.#servers.fetch(() => this.api.servers());
+    await this.#servers.fetch(() => readPages((page) => this.api.servers(page)));
     this.select(this.current?.id ?? this.first?.id);
   }
 

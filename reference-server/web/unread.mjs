@@ -39,7 +39,8 @@ function short(count) {
 
 /** Tells the server what is read, when the reader pauses. */
 export class ReadMarks {
-  #timer = null;
+  // By room.
+  #timers = new Map();
 
   constructor(api) {
     this.api = api;
@@ -47,10 +48,12 @@ export class ReadMarks {
 
   /** Notes that a room is read up to `seq`. */
   note(id, seq) {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      // The next message, or the next visit, tries it again.
+    clearTimeout(this.#timers.get(id));
+    const tell = () => {
+      this.#timers.delete(id);
+      // The next message tries it again.
       this.api.markRead(id, seq).catch(() => {});
-    }, 300);
+    };
+    this.#timers.set(id, setTimeout(tell, 300));
   }
 }

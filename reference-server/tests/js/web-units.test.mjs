@@ -5,12 +5,14 @@ import { test } from "node:test";
 import { Api, ApiError, sentence } from "../../web/api.mjs";
 import { reconnectDelayMs } from "../../web/connection.mjs";
 import { initials } from "../../web/dom.mjs";
-import { Listing } from "../../web/listing.mjs";
+import { Listing, readPages } from "../../web/listing.mjs";
 import { commonShift, groupAt, layOut, shiftActive } from "../../web/headcount/groups.mjs";
 import { parseJump } from "../../web/members/jump-box.mjs";
 import { HEIGHT_MAX_PX, ScrollMap } from "../../web/headcount/scroll-map.mjs";
 import { MessageStore } from "../../web/message-store.mjs";
 import { typingText } from "../../web/online.mjs";
+import { Room } from "../../web/room.mjs";
+import { ReadMarks } from "../../web/unread.mjs";
 
 const ROW = 40;
 
@@ -277,6 +279,56 @@ test("small texts", () => {
   assert.equal(initials(""), "?");
   assert.equal(typingText(["Ada", "Bo", "Chen"]), "Ada, Bo and Chen are typing");
   assert.equal(typingText(["a", "b", "c", "d"]), "Several people are typing");
+});
+
+test("all pages of a listing are read, one after the other", async () => {
+  for (const [total, requests] of [
+    [0, 1],
+    [99, 1],
+    [100, 2],
+    [250, 3],
+    [9_999, 20],
+  ]) {
+    const all = Array.from({ length: total }, (_, id) => ({ id }));
+    let asked = 0;
+    const items = await readPages(async ({ limit, after }) => {
+      asked += 1;
+      return all.slice(after === null ? 0 : after + 1).slice(0, limit);
+    });
+    assert.deepEqual(items, all.slice(0, 2_000));
+    assert.equal(asked, requests);
+  }
+});
+
+test("of each room it is told what is read, though another one is opened at once", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const told = [];
+  const marks = new ReadMarks({ markRead: async (id, seq) => told.push([id, seq]) });
+  marks.note("a", 1);
+  marks.note("b", 7);
+  marks.note("a", 2);
+  t.mock.timers.tick(300);
+  assert.deepEqual(told, [
+    ["b", 7],
+    ["a", 2],
+  ]);
+});
+
+test("a gap between messages is filled, also while older ones are loaded", async () => {
+  const channel = new Proxy({}, { get: () => () => undefined });
+  const message = (seq) => ({ id: `m${seq}`, seq, content: "", user: { id: "bob" }, inserted_at: "2026-01-01" });
+  const api = {
+    messages: async (_, { beforeId, afterSeq }) =>
+      beforeId ? new Promise(() => {}) : [6, 7, 8].filter((seq) => seq > afterSeq).map(message),
+  };
+  const info = { id: "r", kind: "group" };
+  const room = new Room({ info, socket: { channel: () => channel }, api, me: { id: "ada" } });
+  room.store.add([message(5), message(9)]);
+  room.store.hasOlder = true;
+  room.loadOlder();
+  await room.fillGap(5, 9);
+  assert.equal(room.store.gapBefore([message(9)]), null);
+  assert.deepEqual(room.store.messages.map(({ seq }) => seq), [5, 6, 7, 8, 9]);
 });
 
 test("a listing has what came while it was fetched, and the newest answer", async () => {
