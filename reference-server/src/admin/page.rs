@@ -166,11 +166,7 @@ async fn absent(app: &App, asked: &str) -> Result<Vec<Absent>, ApiError> {
     for tenant in &app.tenants {
         let user = match (asked.parse(), Username::parse(Some(asked))) {
             (Ok(id), _) => app.db.user(tenant, id).await?,
-            (_, Ok(name)) => app
-                .db
-                .credentials(tenant, &name)
-                .await?
-                .map(|(user, _)| user),
+            (_, Ok(name)) => app.db.user_named(tenant, &name).await?,
             _ => None,
         };
         found.extend(user.map(|user| Absent {

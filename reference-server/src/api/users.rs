@@ -71,10 +71,9 @@ pub(super) async fn list(
         Some(name) => {
             let name = Username::parse(Some(&name)).ok();
             match name {
-                Some(name) => app.db.credentials(&caller.tenant, &name).await?,
+                Some(name) => app.db.user_named(&caller.tenant, &name).await?,
                 None => None,
             }
-            .map(|(user, _)| user)
             .into_iter()
             .collect()
         }

@@ -54,6 +54,20 @@ impl Db {
         Ok(user)
     }
 
+    /// Returns the user of that name, with a password or without.
+    pub(crate) async fn user_named(
+        &self,
+        tenant: &str,
+        username: &Username,
+    ) -> Result<Option<User>, sqlx::Error> {
+        sql("SELECT * FROM users WHERE tenant = $1 AND skeleton = $2 AND username = $3")
+            .bind(tenant)
+            .bind(&username.skeleton)
+            .bind(&username.name)
+            .fetch_optional(&self.reader)
+            .await
+    }
+
     /// Returns the user of that name and its password hash, if it has a password.
     pub(crate) async fn credentials(
         &self,

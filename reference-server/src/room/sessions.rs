@@ -182,8 +182,12 @@ impl Room {
         }
     }
 
-    /// Changes the status of all subscriptions of a user.
+    /// Changes the status of all subscriptions of a user. The lost sessions of one that hides end.
     pub(super) fn set_status_of_user(&self, presence: &RoomPresence, user: Uuid, status: Status) {
+        if status == Status::Invisible {
+            let lost = self.state.lock().lost.take_where(|lost| lost.user == user);
+            self.untrack_lost(presence, lost);
+        }
         for subscription in presence.subscriptions(&self.topic, &user.to_string()) {
             self.set_status(presence, subscription, status);
         }

@@ -173,7 +173,14 @@ pub(crate) async fn poll(
         None if !polls.app.admit_connection().await => reply(500, None, &[]),
         None => match connect(&polls, &uri, &headers, address).await {
             Ok(session) => reply(410, Some(&session.token), &[]),
-            Err(refusal) => refuse(&polls.app, refusal, reply(403, None, &[])).await,
+            Err(refusal) => {
+                let refused = refuse(&polls.app, refusal, reply(403, None, &[])).await;
+                // The client reads the status in the body: without one it would never try again.
+                match refused.status().is_success() {
+                    true => refused,
+                    false => reply(500, None, &[]),
+                }
+            }
         },
     };
     with_headers(&polls.app, &headers, answer)

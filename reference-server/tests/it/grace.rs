@@ -1,5 +1,6 @@
 //! Connections that are lost, and users that return.
 
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::client::{Server, Socket, User};
@@ -90,6 +91,29 @@ async fn after_the_grace_the_user_has_left() {
     diff_with(&mut watcher, "joins", &ada).await;
     socket.drop_abruptly();
     diff_with(&mut watcher, "leaves", &ada).await;
+}
+
+#[tokio::test]
+async fn a_user_who_hides_is_not_shown_by_a_lost_session() {
+    let server = Server::start_with(|c| c.grace_ms = LONG).await;
+    let ada = server.register("ada").await;
+    let room = server.room(&ada, "lobby").await;
+    server
+        .post(&ada, &format!("/rooms/{room}/join"), json!({}))
+        .await;
+    let (mut watcher, _) = join(&server, &server.guest().await, &room, "").await;
+    let (socket, _) = join(&server, &ada, &room, "a").await;
+    diff_with(&mut watcher, "joins", &ada).await;
+    socket.drop_abruptly();
+    watcher.drain().await;
+    let hidden = Some(json!({ "status": "invisible" }));
+    let (status, answer) = server
+        .call(Method::PUT, "/auth/status", Some(&ada.token), hidden)
+        .await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    diff_with(&mut watcher, "leaves", &ada).await;
+    let (_, back) = join(&server, &ada, &room, "a").await;
+    assert!(metas(&back, &ada).is_none(), "{back}");
 }
 
 #[tokio::test]

@@ -8,8 +8,8 @@ use std::{
 };
 
 use headcount_server::Config;
-use reqwest::StatusCode;
-use serde_json::json;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::time::sleep;
 
@@ -38,6 +38,46 @@ pub(crate) async fn not_ready(server: &Server) -> String {
         }
         sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Users that sign in at another site have no password; they are users all the same.
+#[tokio::test]
+async fn a_user_without_a_password_is_found_by_name_but_cannot_log_in() {
+    let server = Server::start().await;
+    let ada = server.register("ada").await;
+    let grace = server.register("grace").await;
+    run(
+        server.dir(),
+        "UPDATE users SET password_hash = '' WHERE username = 'grace'",
+    )
+    .await;
+    let (status, answer) = server.get(&ada, "/users?name=grace").await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!(answer["data"][0]["id"], grace.id, "{answer}");
+    let body = json!({ "username": "grace", "password": "correct horse" });
+    let (status, _) = server
+        .call(Method::POST, "/auth/login", None, Some(body))
+        .await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+}
+
+/// The client of long polls knows the statuses of its protocol alone, and would not try again.
+#[tokio::test]
+async fn a_long_poll_that_the_storage_fails_may_be_tried_again() {
+    let server = Server::start().await;
+    let ada = server.register("ada").await;
+    let address = server.address;
+    let token = &ada.token;
+    let url = format!("http://{address}/chat/socket/longpoll?vsn=2.0.0&token={token}");
+    let poll = async || {
+        let response = http::client().get(&url).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        response.json::<Value>().await.unwrap()["status"].clone()
+    };
+    run(server.dir(), "ALTER TABLE users RENAME TO gone").await;
+    assert_eq!(poll().await, 500);
+    run(server.dir(), "ALTER TABLE gone RENAME TO users").await;
+    assert_eq!(poll().await, 410, "a session is open");
 }
 
 #[tokio::test]
