@@ -167,7 +167,8 @@ pub(super) async fn mark_read(
 ) -> ApiResult<Value> {
     let seq = mark.seq.filter(|seq| *seq >= 0);
     let seq = seq.ok_or(FieldErrors::one("seq", "must be a number, 0 or more"))?;
-    let room = app.room(&caller, &id).await?;
+    let (room, role) = app.room_and_role(&caller, &id).await?;
+    role.ok_or(NOT_A_MEMBER)?;
     let noted = app.db.mark_read(room.id, caller.id, seq).await?;
     let noted = noted.ok_or(NOT_A_MEMBER)?;
     let answer = json!({ "room_id": room.id, "read_seq": noted });

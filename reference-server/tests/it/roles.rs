@@ -67,7 +67,7 @@ async fn the_owner_makes_orders_and_deletes_roles() {
     assert_eq!(names(&server.get(&bob, &roles).await.1), ["Crew"]);
 }
 
-/// Checks that a user can read nothing of a room, nor join it.
+/// Checks that a user can read nothing of a room, nor note that it did, nor join it.
 async fn is_refused(server: &Server, user: &User, room: &str) {
     for (method, path) in [
         (Method::GET, ""),
@@ -79,6 +79,10 @@ async fn is_refused(server: &Server, user: &User, room: &str) {
         let (status, answer) = server.call(method, &path, Some(&user.token), None).await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{path}: {answer}");
     }
+    // The answer would tell how many messages there are.
+    let path = format!("/rooms/{room}/read");
+    let (status, answer) = put(server, user, &path, json!({ "seq": 9_999 })).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{path}: {answer}");
 }
 
 #[tokio::test]
