@@ -371,8 +371,9 @@ impl App {
         let Some(cluster) = &self.cluster else {
             return Ok(());
         };
-        for (room, last_seq) in cluster.news.take() {
-            let listening = self.inboxes.users();
+        let news = cluster.news.take();
+        let listening = self.inboxes.users();
+        for (room, last_seq) in news {
             let members = self.db.members_among(room, &listening).await?;
             let payload = json!({ "room_id": room, "last_seq": last_seq }).to_string();
             for member in members {

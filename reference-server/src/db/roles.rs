@@ -5,8 +5,10 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
-    Added, Db, StorageError, now_micros, rfc3339,
-    rooms::{Member, Room, admits, room_lock, select_rooms},
+    Added, Db, StorageError,
+    members::Member,
+    now_micros, rfc3339,
+    rooms::{Room, admits, room_lock, select_rooms},
     servers::{has_server, server_lock},
     sql::{Link, Statement, sql},
 };

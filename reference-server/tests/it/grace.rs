@@ -78,33 +78,31 @@ async fn a_close_with_1000_is_a_leave() {
     diff_with(&mut watcher, "leaves", &guest).await;
 }
 
-#[tokio::test]
-async fn after_the_grace_the_user_has_left() {
-    let server = Server::start_with(|c| c.grace_ms = 1).await;
+/// Lets a member of a room lose its connection, while another user watches. Returns the member, the room and the other.
+async fn lost_member(server: &Server) -> (User, String, Socket) {
     let ada = server.register("ada").await;
     let room = server.room(&ada, "lobby").await;
     server
         .post(&ada, &format!("/rooms/{room}/join"), json!({}))
         .await;
-    let (mut watcher, _) = join(&server, &server.guest().await, &room, "").await;
-    let (socket, _) = join(&server, &ada, &room, "a").await;
+    let (mut watcher, _) = join(server, &server.guest().await, &room, "").await;
+    let (socket, _) = join(server, &ada, &room, "a").await;
     diff_with(&mut watcher, "joins", &ada).await;
     socket.drop_abruptly();
+    (ada, room, watcher)
+}
+
+#[tokio::test]
+async fn after_the_grace_the_user_has_left() {
+    let server = Server::start_with(|c| c.grace_ms = 1).await;
+    let (ada, _, mut watcher) = lost_member(&server).await;
     diff_with(&mut watcher, "leaves", &ada).await;
 }
 
 #[tokio::test]
 async fn a_user_who_hides_is_not_shown_by_a_lost_session() {
     let server = Server::start_with(|c| c.grace_ms = LONG).await;
-    let ada = server.register("ada").await;
-    let room = server.room(&ada, "lobby").await;
-    server
-        .post(&ada, &format!("/rooms/{room}/join"), json!({}))
-        .await;
-    let (mut watcher, _) = join(&server, &server.guest().await, &room, "").await;
-    let (socket, _) = join(&server, &ada, &room, "a").await;
-    diff_with(&mut watcher, "joins", &ada).await;
-    socket.drop_abruptly();
+    let (ada, room, mut watcher) = lost_member(&server).await;
     watcher.drain().await;
     let hidden = Some(json!({ "status": "invisible" }));
     let (status, answer) = server
